@@ -1,7 +1,8 @@
-"""How long dependents are without what they hang on: from what befell the owner, and from the owner's being well again.
+"""How long dependents are without what they hang on: from what befell the owner, and from the
+owner's being well again.
 
-Each kind of tie on a private engine, with rules.d/60-rejoin-network.yaml and rules for what is no namespace; looked at
-from inside. `python bench/dependents.py` (root; Markdown on standard output)
+Each kind of tie on a private engine, with rules.d/60-rejoin-network.yaml and rules for what is no
+namespace; looked at from inside. `python bench/dependents.py` (root; Markdown on standard output)
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from tests.lab.waiting import eventually
 
 TOP = Path(__file__).resolve().parents[1]
 RULES = {
-    "rejoin.yaml": (TOP / "rules.d" / "60-rejoin-network.yaml").read_text().replace("rejoin-network:", "rejoin:"),
+    "rejoin.yaml": (TOP / "rules.d" / "60-rejoin-network.yaml")
+    .read_text()
+    .replace("rejoin-network:", "rejoin:"),
     "others.yaml": """
 version: 1
 rules:
@@ -34,7 +37,13 @@ rules:
 }
 SETTINGS = "heal: off\nlimits: {rate: none}\n"
 REJOIN = ("--label", "dockmend.rejoin=true", "--stop-timeout", "2")
-HEALTH = ("--health-cmd", "test -e /well", "--health-interval=200ms", "--health-timeout=2s", "--health-retries=1")
+HEALTH = (
+    "--health-cmd",
+    "test -e /well",
+    "--health-interval=200ms",
+    "--health-timeout=2s",
+    "--health-retries=1",
+)
 WELL = ("sh", "-c", "touch /well; exec sleep 86400")
 
 
@@ -48,7 +57,9 @@ class Bench:
 
     def behind(self) -> None:
         for number in range(3):
-            self.engine.run(f"behind{number}", "--network", "container:vpn", "--restart", "always", *REJOIN)
+            self.engine.run(
+                f"behind{number}", "--network", "container:vpn", "--restart", "always", *REJOIN
+            )
 
     def base(self, *options: str) -> None:
         self.engine.run("base", "--stop-timeout", "2", *options)
@@ -80,7 +91,8 @@ def scene(bench: Bench) -> Iterator[Daemon]:
 
 
 def namespace(bench: Bench, deed: Callable[[Bench], None]) -> tuple[float, float]:
-    """Seconds from the deed, and from the owner's being healthy, to the network of the last dependent."""
+    """Seconds from the deed, and from the owner's being healthy, to the network of the last
+    dependent."""
     bench.vpn()
     bench.behind()
     with scene(bench):
@@ -108,7 +120,9 @@ def gone_then_back(bench: Bench) -> None:
 def rebooted(bench: Bench) -> None:
     names = ("vpn", "behind0", "behind1", "behind2")
     pids = [int(bench.engine.inspect(name)["State"]["Pid"]) for name in names]
-    shims = [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in pids]
+    shims = [
+        int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in pids
+    ]
     bench.engine.kill()
     for pid in (*shims, *pids):
         with contextlib.suppress(ProcessLookupError):
@@ -136,7 +150,11 @@ def tie(bench: Bench, of_base: tuple[str, ...], of_app: tuple[str, ...]) -> floa
     with scene(bench):
         before, began = bench.started_at("app"), time.time()
         bench.engine.docker("restart", "base")
-        eventually(lambda: bench.started_at("app") != before and bench.engine.state("app") == "running", 60, every=0.02)
+        eventually(
+            lambda: bench.started_at("app") != before and bench.engine.state("app") == "running",
+            60,
+            every=0.02,
+        )
         return time.time() - began
 
 
@@ -157,15 +175,23 @@ def main() -> None:
     try:
         engine.start()
         engine.toolbox_image()
-        print("| the owner of a network was | those behind had it after | of these after the owner was healthy |")
+        print(
+            "| the owner of a network was | those behind had it after | of these after the owner "
+            "was healthy |"
+        )
         print("| --- | --- | --- |")
         for deed in (restarted, replaced, gone_then_back, rebooted):
             total, after = namespace(bench, deed)
-            print(f"| {deed.__name__.replace('_', ' ')} | {total:.1f} s | {after:.1f} s |", flush=True)
+            print(
+                f"| {deed.__name__.replace('_', ' ')} | {total:.1f} s | {after:.1f} s |", flush=True
+            )
         print("\n| what it hangs on by | restarted after |\n| --- | --- |")
         for name, (of_base, of_app) in TIES.items():
             print(f"| {name} | {tie(bench, of_base, of_app):.1f} s |", flush=True)
-        never = {"`--volumes-from`": ("--volumes-from", "base"), "a shared network": ("--network", "lane")}
+        never = {
+            "`--volumes-from`": ("--volumes-from", "base"),
+            "a shared network": ("--network", "lane"),
+        }
         for name, options in never.items():
             engine.docker("network", "create", "lane")
             print(f"| {name} | {untouched(bench, *options)} |", flush=True)

@@ -1,12 +1,12 @@
 """Events through read, mirror, match and decide, against the floor of reading and decoding alone.
 
-The floor and dockmend read the same bytes from the same kind of socket in the same run. Every rule is on one of two
-triggers with name globs of its own, and each container has one rule for each, however many rules there are: the work
-that is compared is the same. "open": an incident stays open once its rule decided to act, as in a daemon
-that is at work, and further changes of its target are decided against it. "open and close": each is closed at once, so
-that every single transition is matched, decided, opened and closed.
-EVENTS stays below what the reader buffers (64 MB): a host that sends faster than anybody reads would be a gap.
-`python bench/events.py [EVENTS]`
+The floor and dockmend read the same bytes from the same kind of socket in the same run. Every rule
+is on one of two triggers with name globs of its own, and each container has one rule for each,
+however many rules there are: the work that is compared is the same. "open": an incident stays open
+once its rule decided to act, as in a daemon that is at work, and further changes of its target are
+decided against it. "open and close": each is closed at once, so that every single transition is
+matched, decided, opened and closed. EVENTS stays below what the reader buffers (64 MB): a host that
+sends faster than anybody reads would be a gap. `python bench/events.py [EVENTS]`
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def rules(count: int) -> RuleSet:
     shares = min(count // 2, CONTAINERS)
     for number in range(count):
         trigger, share = ("container.unhealthy", "container.healthy")[number % 2], number // 2
-        mine = range(share, CONTAINERS, shares) if share < shares else [share]  # of no container where there are enough
+        # of no container where there are enough
+        mine = range(share, CONTAINERS, shares) if share < shares else [share]
         names = ", ".join(f"'svc-{which:04d}-*'" for which in mine)
         lines.append(
             f"  - {{name: r{number}, when: {trigger}, match: {{name: [{names}]}}, then: restart, "
@@ -73,7 +74,9 @@ class Decides:
 
     def submit(self, incident_id: str) -> None:
         incident = self.incidents.open[incident_id]
-        verdict = limits(self.rules[incident.rule], incident.target, self.history, self.host, incident.opened_at)
+        verdict = limits(
+            self.rules[incident.rule], incident.target, self.history, self.host, incident.opened_at
+        )
         self.acts += verdict is ACT
         if self.leave_open:
             self.incidents.update(incident_id, state="acting")
@@ -92,14 +95,16 @@ class Decides:
 
 
 class Rate(NamedTuple):
-    """Events a second by the clock on the wall, and a second of this process's own CPU time: on an idle machine they
-    are much the same, on a busy one only the second can be compared."""
+    """Events a second by the clock on the wall, and a second of this process's own CPU time: on an
+    idle machine they are much the same, on a busy one only the second can be compared."""
 
     wall: float
     cpu: float
 
 
-async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) -> tuple[Rate, int, int]:
+async def dockmend(
+    socket: str, count: int, ruleset: RuleSet, leave_open: bool
+) -> tuple[Rate, int, int]:
     engine = DockerEngine(f"unix://{socket}")
     observer = Observers(metrics := Metrics("bench"))
     dice = random.Random(1)
@@ -170,7 +175,8 @@ def with_host(count: int, run: Callable[[str], Coroutine[Any, Any, _T]]) -> _T:
     with tempfile.TemporaryDirectory() as folder:
         socket = f"{folder}/s"
         host = subprocess.Popen(
-            [sys.executable, str(HERE / "fake_host.py"), socket, str(CONTAINERS), str(count)], stdout=subprocess.PIPE
+            [sys.executable, str(HERE / "fake_host.py"), socket, str(CONTAINERS), str(count)],
+            stdout=subprocess.PIPE,
         )
         try:
             assert host.stdout is not None
@@ -187,7 +193,9 @@ def main() -> None:
     sets = {size: rules(size) for size in (10, 1000, 10_000)}
     figures: dict[str, list[Rate]] = {}
     for _ in range(5):
-        figures.setdefault("floor: read and decode", []).append(with_host(count, lambda socket: floor(socket, count)))
+        figures.setdefault("floor: read and decode", []).append(
+            with_host(count, lambda socket: floor(socket, count))
+        )
         for size, ruleset in sets.items():
             for leave_open in (True, False):
                 decided = partial(dockmend, count=count, ruleset=ruleset, leave_open=leave_open)
@@ -196,10 +204,16 @@ def main() -> None:
                 figures.setdefault(name, []).append(found)
                 speed = f"{found.wall:,.0f}/s, {found.cpu:,.0f} a second of CPU"
                 print(f"{name}: {speed}, {changes} transitions, {acts} decided to act", flush=True)
-    print("\n| what | events/s (median of 5) | events a second of CPU | of the floor's |\n| --- | --- | --- | --- |")
+    print(
+        "\n| what | events/s (median of 5) | events a second of CPU | of the floor's |\n| --- | "
+        "--- | --- | --- |"
+    )
     base = statistics.median(each.cpu for each in figures["floor: read and decode"])
     for what, rates in figures.items():
-        wall, cpu = statistics.median(each.wall for each in rates), statistics.median(each.cpu for each in rates)
+        wall, cpu = (
+            statistics.median(each.wall for each in rates),
+            statistics.median(each.cpu for each in rates),
+        )
         print(f"| {what} | {wall:,.0f} | {cpu:,.0f} | {cpu / base:.2f} |")
     for mode in ("open", "open and close"):
         few, most = (figures[f"{size} rules, {mode}"] for size in (10, 10_000))

@@ -1,7 +1,9 @@
-"""A Docker Engine's socket that costs next to nothing: canned answers, and events as fast as the reader takes them.
+"""A Docker Engine's socket that costs next to nothing: canned answers, and events as fast as the
+reader takes them.
 
-A process of its own, so that what is measured is the reader. `python bench/fake_host.py SOCKET CONTAINERS EVENTS`.
-SIGUSR1 removes half of the containers at once, as `docker rm -f` of all of them does.
+A process of its own, so that what is measured is the reader. `python bench/fake_host.py SOCKET
+CONTAINERS EVENTS`. SIGUSR1 removes half of the containers at once, as `docker rm -f` of all of them
+does.
 """
 
 from __future__ import annotations
@@ -28,11 +30,12 @@ def name(number: int) -> str:
 
 def inspect(number: int) -> dict[str, object]:
     return {
-        "Id": container_id(number), "Created": "2026-01-01T00:00:00Z", "Name": "/" + name(number), "Image": IMAGE,
-        "RestartCount": 0,
+        "Id": container_id(number), "Created": "2026-01-01T00:00:00Z", "Name": "/" + name(number),
+        "Image": IMAGE, "RestartCount": 0,
         "State": {
             "Status": "running", "Running": True, "ExitCode": 0, "Error": "", "OOMKilled": False,
-            "StartedAt": "2026-01-01T00:00:01Z", "FinishedAt": "0001-01-01T00:00:00Z", "Health": {"Status": "healthy"},
+            "StartedAt": "2026-01-01T00:00:01Z", "FinishedAt": "0001-01-01T00:00:00Z",
+            "Health": {"Status": "healthy"},
         },
         "Config": {
             "Image": "nginx:1", "Labels": LABELS,
@@ -45,7 +48,8 @@ def inspect(number: int) -> dict[str, object]:
 
 
 def events(containers: int, count: int) -> bytes:
-    """A third are transitions (healthy to unhealthy and back), the rest what a busy host says besides."""
+    """A third are transitions (healthy to unhealthy and back), the rest what a busy host says
+    besides."""
     lines = []
     begin = time.time_ns()
     flips = [0] * containers
@@ -77,14 +81,19 @@ def removals(gone: range) -> bytes:
         told = (
             ("container", "kill", actor, {**attributes, "signal": "9"}),
             ("container", "die", actor, {**attributes, "exitCode": "137"}),
-            ("network", "disconnect", "b" * 64, {"container": actor, "name": "bridge", "type": "bridge"}),
+            (
+                "network",
+                "disconnect",
+                "b" * 64,
+                {"container": actor, "name": "bridge", "type": "bridge"},
+            ),
             ("container", "destroy", actor, attributes),
         )
         for step, (kind, action, who, about) in enumerate(told):
             stamp = begin + order * 4000 + step * 1000
             lines.append(json.dumps({
-                "Type": kind, "Action": action, "Actor": {"ID": who, "Attributes": about}, "scope": "local",
-                "time": stamp // 1_000_000_000, "timeNano": stamp,
+                "Type": kind, "Action": action, "Actor": {"ID": who, "Attributes": about},
+                "scope": "local", "time": stamp // 1_000_000_000, "timeNano": stamp,
             }, separators=(",", ":")).encode())  # fmt: skip
     return b"\n".join(lines) + b"\n"
 
@@ -106,7 +115,8 @@ def answers(containers: int) -> dict[str, object]:
         "version": {"Version": "26.1.5", "ApiVersion": "1.45", "MinAPIVersion": "1.24"},
         "info": {"ID": "bench", "Name": "bench", "ServerVersion": "26.1.5", "LiveRestoreEnabled": False,
                  "Containers": containers},
-        "_ping": "OK", "containers/json": rows, "networks": [network], "volumes": {"Volumes": [], "Warnings": None},
+        "_ping": "OK", "containers/json": rows, "networks": [network],
+        "volumes": {"Volumes": [], "Warnings": None},
         "images/json": [{"Id": IMAGE, "RepoTags": ["nginx:1"], "Labels": {}, "Created": 0}],
         f"images/{IMAGE}/json": {"Id": IMAGE, "RepoTags": ["nginx:1"], "Config": {"Labels": {}}},
     }  # fmt: skip
@@ -137,9 +147,11 @@ async def main(socket: str, containers: int, count: int) -> None:
                 path = head.split(b" ", 2)[1].decode().partition("?")[0].lstrip("/")
                 if path.startswith("v1."):
                     path = path.partition("/")[2]
-                if path == "events" and b"until=" not in head:  # else what is past is asked for: nothing is
+                # else what is past is asked for: nothing is
+                if path == "events" and b"until=" not in head:
                     writer.write(
-                        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+                        b"chunked\r\n\r\n"
                     )
                     await writer.drain()
                     await asyncio.sleep(PAUSE_BEFORE_EVENTS)
@@ -150,7 +162,11 @@ async def main(socket: str, containers: int, count: int) -> None:
                     listeners.append(writer)
                     await asyncio.sleep(3600)
                 missing = path.startswith("containers/") and path not in canned
-                answer = b"" if path == "events" else canned.get(path, b'{"message": "No such container"}')
+                answer = (
+                    b""
+                    if path == "events"
+                    else canned.get(path, b'{"message": "No such container"}')
+                )
                 writer.write(
                     b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
                     % (b"404 Not Found" if missing else b"200 OK", len(answer), answer)

@@ -1,6 +1,8 @@
-"""How soon ready, how much memory, how much CPU when idle: the daemon as a process, on a host of canned answers.
+"""How soon ready, how much memory, how much CPU when idle: the daemon as a process, on a host of
+canned answers.
 
-Floor of the start: a process that imports what the daemon imports. `python bench/footprint.py [IDLE_SECONDS]`
+Floor of the start: a process that imports what the daemon imports. `python bench/footprint.py
+[IDLE_SECONDS]`
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def rules(count: int) -> str:
     lines = ["version: 1", "rules:"]
     lines += [
-        f"  - {{name: r{number}, when: container.unhealthy, match: {{name: 'svc-{number:04d}-*'}}, then: restart}}"
+        f"  - {{name: r{number}, when: container.unhealthy, match: {{name: "
+        f"'svc-{number:04d}-*'}}, then: restart}}"
         for number in range(count)
     ]
     return "\n".join(lines)
@@ -32,7 +35,11 @@ def rules(count: int) -> str:
 
 def memory(pid: int) -> float:
     """Resident MiB."""
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    line = next(
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    )
     return int(line.split()[1]) / 1024
 
 
@@ -47,7 +54,8 @@ def on_host(containers: int, rule_count: int, idle: float) -> tuple[float, float
     with tempfile.TemporaryDirectory() as folder:
         socket = f"{folder}/s"
         host = subprocess.Popen(
-            [sys.executable, str(HERE / "fake_host.py"), socket, str(containers), "0"], stdout=subprocess.PIPE
+            [sys.executable, str(HERE / "fake_host.py"), socket, str(containers), "0"],
+            stdout=subprocess.PIPE,
         )
         assert host.stdout is not None
         host.stdout.readline()
@@ -83,7 +91,10 @@ def main() -> None:
     _, _, busy = on_host(200, 10, idle)
     print("| what | measured |\n| --- | --- |")
     print(f"| imports alone (floor) | {floor:.2f} s |")
-    print(f"| ready with 1,000 containers and 1,000 rules | {statistics.median(each[0] for each in starts):.2f} s |")
+    print(
+        "| ready with 1,000 containers and 1,000 rules | "
+        f"{statistics.median(each[0] for each in starts):.2f} s |"
+    )
     print(f"| resident then | {statistics.median(each[1] for each in starts):.0f} MiB |")
     print(f"| CPU when idle with 200 containers, a minute | {busy:.2f} s |")
 

@@ -1,7 +1,9 @@
-"""From the engine's `unhealthy` event to its `kill` event, by the engine's own stamps: dockmend against a raw healer.
+"""From the engine's `unhealthy` event to its `kill` event, by the engine's own stamps: dockmend
+against a raw healer.
 
-The floor is the smallest honest healer: aiodocker, the event, one inspect, one committed row, the restart. Both heal
-the same containers on the same private engine, in turns. `python bench/latency.py [ROUNDS]` (root)
+The floor is the smallest honest healer: aiodocker, the event, one inspect, one committed row, the
+restart. Both heal the same containers on the same private engine, in turns. `python
+bench/latency.py [ROUNDS]` (root)
 """
 
 from __future__ import annotations
@@ -63,11 +65,17 @@ def rounds(engine: PrivateEngine, count: int) -> list[float]:
     for _ in range(count):
         began = engine.now()
         engine.sicken("web", wait=False)
-        eventually(partial(engine.events, since=began, type="container", event="restart"), 20.0, what="it is restarted")
+        eventually(
+            partial(engine.events, since=began, type="container", event="restart"),
+            20.0,
+            what="it is restarted",
+        )
         engine.await_health("web", "healthy")
         seen = engine.events(since=began, type="container", container="web")
         sick = next(row["timeNano"] for row in seen if row["Action"] == "health_status: unhealthy")
-        kill = next(row["timeNano"] for row in seen if row["Action"] == "kill" and row["timeNano"] > sick)
+        kill = next(
+            row["timeNano"] for row in seen if row["Action"] == "kill" and row["timeNano"] > sick
+        )
         taken.append((kill - sick) / 1e6)
     return taken
 
@@ -75,7 +83,8 @@ def rounds(engine: PrivateEngine, count: int) -> list[float]:
 def by_raw(engine: PrivateEngine, count: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         healer = subprocess.Popen(
-            [sys.executable, __file__, "raw", engine.url, f"{folder}/rows.sqlite3"], stdout=subprocess.PIPE
+            [sys.executable, __file__, "raw", engine.url, f"{folder}/rows.sqlite3"],
+            stdout=subprocess.PIPE,
         )
         try:
             assert healer.stdout is not None
@@ -110,7 +119,10 @@ def main() -> None:
         engine.stop()
     print("| who | p50 ms | p90 ms | n |\n| --- | --- | --- | --- |")
     for who, taken in (("raw healer", floor), ("dockmend", ours)):
-        print(f"| {who} | {statistics.median(taken):.1f} | {statistics.quantiles(taken, n=10)[8]:.1f} | {len(taken)} |")
+        print(
+            f"| {who} | {statistics.median(taken):.1f} | "
+            f"{statistics.quantiles(taken, n=10)[8]:.1f} | {len(taken)} |"
+        )
     print(f"\nRatio of the medians: {statistics.median(ours) / statistics.median(floor):.2f}")
 
 

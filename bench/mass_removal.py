@@ -1,8 +1,8 @@
 """How long the event loop is held up while half of the containers of a host are removed at once.
 
-The daemon runs in this process on a host of canned answers, with rules that answer a removal and a crash. A turn of the
-loop is timed by the CPU time of its thread, so that a busy machine counts less. Floor: the same while nothing happens.
-`python bench/mass_removal.py [CONTAINERS]`
+The daemon runs in this process on a host of canned answers, with rules that answer a removal and a
+crash. A turn of the loop is timed by the CPU time of its thread, so that a busy machine counts
+less. Floor: the same while nothing happens. `python bench/mass_removal.py [CONTAINERS]`
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ NOTABLE = 20.0  # milliseconds; shorter turns are not told apart
 
 
 class Turns:
-    """The longest turns of the event loop: one turn is all that it does between two looks at its sockets.
+    """The longest turns of the event loop: one turn is all that it does between two looks at its
+    sockets.
 
     In milliseconds of CPU time, with the longest call of the turn and how many calls it had.
     """
@@ -79,31 +80,45 @@ def settings(folder: Path) -> Settings:
     (folder / "rules.d").mkdir()
     (folder / "state").mkdir()
     (folder / "rules.d" / "rules.yaml").write_text(RULES)
-    paths = {"rules": folder / "rules.d", "state": folder / "state", "socket": folder / "state" / "s"}
+    paths = {
+        "rules": folder / "rules.d",
+        "state": folder / "state",
+        "socket": folder / "state" / "s",
+    }
     return Settings.model_validate({
-        "heal": "off", "paths": paths, "http": {"listen": None}, "policy": {"rules_owner": getpass.getuser()},
+        "heal": "off", "paths": paths, "http": {"listen": None},
+        "policy": {"rules_owner": getpass.getuser()},
     })  # fmt: skip
 
 
 def tell(what: str, turns: Turns) -> None:
     found = turns.taken()
-    print(f"| {what} | {f'{found[0][0]:.0f} ms' if found else f'under {NOTABLE:.0f} ms'} |", flush=True)
+    print(
+        f"| {what} | {f'{found[0][0]:.0f} ms' if found else f'under {NOTABLE:.0f} ms'} |",
+        flush=True,
+    )
     for took, calls, longest, name in found[:4]:
-        print(f"    {took:.0f} ms, {calls} calls, the longest {longest:.0f} ms: {name}", file=sys.stderr)
+        print(
+            f"    {took:.0f} ms, {calls} calls, the longest {longest:.0f} ms: {name}",
+            file=sys.stderr,
+        )
 
 
 async def measure(containers: int, folder: Path) -> None:
     turns = Turns(asyncio.get_running_loop())
     socket = folder / "engine"
     host = subprocess.Popen(
-        [sys.executable, str(HERE / "fake_host.py"), str(socket), str(containers), "0"], stdout=subprocess.PIPE
+        [sys.executable, str(HERE / "fake_host.py"), str(socket), str(containers), "0"],
+        stdout=subprocess.PIPE,
     )
     assert host.stdout is not None
     host.stdout.readline()
     told = settings(folder)
     engine = DockerEngine(f"unix://{socket}")
     clock = Clock()
-    daemon = Daemon(told, engine, SqliteJournal(told.paths.journal, clock), clock=clock, dice=random.Random(1))
+    daemon = Daemon(
+        told, engine, SqliteJournal(told.paths.journal, clock), clock=clock, dice=random.Random(1)
+    )
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
@@ -118,7 +133,9 @@ async def measure(containers: int, folder: Path) -> None:
         host.wait()
 
 
-async def remove_half(daemon: Daemon, host: subprocess.Popen[bytes], turns: Turns, containers: int) -> None:
+async def remove_half(
+    daemon: Daemon, host: subprocess.Popen[bytes], turns: Turns, containers: int
+) -> None:
     await until(lambda: daemon.listed)
     await asyncio.sleep(3.0)
     print(f"| {containers} containers | longest turn of the loop |\n| --- | --- |")

@@ -1,8 +1,9 @@
 """How soon a message is handed over after an incident's outcome, and what messages cost in memory.
 
-The outcome is the incident's `closed_at` in the journal; the message has arrived when a web server on loopback has
-its request. The first one starts the process that sends; it is running for the others. The memory is of dockmend
-itself on a host of canned answers, without a channel and with one. `python bench/messages.py` (root)
+The outcome is the incident's `closed_at` in the journal; the message has arrived when a web server
+on loopback has its request. The first one starts the process that sends; it is running for the
+others. The memory is of dockmend itself on a host of canned answers, without a channel and with
+one. `python bench/messages.py` (root)
 """
 
 from __future__ import annotations
@@ -36,13 +37,16 @@ def hand_over() -> list[float]:
     try:
         engine.toolbox_image()
         with receivers.web() as phone:
-            one = Daemon(engine.url, environment={"DOCKMEND_NOTIFY_URL": f"json://127.0.0.1:{phone.port}/"})
+            one = Daemon(
+                engine.url, environment={"DOCKMEND_NOTIFY_URL": f"json://127.0.0.1:{phone.port}/"}
+            )
             try:
                 one.start()
                 for number in range(ROUNDS):
                     engine.docker(
                         "run", "-d", "--name", f"sonarr{number}", "--label", "dockmend.heal=true",
-                        "--label", "dockmend.heal.attempts=1 per 1h", "toolbox", "sh", "-c", "sleep 0.3; exit 3",
+                        "--label", "dockmend.heal.attempts=1 per 1h", "toolbox", "sh", "-c",
+                        "sleep 0.3; exit 3",
                     )  # fmt: skip
                     eventually(partial(came, phone, number + 1), what="a message came", every=0.002)
                     arrived = time.time()
@@ -70,7 +74,8 @@ def resident(containers: int, *, channel: bool) -> float:
     with tempfile.TemporaryDirectory() as folder:
         socket = f"{folder}/s"
         host = subprocess.Popen(
-            [sys.executable, str(HERE / "fake_host.py"), socket, str(containers), "0"], stdout=subprocess.PIPE
+            [sys.executable, str(HERE / "fake_host.py"), socket, str(containers), "0"],
+            stdout=subprocess.PIPE,
         )
         assert host.stdout is not None
         host.stdout.readline()
@@ -90,7 +95,10 @@ def main() -> None:
     first, *others = hand_over()
     print("| what | measured |\n| --- | --- |")
     print(f"| from the outcome to the message, the first one | {first:.2f} s |")
-    print(f"| the next {len(others)}, median and longest | {statistics.median(others):.2f} s, {max(others):.2f} s |")
+    print(
+        f"| the next {len(others)}, median and longest | {statistics.median(others):.2f} s, "
+        f"{max(others):.2f} s |"
+    )
     print(f"| resident with 200 containers, no channel | {resident(200, channel=False):.0f} MiB |")
     print(f"| resident with 200 containers and a channel | {resident(200, channel=True):.0f} MiB |")
 

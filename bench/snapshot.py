@@ -1,11 +1,12 @@
-"""Snapshot speed and memory against the shortest pipeline of standard programs that does the same, on the same stream.
+"""Snapshot speed and memory against the shortest pipeline of standard programs that does the same,
+on the same stream.
 
     python bench/snapshot.py [--mib 512] [--rounds 7] [--write]
 
-Starts a private engine (needs root), fills a volume, and alternates between
-    curl … | tee >(sha256sum) | zstd -T2 > FILE; sync FILE
-and dockmend's own `take` (helper made and removed, manifest, fsyncs and all). Memory is the peak of the process's
-resident set during a snapshot less what it was before, in a process of its own for each size.
+Starts a private engine (needs root), fills a volume, and alternates between curl … | tee
+>(sha256sum) | zstd -T2 > FILE; sync FILE and dockmend's own `take` (helper made and removed,
+manifest, fsyncs and all). Memory is the peak of the process's resident set during a snapshot less
+what it was before, in a process of its own for each size.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ RESULTS = Path(__file__).parent / "results" / "snapshot.md"
 FLOOR = (
     "set -o pipefail; curl -sS --fail --unix-socket {socket} -H 'Accept-Encoding: identity' "
     "'http://docker/containers/{container}/archive?path=/{root}' "
-    "| tee >(sha256sum >{folder}/sum) | zstd -q -T2 >{folder}/floor.tar.zst; sync {folder}/floor.tar.zst"
+    "| tee >(sha256sum >{folder}/sum) | zstd -q -T2 >{folder}/floor.tar.zst; sync "
+    "{folder}/floor.tar.zst"
 )
 
 INTRODUCTION = """\
@@ -70,20 +72,29 @@ class Speed:
         return statistics.median(self.floor) / statistics.median(self.own)
 
     def rates(self, seconds: list[float]) -> str:
-        return f"{self.size / statistics.median(seconds) / 1e6:.0f} (fastest {self.size / min(seconds) / 1e6:.0f})"
+        return (
+            f"{self.size / statistics.median(seconds) / 1e6:.0f} (fastest "
+            f"{self.size / min(seconds) / 1e6:.0f})"
+        )
 
 
 def fill(folder: Path, mib: int, files: int) -> None:
-    """Half words (a quarter of their size when compressed), half noise: about what a database's folder is like."""
+    """Half words (a quarter of their size when compressed), half noise: about what a database's
+    folder is like."""
     dice = random.Random(1)
-    words = [bytes(dice.choices(b"abcdefghijklmnopqrstuvwxyz", k=dice.randint(3, 9))) for _ in range(5000)]
+    words = [
+        bytes(dice.choices(b"abcdefghijklmnopqrstuvwxyz", k=dice.randint(3, 9)))
+        for _ in range(5000)
+    ]
     text = b" ".join(dice.choices(words, k=100_000))
     each = mib * MIB // files
     for number in range(files):
         with (folder / f"{number:06}").open("wb") as file:
             left = each
             while left:
-                piece = (text if dice.random() < 0.5 else dice.randbytes(min(left, len(text))))[:left]
+                piece = (text if dice.random() < 0.5 else dice.randbytes(min(left, len(text))))[
+                    :left
+                ]
                 file.write(piece)
                 left -= len(piece)
 
@@ -95,7 +106,9 @@ def floor(engine: PrivateEngine, container: str, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-async def compare(engine: PrivateEngine, name: str, volume: str, rounds: int, folder: Path) -> Speed:
+async def compare(
+    engine: PrivateEngine, name: str, volume: str, rounds: int, folder: Path
+) -> Speed:
     client = DockerEngine(engine.url)
     store = SnapshotStore(folder / "snapshots")
     own: list[float] = []
@@ -109,14 +122,17 @@ async def compare(engine: PrivateEngine, name: str, volume: str, rounds: int, fo
             for number in range(rounds + 1):
                 floors.append(floor(engine, container, folder))
                 began = time.perf_counter()
-                manifest = await take(owning(client), store, source, Why(f"bench-{number}"), time.time)
+                manifest = await take(
+                    owning(client), store, source, Why(f"bench-{number}"), time.time
+                )
                 own.append(time.perf_counter() - began)
                 size, packed = manifest.bytes, manifest.compressed_bytes
                 store.remove(manifest.id)
     finally:
         await client.close()
     floor_packed = (folder / "floor.tar.zst").stat().st_size
-    return Speed(name, floors[1:], own[1:], size, packed, floor_packed)  # the first round warms the page cache
+    # the first round warms the page cache
+    return Speed(name, floors[1:], own[1:], size, packed, floor_packed)
 
 
 def memory(url: str, volume: str, folder: str) -> int:
@@ -133,7 +149,9 @@ def _memory(url: str, volume: str, folder: str) -> int:
             await client.connect()
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
             before = _status("VmRSS")
-            manifest = await take(owning(client), store, HelperSource("volume", volume), Why("bench"), time.time)
+            manifest = await take(
+                owning(client), store, HelperSource("volume", volume), Why("bench"), time.time
+            )
             store.remove(manifest.id)
             return _status("VmHWM") - before
         finally:
@@ -152,10 +170,18 @@ def report(speeds: list[Speed], peaks: dict[int, int], rounds: int, load: float)
     for each in speeds:
         verdict = "" if each.ratio >= 0.9 else " (not reached)"
         lines.append(
-            f"| {each.name} | {each.size / MIB:.0f} MiB | {each.floor_packed / MIB:.0f}, {each.packed / MIB:.0f} MiB "
+            f"| {each.name} | {each.size / MIB:.0f} MiB | {each.floor_packed / MIB:.0f}, "
+            f"{each.packed / MIB:.0f} MiB "
             f"| {each.rates(each.floor)} | {each.rates(each.own)} | {each.ratio:.2f}{verdict} |"
         )
-    lines += ["", "Memory: peak resident set during a snapshot less that before it (target < 60 MiB for any size).", ""]
+    lines += [
+        "",
+        (
+            "Memory: peak resident set during a snapshot less that before it (target < 60 MiB for "
+            "any size)."
+        ),
+        "",
+    ]
     lines += ["| archive | more memory |", "| --- | --- |"]
     lines += [f"| {mib} MiB | {peak / MIB:.0f} MiB |" for mib, peak in peaks.items()]
     return "\n".join(lines) + "\n"

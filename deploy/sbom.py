@@ -2,10 +2,11 @@
 
     python3 deploy/sbom.py [REQUIREMENTS]
 
-dockmend and what requirements/runtime.txt pins, for every platform. What a pin does not say (licence, who needs whom)
-comes from the metadata of the packages installed beside this Python, which is why `make release` runs it in .venv. The
-hashes of the files that may be installed stay in requirements/runtime.txt. Two runs at one commit print the same: the
-only time in it is SOURCE_DATE_EPOCH, and no number is random.
+dockmend and what requirements/runtime.txt pins, for every platform. What a pin does not say
+(licence, who needs whom) comes from the metadata of the packages installed beside this Python,
+which is why `make release` runs it in .venv. The hashes of the files that may be installed stay in
+requirements/runtime.txt. Two runs at one commit print the same: the only time in it is
+SOURCE_DATE_EPOCH, and no number is random.
 """
 
 from __future__ import annotations
@@ -39,21 +40,32 @@ def pins(text: str) -> dict[str, str]:
 def component(name: str, version: str, kind: str = "library") -> dict[str, Any]:
     """The entry of one package."""
     purl = f"pkg:pypi/{name}@{version}"
-    entry: dict[str, Any] = {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl}
+    entry: dict[str, Any] = {
+        "type": kind,
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+    }
     if licence := licence_of(name):
         entry["licenses"] = [licence]
     return entry
 
 
 def licence_of(name: str) -> dict[str, Any] | None:
-    """What the installed package says of its licence: an SPDX expression, or the words that it uses."""
+    """What the installed package says of its licence: an SPDX expression, or the words that it
+    uses."""
     try:
         told = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return None
     if expression := told.get("License-Expression"):
         return {"expression": expression}
-    classifiers = [each.rpartition(" :: ")[2] for each in told.get_all("Classifier", []) if each.startswith("License")]
+    classifiers = [
+        each.rpartition(" :: ")[2]
+        for each in told.get_all("Classifier", [])
+        if each.startswith("License")
+    ]
     words = (told.get("License") or "").strip()
     name_of_it = classifiers[0] if classifiers else words.partition("\n")[0][:100]
     return {"license": {"name": name_of_it}} if name_of_it else None
@@ -65,7 +77,11 @@ def needs(name: str, known: dict[str, str]) -> list[str]:
         asked = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
         return []
-    names = {normalized(re.split(r"[^A-Za-z0-9._-]", each)[0]) for each in asked if "extra ==" not in each}
+    names = {
+        normalized(re.split(r"[^A-Za-z0-9._-]", each)[0])
+        for each in asked
+        if "extra ==" not in each
+    }
     return sorted(f"pkg:pypi/{each}@{known[each]}" for each in names & known.keys())
 
 
@@ -74,7 +90,9 @@ def bill(requirements: str, version: str, when: int | None) -> dict[str, Any]:
     known = {name: pin for name, pin in pins(requirements).items() if name not in ONLY_TO_BUILD}
     own = component("dockmend", version, "application")
     parts = [component(name, pinned) for name, pinned in sorted(known.items())]
-    stamp = {} if when is None else {"timestamp": dt.datetime.fromtimestamp(when, dt.UTC).isoformat()}
+    stamp = (
+        {} if when is None else {"timestamp": dt.datetime.fromtimestamp(when, dt.UTC).isoformat()}
+    )
     content = json.dumps([own, parts], sort_keys=True)
     return {
         "bomFormat": "CycloneDX",

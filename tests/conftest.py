@@ -1,4 +1,5 @@
-"""Fixtures for tests against real parts. The machine's own engine is never touched: see tests/lab."""
+"""Fixtures for tests against real parts. The machine's own engine is never touched: see
+tests/lab."""
 
 from __future__ import annotations
 
@@ -14,27 +15,32 @@ from hypothesis import HealthCheck, settings
 from tests.lab import Broker, Daemon, EngineKind, PrivateEngine, Prometheus, sweep
 from tests.quick import is_quick
 
-# `make test` gives every property the same inputs each time, however slow the machine is; `make fuzz` draws new ones.
+# `make test` gives every property the same inputs each time, however slow the machine is; `make
+# fuzz` draws new ones.
 settings.register_profile("seeded", derandomize=True, database=None, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("seeded")
 
-# A shell's background job ignores SIGINT, and so would every program that a test starts and interrupts.
+# A shell's background job ignores SIGINT, and so would every program that a test starts and
+# interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Files that a group may write are refused as rules and settings; Debian's users make such by default (umask 002).
+# Files that a group may write are refused as rules and settings; Debian's users make such by
+# default (umask 002).
 os.umask(0o022)
 
 # A test that forgot to say which engine it means must find none.
 for _name in [name for name in os.environ if name.startswith(("DOCKER_", "DOCKMEND_"))]:
     del os.environ[_name]
-os.environ["DOCKMEND_RUNTIME"] = "/nonexistent/dockmend"  # nor must a command find a daemon of the machine's
+# nor must a command find a daemon of the machine's
+os.environ["DOCKMEND_RUNTIME"] = "/nonexistent/dockmend"
 
 
 @pytest.fixture(autouse=True)
 def default_log() -> Iterator[None]:
-    """A command that a test runs in this process configures the log; the next test must not read through that."""
+    """A command that a test runs in this process configures the log; the next test must not read
+    through that."""
     yield
     structlog.reset_defaults()
 
@@ -104,7 +110,8 @@ def prometheus() -> Iterator[Callable[[str], Prometheus]]:
 
 @pytest.fixture
 def daemon() -> Iterator[Callable[..., Daemon]]:
-    """Makes a running dockmend: `daemon(engine.url, rules={"heal.yaml": "…"})`; `start=False` makes it only."""
+    """Makes a running dockmend: `daemon(engine.url, rules={"heal.yaml": "…"})`; `start=False` makes
+    it only."""
     made: list[Daemon] = []
 
     def make(engine_url: str, *, start: bool = True, **options: Any) -> Daemon:
@@ -118,19 +125,41 @@ def daemon() -> Iterator[Callable[..., Daemon]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which engine the tests run on, and how far the campaigns go: a slice, unless `make campaign` asks for more."""
+    """Which engine the tests run on, and how far the campaigns go: a slice, unless `make campaign`
+    asks for more."""
     kinds = [str(kind) for kind in EngineKind]
-    parser.addoption("--engine", choices=kinds, help="which Docker Engine: tests/lab/kinds.py; installed if not named")
-    parser.addoption("--tier", choices=["quick", "rest", "all"], default="all", help="which tests: tests/quick.py")
+    parser.addoption(
+        "--engine",
+        choices=kinds,
+        help="which Docker Engine: tests/lab/kinds.py; installed if not named",
+    )
+    parser.addoption(
+        "--tier",
+        choices=["quick", "rest", "all"],
+        default="all",
+        help="which tests: tests/quick.py",
+    )
     parser.addoption("--campaign-seed", type=int, default=1, help="seed of the random faults")
-    parser.addoption("--campaign-faults", type=int, default=20, help="faults of the chaos campaign's slice")
-    parser.addoption("--podman", choices=["slice", "all"], default="slice", help="how much of tests/contract on Podman")
-    parser.addoption("--every-death", action="store_true", help="all of the long loops over deaths: `make deaths`")
+    parser.addoption(
+        "--campaign-faults", type=int, default=20, help="faults of the chaos campaign's slice"
+    )
+    parser.addoption(
+        "--podman",
+        choices=["slice", "all"],
+        default="slice",
+        help="how much of tests/contract on Podman",
+    )
+    parser.addoption(
+        "--every-death",
+        action="store_true",
+        help="all of the long loops over deaths: `make deaths`",
+    )
     parser.addoption("--campaign-examples", type=int, default=200, help="inputs of each fuzz test")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Every engine of this run, and of the programs that it starts, is of the kind that `--engine` names."""
+    """Every engine of this run, and of the programs that it starts, is of the kind that `--engine`
+    names."""
     if kind := config.getoption("--engine"):
         EngineKind(kind).choose()
 
@@ -142,12 +171,17 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The quick tests, the rest, or all.
 
-    Of the long loops over deaths every fourth case, from the seed on, is in the rest; `make deaths` runs all.
+    Of the long loops over deaths every fourth case, from the seed on, is in the rest; `make deaths`
+    runs all.
     """
     tier = config.getoption("--tier")
-    left_out = {item for item in items if tier != "all" and is_quick(item.nodeid) is not (tier == "quick")}
+    left_out = {
+        item for item in items if tier != "all" and is_quick(item.nodeid) is not (tier == "quick")
+    }
     if tier != "quick" and not config.getoption("--every-death"):
-        deaths = [item for item in items if item.get_closest_marker("deaths") and item not in left_out]
+        deaths = [
+            item for item in items if item.get_closest_marker("deaths") and item not in left_out
+        ]
         seed = int(config.getoption("--campaign-seed"))
         left_out |= {item for number, item in enumerate(deaths) if (number + seed) % 4}
     items[:] = [item for item in items if item not in left_out]

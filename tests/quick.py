@@ -1,8 +1,9 @@
-"""Which of the tests against real parts `make test` runs: each promise of the README once, in some minutes.
+"""Which of the tests against real parts `make test` runs: each promise of the README once, in some
+minutes.
 
-All of tests/unit and tests/contract is quick. Of the rest, a file that is not named here runs in `make test-all` alone.
-A name stands for every test whose name begins with it; an empty list for the whole file. tests/unit/test_quick.py sees
-to it that every name here is the name of a test.
+All of tests/unit and tests/contract is quick. Of the rest, a file that is not named here runs in
+`make test-all` alone. A name stands for every test whose name begins with it; an empty list for the
+whole file. tests/unit/test_quick.py sees to it that every name here is the name of a test.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ QUICK: dict[str, list[str]] = {
         "test_a_container_that_cannot_be_healed_is_given_up_with_its_breaker_open",
         "test_shadow_mode_touches_nothing",
     ],
-    # no label of an image is consent, identity or ownership; what is dockmend's own is proven by its journal
+    # no label of an image is consent, identity or ownership; what is dockmend's own is proven by
+    # its journal
     "tests/integration/test_whose_labels.py": [
         "test_a_service_that_compose_built_is_still_that_service",
         "test_a_one_off_is_not_its_service",
@@ -32,8 +34,12 @@ QUICK: dict[str, list[str]] = {
     ],
     "tests/integration/test_owned.py": [],
     # each end has one cause, also one that nobody saw
-    "tests/integration/test_recorded_ends.py": ["test_what_ended_while_dockmend_was_down_has_its_cause"],
-    "tests/integration/test_owed_stops.py": ["test_a_stop_that_a_restart_swallowed_before_dockmend_looked"],
+    "tests/integration/test_recorded_ends.py": [
+        "test_what_ended_while_dockmend_was_down_has_its_cause"
+    ],
+    "tests/integration/test_owed_stops.py": [
+        "test_a_stop_that_a_restart_swallowed_before_dockmend_looked"
+    ],
     "tests/integration/test_ends.py": [
         "test_an_end_has_one_cause[stopped-",
         "test_an_end_has_one_cause[killed: ",
@@ -77,7 +83,9 @@ QUICK: dict[str, list[str]] = {
         "test_disconnected_again_soon_after_is_a_persons_will[after it]",
         "test_a_network_made_again_under_a_stopped_container",
     ],
-    "tests/integration/test_networks_missing.py": ["test_a_network_that_went_is_back_with_who_was_in_it"],
+    "tests/integration/test_networks_missing.py": [
+        "test_a_network_that_went_is_back_with_who_was_in_it"
+    ],
     "tests/integration/test_actions_networks.py": [],
     # snapshots
     "tests/integration/test_snapshots.py": [],
@@ -87,7 +95,11 @@ QUICK: dict[str, list[str]] = {
         "test_a_failure_puts_back_what_was_there_and_says_so",
         "test_killed_anywhere_another_command_undoes_it[half sent]",
     ],
-    "tests/integration/test_actions_volumes.py": ["test_pause_holds", "test_all_volumes", "test_of_several_volumes"],
+    "tests/integration/test_actions_volumes.py": [
+        "test_pause_holds",
+        "test_all_volumes",
+        "test_of_several_volumes",
+    ],
     # dockmend killed in the middle leaves nothing behind
     "tests/integration/test_killed.py": [
         "test_a_restart",
@@ -137,7 +149,10 @@ QUICK: dict[str, list[str]] = {
         "test_rules_are_read_again_all_or_nothing[dockmend reload]",
     ],
     "tests/integration/test_run_script.py": [],
-    "tests/integration/test_shutdown.py": ["test_an_idle_one_ends_in_order", "test_an_action_that_can_end_does"],
+    "tests/integration/test_shutdown.py": [
+        "test_an_idle_one_ends_in_order",
+        "test_an_action_that_can_end_does",
+    ],
     # other actions
     "tests/integration/test_actions_commands.py": [],
     "tests/integration/test_actions_containers.py": [],

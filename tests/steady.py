@@ -1,7 +1,9 @@
-"""`make steady`: is `make test` green every time? Ten runs at one commit, three of them beside a load of two cores.
+"""`make steady`: is `make test` green every time? Ten runs at one commit, three of them beside a
+load of two cores.
 
-Each finished run is a row of bench/out/steady.jsonl; a run that was interrupted is made again. Ends with 0 if all ten
-were green. A test that fails here is a bug in the test or in dockmend: nothing is tried again.
+Each finished run is a row of bench/out/steady.jsonl; a run that was interrupted is made again. Ends
+with 0 if all ten were green. A test that fails here is a bug in the test or in dockmend: nothing is
+tried again.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ RUNS, LOADED = 10, frozenset({3, 6, 9})
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the load beside a run ends with it
+    # so that the load beside a run ends with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     commit = _commit()
     if commit is None:
         print("steady: commit first: a row names the commit that it is of", file=sys.stderr)
@@ -31,7 +34,9 @@ def main() -> int:
     for number in range(len(rows) + 1, RUNS + 1):
         row = {"commit": commit, "run": number, **_run(loaded=number in LOADED)}
         if _commit() != commit:
-            print(f"steady: the tree changed during run {number}: it does not count", file=sys.stderr)
+            print(
+                f"steady: the tree changed during run {number}: it does not count", file=sys.stderr
+            )
             return 2
         ROWS.parent.mkdir(parents=True, exist_ok=True)
         with ROWS.open("a") as file:
@@ -47,15 +52,25 @@ def main() -> int:
 
 def _run(*, loaded: bool) -> dict[str, Any]:
     """One `make test`; its seconds, its last line, and the tests that failed."""
-    load = subprocess.Popen(["stress-ng", "--cpu", "2", "--timeout", "3600", "--quiet"]) if loaded else None
+    load = (
+        subprocess.Popen(["stress-ng", "--cpu", "2", "--timeout", "3600", "--quiet"])
+        if loaded
+        else None
+    )
     began = time.monotonic()
     try:
-        done = subprocess.run(["make", "test"], cwd=TOP, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            ["make", "test"], cwd=TOP, check=False, capture_output=True, text=True
+        )
     finally:
         if load is not None:
             load.terminate()
             load.wait()
-    told = [line.strip("= ") for line in done.stdout.splitlines() if re.search(r"\d+ (passed|failed).* in ", line)]
+    told = [
+        line.strip("= ")
+        for line in done.stdout.splitlines()
+        if re.search(r"\d+ (passed|failed).* in ", line)
+    ]
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     return {
         "loaded": loaded, "green": done.returncode == 0, "seconds": round(time.monotonic() - began),
@@ -70,7 +85,10 @@ def _rows() -> list[dict[str, Any]]:
 def _line(row: dict[str, Any]) -> str:
     """A row of the table: the run, what ran beside it, its seconds, and how it ended."""
     verdict = "green" if row["green"] else f"RED: {', '.join(row['failed']) or row['told']}"
-    return f"{row['run']:>3}  {'stress-ng' if row['loaded'] else 'idle':<9}  {row['seconds']:>5} s  {verdict}"
+    return (
+        f"{row['run']:>3}  {'stress-ng' if row['loaded'] else 'idle':<9}  {row['seconds']:>5} "
+        f"s  {verdict}"
+    )
 
 
 def _commit() -> str | None:
@@ -79,7 +97,9 @@ def _commit() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=TOP, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], cwd=TOP, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionTraits:
-    """`stops`: the engine tells of one `stop` event for it; `signals`: it ends a run by a signal, and
-    no `stop` follows; `project`: it ends and begins runs of a Compose project, each by a step of its
-    own; `starts`: it begins a run by its own call; `replaces`: another container takes the place;
-    `removes`: the container is gone afterwards; `undoes_stop`: it would start or unpause what a person
-    stopped; `heals`: the container should run afterwards, so there is something to verify; `long`: it
-    copies what may be large, or waits for a health check; `last_events`: after all of these nothing
-    more comes of it, in whatever order."""
+    """`stops`: the engine tells of one `stop` event for it; `signals`: it ends a run by a signal,
+    and no `stop` follows; `project`: it ends and begins runs of a Compose project, each by a step
+    of its own; `starts`: it begins a run by its own call; `replaces`: another container takes the
+    place; `removes`: the container is gone afterwards; `undoes_stop`: it would start or unpause
+    what a person stopped; `heals`: the container should run afterwards, so there is something to
+    verify; `long`: it copies what may be large, or waits for a health check; `last_events`: after
+    all of these nothing more comes of it, in whatever order."""
 
     stops: bool = False
     signals: bool = False
@@ -58,7 +58,9 @@ TRAITS: Final[Mapping[str, ActionTraits]] = {
 
 
 def _those(*traits: str) -> frozenset[str]:
-    return frozenset(name for name, row in TRAITS.items() if any(getattr(row, each) for each in traits))
+    return frozenset(
+        name for name, row in TRAITS.items() if any(getattr(row, each) for each in traits)
+    )
 
 
 STOPPING: Final = _those("stops")
@@ -66,7 +68,8 @@ STOPPING: Final = _those("stops")
 SIGNALLING: Final = _those("signals")
 """Actions that send a signal and cause no `stop` event."""
 ENDING: Final = STOPPING | SIGNALLING
-"""Actions whose own calls end a container's run. An end during any other is a trouble of its own."""
+"""Actions whose own calls end a container's run. An end during any other is a trouble of its
+own."""
 PROJECT: Final = _those("project")
 """Actions on a Compose project."""
 ENDS_RUN: Final = ENDING | PROJECT

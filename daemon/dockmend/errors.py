@@ -1,7 +1,8 @@
-"""The errors a person or another part of dockmend meets, each with the exit code it ends a command with.
+"""The errors a person or another part of dockmend meets, each with the exit code it ends a command
+with.
 
-They live at the bottom of the layers so that every part raises the same ones and the command line can turn
-any of them into one sentence: what went wrong, where, what to do.
+They live at the bottom of the layers so that every part raises the same ones and the command line
+can turn any of them into one sentence: what went wrong, where, what to do.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 
 
 class DockmendError(Exception):
-    """Anything dockmend says on purpose. Its text is a sentence for a person; no secret, no traceback."""
+    """Anything dockmend says on purpose. Its text is a sentence for a person; no secret, no
+    traceback."""
 
     exit_code = 1
 
@@ -74,7 +76,8 @@ class NotFound(Permanent):
 
 
 def lacking(error: BaseException) -> str | None:
-    """What the host has too little of: memory, disk, files, processes; None where it is a fault of dockmend's own.
+    """What the host has too little of: memory, disk, files, processes; None where it is a fault of
+    dockmend's own.
 
     A sick host is no reason to give up: what it could not do now it may do later.
     """
@@ -89,7 +92,8 @@ def lacking(error: BaseException) -> str | None:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One error or warning in a file a person wrote. Lines and columns count from 1; 0: the file as a whole."""
+    """One error or warning in a file a person wrote. Lines and columns count from 1; 0: the file as
+    a whole."""
 
     path: str
     line: int
@@ -99,8 +103,11 @@ class Problem:
     level: Literal["error", "warning"] = "error"
 
     @classmethod
-    def of_file(cls, path: str, message: str, level: Literal["error", "warning"] = "error") -> Problem:
-        """About the file itself: it is missing, or others may write it. A line of it would send a reader to its text"""
+    def of_file(
+        cls, path: str, message: str, level: Literal["error", "warning"] = "error"
+    ) -> Problem:
+        """About the file itself: it is missing, or others may write it. A line of it would send a
+        reader to its text"""
         return cls(path, 0, 0, message, level=level)
 
     def __str__(self) -> str:
@@ -119,9 +126,11 @@ class InvalidFiles(UsageError):
 
 
 def own_words(said: str) -> str:
-    """What the engine itself says in a refusal or in State.Error, to be compared with what it is known to say.
+    """What the engine itself says in a refusal or in State.Error, to be compared with what it is
+    known to say.
 
-    Its runtime, and its messages about users and folders, repeat what an image names (a command, a user, a working
-    directory), of any wording, mostly in quotes: that is a stranger's text. All of it comes last, or in quotes.
+    Its runtime, and its messages about users and folders, repeat what an image names (a command, a
+    user, a working directory), of any wording, mostly in quotes: that is a stranger's text. All of
+    it comes last, or in quotes.
     """
     return _QUOTED.sub('""', _OF_OTHERS.split(said, maxsplit=1)[0])

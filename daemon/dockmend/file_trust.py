@@ -1,8 +1,10 @@
-"""Who may have written a file that steers dockmend: it, every folder above it, and every link on the way.
+"""Who may have written a file that steers dockmend: it, every folder above it, and every link on
+the way.
 
-A file that nobody else may write is not enough: whoever may write in a folder above it can put another file in its
-place. So a path is walked from the root, one name at a time and relative to the folder that was opened before it, and
-each thing on the way is judged by what is held open. Rule files, settings, secrets and Compose's files go this way.
+A file that nobody else may write is not enough: whoever may write in a folder above it can put
+another file in its place. So a path is walked from the root, one name at a time and relative to the
+folder that was opened before it, and each thing on the way is judged by what is held open. Rule
+files, settings, secrets and Compose's files go this way.
 """
 
 from __future__ import annotations
@@ -22,18 +24,21 @@ MAX_LINKS = 40
 """Links that one path may lead through, as in the kernel (path_resolution(7))."""
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # a fifo must not hold the daemon
+# a fifo must not hold the daemon
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Untrusted(Exception):
     """Others may have written what a path leads to; the text says what to do.
 
-    `place` is what they may write: the file, a folder above it, or a link. `owner`: name or uid of the one to whom
-    it belongs, as `policy.rules_owner` takes it; None if that is not what is wrong. `also`: what is wrong beside that,
-    which a uid there passes as well (see Share).
+    `place` is what they may write: the file, a folder above it, or a link. `owner`: name or uid of
+    the one to whom it belongs, as `policy.rules_owner` takes it; None if that is not what is wrong.
+    `also`: what is wrong beside that, which a uid there passes as well (see Share).
     """
 
-    def __init__(self, place: str, reason: str, *, owner: str | None = None, also: str = "") -> None:
+    def __init__(
+        self, place: str, reason: str, *, owner: str | None = None, also: str = ""
+    ) -> None:
         super().__init__(reason + also)
         self.place = place
         self.owner = owner
@@ -43,11 +48,13 @@ class Untrusted(Exception):
         """The text, with the setting that would let a rule file of that owner count."""
         as_it_is = ", which takes it as it is" if self.also else ""
         return self._or_set(
-            f"`policy: {{rules_owner: {self.owner}}}` in the settings, or the variable {self._variable}{as_it_is}"
+            f"`policy: {{rules_owner: {self.owner}}}` in the settings, or the variable "
+            f"{self._variable}{as_it_is}"
         )
 
     def for_settings(self) -> str:
-        """The same for the settings and what they name: only a variable can say whose settings count."""
+        """The same for the settings and what they name: only a variable can say whose settings
+        count."""
         return self._or_set(f"the variable {self._variable}")
 
     @property
@@ -62,10 +69,11 @@ class Untrusted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What belongs to this uid passes whoever else may write it: somebody who knows that has said so.
+    """What belongs to this uid passes whoever else may write it: somebody who knows that has said
+    so.
 
-    A share of a NAS gives all its files one owner and mode 0777, and nobody can change that. `passed`: the places that
-    passed for this reason alone.
+    A share of a NAS gives all its files one owner and mode 0777, and nobody can change that.
+    `passed`: the places that passed for this reason alone.
     """
 
     uid: int
@@ -77,7 +85,8 @@ class UnknownOwner(ValueError):
 
 
 def trusted_uids(owner: str = "root", runs_as: int | None = None) -> frozenset[int]:
-    """Whose files count: root's, those of whom dockmend runs as, and those of `owner` (a name or a numeric uid).
+    """Whose files count: root's, those of whom dockmend runs as, and those of `owner` (a name or a
+    numeric uid).
 
     `runs_as`: the uid of the daemon; None: this process's. Raises UnknownOwner.
     """
@@ -91,10 +100,14 @@ def trusted_uids(owner: str = "root", runs_as: int | None = None) -> frozenset[i
 
 
 @contextlib.contextmanager
-def opened(path: Path, owners: frozenset[int], *, links: bool = True, share: Share | None = None) -> Iterator[int]:
-    """A descriptor of the file or folder at `path`: a file's is open for reading, a folder's is a place only.
+def opened(
+    path: Path, owners: frozenset[int], *, links: bool = True, share: Share | None = None
+) -> Iterator[int]:
+    """A descriptor of the file or folder at `path`: a file's is open for reading, a folder's is a
+    place only.
 
-    Links are followed where a trusted user made them, or refused without `links`. Raises OSError, Untrusted.
+    Links are followed where a trusted user made them, or refused without `links`. Raises OSError,
+    Untrusted.
     """
     walk = _Walk(owners, links, share)
     try:
@@ -105,8 +118,11 @@ def opened(path: Path, owners: frozenset[int], *, links: bool = True, share: Sha
 
 
 @contextlib.contextmanager
-def opened_in(folder: int, shown: Path, name: str, owners: frozenset[int], share: Share | None = None) -> Iterator[int]:
-    """As `opened`, for an entry of a folder that is held open; `shown` is the folder's path for messages.
+def opened_in(
+    folder: int, shown: Path, name: str, owners: frozenset[int], share: Share | None = None
+) -> Iterator[int]:
+    """As `opened`, for an entry of a folder that is held open; `shown` is the folder's path for
+    messages.
 
     Raises OSError, Untrusted.
     """
@@ -125,7 +141,8 @@ def check(path: Path, owners: frozenset[int], *, links: bool = True) -> os.stat_
 
 
 def read(path: Path, owners: frozenset[int] | None, most: int, share: Share | None = None) -> bytes:
-    """At most `most` bytes of a regular file; None as `owners`: whoever wrote it. Raises OSError, Untrusted."""
+    """At most `most` bytes of a regular file; None as `owners`: whoever wrote it. Raises OSError,
+    Untrusted."""
     if owners is not None:
         with opened(path, owners, share=share) as descriptor:
             return content(descriptor, path, most)
@@ -137,7 +154,8 @@ def read(path: Path, owners: frozenset[int] | None, most: int, share: Share | No
 
 
 def content(descriptor: int, path: Path, most: int) -> bytes:
-    """At most `most` bytes of an open regular file; `path` is for messages. Raises OSError, Untrusted."""
+    """At most `most` bytes of an open regular file; `path` is for messages. Raises OSError,
+    Untrusted."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise Untrusted(str(path), "is not a regular file")
     with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -217,9 +235,14 @@ class _Walk:
             return ""  # its mode means nothing: who may replace it, the folder's mode says
         shared = seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if not shared or (stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX):
-            return ""  # as /tmp: what is in it only its own owner replaces, and who that is, is judged next
+            # as /tmp: what is in it only its own owner replaces, and who that is, is judged next
+            return ""
         whom = "everybody" if seen.st_mode & stat.S_IWOTH else "its group"
-        why = "what is in it can be replaced" if stat.S_ISDIR(seen.st_mode) else "dockmend goes by what it says"
+        why = (
+            "what is in it can be replaced"
+            if stat.S_ISDIR(seen.st_mode)
+            else "dockmend goes by what it says"
+        )
         return f"may be written by {whom}, and {why}: `chmod go-w {shlex.quote(place)}` mends that"
 
 

@@ -1,4 +1,5 @@
-"""Guards: what is never touched, whatever the rules say (rules.md, "What is never done"; settings, `policy`)."""
+"""Guards: what is never touched, whatever the rules say (rules.md, "What is never done"; settings,
+`policy`)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from dockmend.settings import Policy
 from dockmend.settings.sections import ACTIONS, Protect
 
 TOO_MUCH = (
-    f"it has a longer name, or more labels, mounts or networks, than dockmend keeps ({NAME} characters, "
+    f"it has a longer name, or more labels, mounts or networks, than dockmend keeps ({NAME} "
+    "characters, "
     f"{OWNERS >> 10} KiB of each), and what was left out could say that it is to be left alone"
 )
 
@@ -29,9 +31,9 @@ ITSELF = "this is dockmend itself"
 
 @dataclass(slots=True)
 class Guards:
-    """`policy`: the one in force, which a reload may narrow. `own`: ids (full or at least 12 digits) of the container
-    dockmend itself runs in, if any; `owned`: what it made and has not handed over;
-    `only`: the id of the one container that anything may be done to, "" for all."""
+    """`policy`: the one in force, which a reload may narrow. `own`: ids (full or at least 12
+    digits) of the container dockmend itself runs in, if any; `owned`: what it made and has not
+    handed over; `only`: the id of the one container that anything may be done to, "" for all."""
 
     policy: Policy = field(default_factory=Policy)
     own: frozenset[str] = frozenset()
@@ -79,7 +81,8 @@ class Guards:
         return None
 
     def may(self, rule: Rule, change: Change, now: float, host: str) -> Verdict:
-        """Whether a rule may answer a change at all, before any limit is asked; `explain` asks the same."""
+        """Whether a rule may answer a change at all, before any limit is asked; `explain` asks the
+        same."""
         verdict = standing(rule, change, now)
         if isinstance(verdict, Suppress):
             return verdict
@@ -92,24 +95,36 @@ class Guards:
         if rule.condition is not None:
             try:
                 if not rule.condition(field_values(change, rule, "", now, host)):
-                    return Suppress("condition", f"its condition does not hold: {rule.condition_text}")
+                    return Suppress(
+                        "condition", f"its condition does not hold: {rule.condition_text}"
+                    )
             except ConditionError as error:
                 return Suppress("condition_error", f"its condition could not be answered: {error}")
         return verdict
 
-    def cuts_off(self, rule: Rule, steps: Iterable[Step], owner: Container, guests: Iterable[Container]) -> str | None:
-        """Whom these steps would cut off from the namespaces of `owner` for good, as nothing may be done to them, and
-        what to do about it; None where there is nobody. `guests`: those that live there now."""
-        ending = next((step.action for step in steps if step.action in ENDS_RUN and step.target is None), None)
+    def cuts_off(
+        self, rule: Rule, steps: Iterable[Step], owner: Container, guests: Iterable[Container]
+    ) -> str | None:
+        """Whom these steps would cut off from the namespaces of `owner` for good, as nothing may be
+        done to them, and what to do about it; None where there is nobody. `guests`: those that live
+        there now."""
+        ending = next(
+            (step.action for step in steps if step.action in ENDS_RUN and step.target is None), None
+        )
         if ending is None or rule.cut_off or not owner.running:
             return None
-        lost = [(each.name, why.reason) for each in guests if each.running and (why := self.forbids(each)) is not None]
+        lost = [
+            (each.name, why.reason)
+            for each in guests
+            if each.running and (why := self.forbids(each)) is not None
+        ]
         if not lost:
             return None
         who = ", ".join(f"{name} ({reason})" for name, reason in sorted(lost))
         links = ", or links to it," if ending == "recreate" else ""
         return (
-            f"{ending} would cut off what lives in the namespaces of {owner.name}{links} and must be left alone: {who};"
+            f"{ending} would cut off what lives in the namespaces of {owner.name}{links} and must "
+            f"be left alone: {who};"
             f" allow dockmend to bring it back, or say `cut_off: true` in rule {rule.name}"
         )
 
@@ -141,12 +156,15 @@ def protections(protect: Protect) -> Iterator[Protection]:
 
 
 def _by_label(key: str, test: Test) -> Callable[[Container], bool]:
-    return lambda container: (value := container.holding_labels.get(key)) is not None and test(value)
+    return lambda container: (
+        (value := container.holding_labels.get(key)) is not None and test(value)
+    )
 
 
 def _by_name(test: Test) -> Callable[[Container], bool]:
-    # A name like those that a recreation gives proves nothing, but it may be all that is left of one whose journal was
-    # lost, or that is another dockmend's: what holds for the name in it holds back from it too.
+    # A name like those that a recreation gives proves nothing, but it may be all that is left of
+    # one whose journal was lost, or that is another dockmend's: what holds for the name in it holds
+    # back from it too.
     return lambda container: test(container.name) or test(without_aside(container.name))
 
 
@@ -161,5 +179,8 @@ def idle_protections(protect: Protect, containers: Iterable[Container]) -> list[
 
 
 def trusted(policy: Callable[[], Policy]) -> Callable[[str], bool]:
-    """Whether an image's own labels count: its reference is in `trusted_images` of the policy in force."""
-    return lambda image: any(image_test(compile_pattern(each))(image) for each in policy().trusted_images)
+    """Whether an image's own labels count: its reference is in `trusted_images` of the policy in
+    force."""
+    return lambda image: any(
+        image_test(compile_pattern(each))(image) for each in policy().trusted_images
+    )

@@ -1,7 +1,8 @@
 """Whose a container's labels are: its owner's, or only inherited from its image.
 
-The engine shows both as one map. An image is written by a stranger, so what it says may be shown and must never steer.
-Everything that makes a `Container` asks `divide`; nothing above reads the engine's own map.
+The engine shows both as one map. An image is written by a stranger, so what it says may be shown
+and must never steer. Everything that makes a `Container` asks `divide`; nothing above reads the
+engine's own map.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from msgspec import Struct
 
 
 class Labels(NamedTuple):
-    """`owner`: what the container's owner set. `image`: what the image says, or what nobody is known to have set."""
+    """`owner`: what the container's owner set. `image`: what the image says, or what nobody is
+    known to have set."""
 
     owner: dict[str, str]
     image: dict[str, str]
 
 
 class LabelGroup(Struct, frozen=True):
-    """Labels by which a program knows the containers that it made: they are the owner's all together, or not at all.
+    """Labels by which a program knows the containers that it made: they are the owner's all
+    together, or not at all.
 
-    `proof`: the key whose value the program makes anew for each container or definition, so that an image which
-    happens to carry these labels has another value or none. `always`: the keys that the program sets on each of its
-    containers, so that one which equals the image's is its own all the same.
+    `proof`: the key whose value the program makes anew for each container or definition, so that an
+    image which happens to carry these labels has another value or none. `always`: the keys that the
+    program sets on each of its containers, so that one which equals the image's is its own all the
+    same.
     """
 
     prefix: str
@@ -38,13 +42,14 @@ COMPOSE: Final = LabelGroup(
     frozenset(
         f"com.docker.compose.{key}"
         for key in (
-            "project", "service", "version", "oneoff", "container-number", "config-hash", "image", "depends_on",
-            "project.config_files", "project.working_dir",
+            "project", "service", "version", "oneoff", "container-number", "config-hash", "image",
+            "depends_on", "project.config_files", "project.working_dir",
         )
     ),
 )  # fmt: skip
-"""Compose writes project, service and version into each image that it builds, with the same values as on the container
-(Compose 2, `pkg/compose/build.go`); so values cannot tell whose they are, and its hash of the definition does."""
+"""Compose writes project, service and version into each image that it builds, with the same values
+as on the container (Compose 2, `pkg/compose/build.go`); so values cannot tell whose they are, and
+its hash of the definition does."""
 
 SWARM: Final = LabelGroup(
     "com.docker.swarm.",
@@ -54,17 +59,21 @@ SWARM: Final = LabelGroup(
         for key in ("node.id", "service.id", "service.name", "task", "task.id", "task.name")
     ),
 )  # fmt: skip
-"""A task's id is never used again (SwarmKit), so an image that was committed from a task has another one."""
+"""A task's id is never used again (SwarmKit), so an image that was committed from a task has
+another one."""
 
 _GROUPS: Final = (COMPOSE, SWARM)
 
 
-def divide(labels: Mapping[str, str] | None, of_image: Mapping[str, str] | None, *, trusted: bool = False) -> Labels:
+def divide(
+    labels: Mapping[str, str] | None, of_image: Mapping[str, str] | None, *, trusted: bool = False
+) -> Labels:
     """Whose each of a container's labels is.
 
-    `of_image`: all labels of its image; None where the image cannot be inspected, and then none is known to be the
-    owner's. `trusted`: the settings let this image's labels count as the owner's; a group still wants its proof, as
-    each container that somebody runs from the image would else take the place of the one that the program made.
+    `of_image`: all labels of its image; None where the image cannot be inspected, and then none is
+    known to be the owner's. `trusted`: the settings let this image's labels count as the owner's; a
+    group still wants its proof, as each container that somebody runs from the image would else take
+    the place of the one that the program made.
     """
     owner: dict[str, str] = {}
     image: dict[str, str] = {}
@@ -82,7 +91,9 @@ def divide(labels: Mapping[str, str] | None, of_image: Mapping[str, str] | None,
     return Labels(owner, image)
 
 
-def _proven(group: LabelGroup, labels: Mapping[str, str], of_image: Mapping[str, str] | None) -> bool:
+def _proven(
+    group: LabelGroup, labels: Mapping[str, str], of_image: Mapping[str, str] | None
+) -> bool:
     if of_image is None:
         return False
     if not any(key.startswith(group.prefix) for key in of_image):

@@ -1,4 +1,5 @@
-"""The schemes of URLs that messages can go to: those of apprise 2.3 that reach a service over the network.
+"""The schemes of URLs that messages can go to: those of apprise 2.3 that reach a service over the
+network.
 
 Written down, so that settings are checked without loading apprise, which costs 36 MiB, and so that
 such a URL is taken out of what is written down: it is a secret, whole. A test holds the list to the

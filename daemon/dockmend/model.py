@@ -1,10 +1,12 @@
-"""What flows through dockmend: the engine's objects, its events, and the changes the mirror derives from them.
+"""What flows through dockmend: the engine's objects, its events, and the changes the mirror derives
+from them.
 
-Everything here is frozen and free of behaviour beyond small derivations, so that matching and deciding are pure.
-msgspec's structs are used for their speed: an event is decoded in about a microsecond and a half.
+Everything here is frozen and free of behaviour beyond small derivations, so that matching and
+deciding are pure. msgspec's structs are used for their speed: an event is decoded in about a
+microsecond and a half.
 
-Times: `*_at` are seconds since the epoch (float, wall clock); `time_ns` is the engine's own nanosecond stamp.
-Durations are seconds.
+Times: `*_at` are seconds since the epoch (float, wall clock); `time_ns` is the engine's own
+nanosecond stamp. Durations are seconds.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from msgspec import Meta, Struct, field
 from dockmend.bounds import bounded_name
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""What the engine's own integers hold. A larger one could be read, but neither kept in the journal nor counted with."""
+"""What the engine's own integers hold. A larger one could be read, but neither kept in the journal
+nor counted with."""
 
 Origin = Literal["live", "replayed", "relisted", "started", "timer"]
-"""How a change was learnt: from the stream, from the engine's replay after a reconnection, from comparing a list, at
-dockmend's own start, or by a timer of the mirror (something that should have happened did not)."""
+"""How a change was learnt: from the stream, from the engine's replay after a reconnection, from
+comparing a list, at dockmend's own start, or by a timer of the mirror (something that should have
+happened did not)."""
 
 Cause = Literal[
     "stopped",
@@ -39,21 +43,24 @@ Cause = Literal[
 Kind = Literal["container", "network", "volume", "image", "service", "node", "engine"]
 
 COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_NUMBER, COMPOSE_ONEOFF = (
-    "com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.container-number",
-    "com.docker.compose.oneoff",
+    "com.docker.compose.project", "com.docker.compose.service",
+    "com.docker.compose.container-number", "com.docker.compose.oneoff",
 )  # fmt: skip
 SWARM_TASK, SWARM_SERVICE = "com.docker.swarm.task.id", "com.docker.swarm.service.name"
 
 REFERENCE_LABEL = "dockmend.image"
-"""The image's reference as it was written, on a container that was made anew from the image's id because the reference
-names another image by now: rules and guards go by it. One that the image itself bears does not count."""
+"""The image's reference as it was written, on a container that was made anew from the image's id
+because the reference names another image by now: rules and guards go by it. One that the image
+itself bears does not count."""
 
 HELPER_LABEL = "dockmend.helper"
-"""On every container dockmend makes for itself; its value is the incident (or command) it belongs to."""
+"""On every container dockmend makes for itself; its value is the incident (or command) it belongs
+to."""
 
 
 class ComposeService(NamedTuple):
-    """Which container of which service of a Compose project; `number` as the label has it, mostly from "1" up."""
+    """Which container of which service of a Compose project; `number` as the label has it, mostly
+    from "1" up."""
 
     project: str
     service: str
@@ -68,7 +75,8 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     ipv4: str | None = None  # configured (static), not the one that was handed out
     ipv6: str | None = None
     link_local: tuple[str, ...] = ()
-    mac: str | None = None  # the MAC address that was configured; "" if none was, None if nothing tells
+    # the MAC address that was configured; "" if none was, None if nothing tells
+    mac: str | None = None
     links: tuple[str, ...] = ()
     driver_opts: dict[str, str] = field(default_factory=dict)
     gw_priority: int = 0  # which network the default route goes through (Engine 28, API 1.48)
@@ -92,14 +100,15 @@ class HealthCheck(Struct, frozen=True):
 
     @property
     def verdict_within(self) -> float:
-        """Seconds after a start by which the engine has said healthy or unhealthy (rules.md, `verify`), a day at the
-        most: with an interval or as many retries as one likes it may never say anything."""
+        """Seconds after a start by which the engine has said healthy or unhealthy (rules.md,
+        `verify`), a day at the most: with an interval or as many retries as one likes it may never
+        say anything."""
         return min(LONGEST_VERDICT, self.start_period + self._probe * (self.retries + 1))
 
     @property
     def overdue_after(self) -> float:
-        """Seconds without a verdict after which that is shown. However often it may fail, an hour of failures beyond
-        its start period is enough."""
+        """Seconds without a verdict after which that is shown. However often it may fail, an hour
+        of failures beyond its start period is enough."""
         failing = max(self._probe, min(self._probe * (self.retries + 1), LONGEST_FAILING))
         return min(LONGEST_VERDICT, self.start_period + failing) + VERDICT_SLACK
 
@@ -118,19 +127,25 @@ class Mount(Struct, frozen=True):
 
 
 class Container(Struct, frozen=True, omit_defaults=True, tag=True):
-    """A container as inspect tells it, cut to what rules and actions need (about 2 KB of memory)."""
+    """A container as inspect tells it, cut to what rules and actions need (about 2 KB of
+    memory)."""
 
     id: str
     name: str
     image: str = ""
     image_id: str = ""
-    labels: dict[str, str] = field(default_factory=dict)  # its owner's only, see dockmend.label_owner
-    image_labels: dict[str, str] = field(default_factory=dict)  # its image's: to be shown, never to be matched
-    left_out: int = 0  # bytes of labels, mounts and networks for which there was no room, see dockmend.bounds
+    # its owner's only, see dockmend.label_owner
+    labels: dict[str, str] = field(default_factory=dict)
+    # its image's: to be shown, never to be matched
+    image_labels: dict[str, str] = field(default_factory=dict)
+    # bytes of labels, mounts and networks for which there was no room, see dockmend.bounds
+    left_out: int = 0
     too_much: bool = False  # what was left out could have steered dockmend
     image_unknown: bool = False  # it cannot be inspected: nobody knows whose `image_labels` are
-    made_as: str = ""  # the same for what was made the same way, see dockmend.engine.definition_digest; "": not known
-    name_is_own: bool = False  # it looks like a set-aside name, and the journal tells of no recreation of this one
+    # the same for what was made the same way, see dockmend.engine.definition_digest; "": not known
+    made_as: str = ""
+    # it looks like a set-aside name, and the journal tells of no recreation of this one
+    name_is_own: bool = False
     state: str = "created"  # created, running, paused, restarting, removing, exited, dead
     health: str = ""  # "", starting, healthy, unhealthy
     exit_code: int | None = None  # of the last end; None while it runs or has never run
@@ -140,7 +155,8 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     created_at: float = 0.0
     started_at: float = 0.0
     finished_at: float = 0.0
-    signalled: bool | None = None  # by the engine's own file: a call stopped or signalled this run; None: not known
+    # by the engine's own file: a call stopped or signalled this run; None: not known
+    signalled: bool | None = None
     restart_policy: str = "no"
     auto_remove: bool = False
     check: HealthCheck | None = None
@@ -151,7 +167,8 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     mounts: tuple[Mount, ...] = ()
     pid_mode: str = ""  # of these two, only what names another container: "container:ID or name"
     ipc_mode: str = ""
-    links: tuple[str, ...] = ()  # `--link` on the default bridge, as the engine writes it: "/db:/web/alias"
+    # `--link` on the default bridge, as the engine writes it: "/db:/web/alias"
+    links: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()  # "NAME or ID[:ro]"
 
     @property
@@ -165,17 +182,20 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
 
     @property
     def holding_labels(self) -> Mapping[str, str]:
-        """The labels that may hold dockmend back from it: its owner's, and all if nobody knows whose they are."""
+        """The labels that may hold dockmend back from it: its owner's, and all if nobody knows
+        whose they are."""
         return self.image_labels | self.labels if self.image_unknown else self.labels
 
     @property
     def one_off(self) -> bool:
-        """Whether `docker compose run` made it: it bears its service's labels and is not one of its containers."""
+        """Whether `docker compose run` made it: it bears its service's labels and is not one of its
+        containers."""
         return self.holding_labels.get(COMPOSE_ONEOFF, "").lower() == "true"
 
     @property
     def compose_service(self) -> ComposeService | None:
-        """Which container of a Compose service it is; None for a one-off and for what Compose did not make."""
+        """Which container of a Compose service it is; None for a one-off and for what Compose did
+        not make."""
         project, service = self.labels.get(COMPOSE_PROJECT), self.labels.get(COMPOSE_SERVICE)
         if not project or not service or self.one_off:
             return None
@@ -183,20 +203,28 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
 
     @property
     def swarm_service(self) -> str | None:
-        """The Swarm service of which it is a task, "" if nothing names that; None if it is no task."""
+        """The Swarm service of which it is a task, "" if nothing names that; None if it is no
+        task."""
         labels = self.holding_labels
         return labels.get(SWARM_SERVICE, "") if SWARM_TASK in labels else None
 
     @property
     def joined(self) -> str | None:
         """The id of the container whose network namespace this one joined, or None."""
-        return self.network_mode.removeprefix("container:") if self.network_mode.startswith("container:") else None
+        return (
+            self.network_mode.removeprefix("container:")
+            if self.network_mode.startswith("container:")
+            else None
+        )
 
     @property
     def owners(self) -> frozenset[str]:
-        """The containers whose network, process or IPC namespace this one joined, as its definition names them."""
+        """The containers whose network, process or IPC namespace this one joined, as its definition
+        names them."""
         modes = (self.network_mode, self.pid_mode, self.ipc_mode)
-        return frozenset(mode.removeprefix("container:") for mode in modes if mode.startswith("container:"))
+        return frozenset(
+            mode.removeprefix("container:") for mode in modes if mode.startswith("container:")
+        )
 
     @property
     def linked(self) -> frozenset[str]:
@@ -266,11 +294,15 @@ class Actor(Struct, frozen=True):
     Attributes: dict[str, str] = field(default_factory=dict)
 
 
-class Event(Struct, frozen=True, rename={"type": "Type", "action": "Action", "actor": "Actor", "time_ns": "timeNano"}):
+class Event(
+    Struct,
+    frozen=True,
+    rename={"type": "Type", "action": "Action", "actor": "Actor", "time_ns": "timeNano"},
+):
     """One line of the engine's event stream, decoded straight from its JSON.
 
-    `actor.Attributes` holds the container's labels too, and labels overwrite the engine's own attributes
-    (exitCode, signal): never take a fact from there that inspect can tell.
+    `actor.Attributes` holds the container's labels too, and labels overwrite the engine's own
+    attributes (exitCode, signal): never take a fact from there that inspect can tell.
     """
 
     type: str
@@ -293,11 +325,13 @@ Object = Container | Network | Volume
 
 
 class Change(Struct, frozen=True):
-    """Something happened to one object: one or more transitions that are the same trouble, or one raw event.
+    """Something happened to one object: one or more transitions that are the same trouble, or one
+    raw event.
 
-    `triggers` are the names rules use ("container.unhealthy"); an end of a container carries its cause and
-    `container.exited` together, so that rules for either compete for one trouble. `trouble` names the trouble itself
-    (the same text for the same trouble however often it is learnt): the container's id, its run and what broke.
+    `triggers` are the names rules use ("container.unhealthy"); an end of a container carries its
+    cause and `container.exited` together, so that rules for either compete for one trouble.
+    `trouble` names the trouble itself (the same text for the same trouble however often it is
+    learnt): the container's id, its run and what broke.
     """
 
     triggers: tuple[str, ...]
@@ -310,32 +344,40 @@ class Change(Struct, frozen=True):
     cause: Cause | None = None
     note: str = ""  # for a person: what was seen
     network: str | None = None  # network_lost, address_changed: which one
-    recovered: bool = False  # it was over when it was learnt (the engine's own restart policy): recorded, not treated
-    on_purpose: bool = False  # a person's will (a disconnect that was repeated): recorded, not treated
+    # it was over when it was learnt (the engine's own restart policy): recorded, not treated
+    recovered: bool = False
+    # a person's will (a disconnect that was repeated): recorded, not treated
+    on_purpose: bool = False
     runs_again: bool = False  # an end: its next run had begun when it was told
-    lasted: float = 0.0  # seconds of the run that ended by itself; 0.0 where none did: it was stopped, or is unhealthy
+    # seconds of the run that ended by itself; 0.0 where none did: it was stopped, or is unhealthy
+    lasted: float = 0.0
     group: str = ""  # orphaned: the target of all dependents of one owner together, see `group_of`
     event: Event | None = None  # for raw-event triggers
 
 
 def as_written(reference: str, labels: Mapping[str, str]) -> str:
     """A container's image as its owner wrote it; `labels`: its owner's."""
-    return labels.get(REFERENCE_LABEL) or reference if reference.startswith("sha256:") else reference
+    return (
+        labels.get(REFERENCE_LABEL) or reference if reference.startswith("sha256:") else reference
+    )
 
 
 def main_network(mode: str | None) -> str:
-    """The network that a container's network mode names; the engine's bridge where it says nothing."""
+    """The network that a container's network mode names; the engine's bridge where it says
+    nothing."""
     return "bridge" if not mode or mode == "default" else mode
 
 
 _ASIDE = re.compile(
-    r"(?P<name>.+)\.dockmend-(?P<what>old|new)-(?P<incident>i[0-9a-hjkmnp-tv-z]{15})", re.ASCII | re.DOTALL
+    r"(?P<name>.+)\.dockmend-(?P<what>old|new)-(?P<incident>i[0-9a-hjkmnp-tv-z]{15})",
+    re.ASCII | re.DOTALL,
 )
 
 
 class Aside(NamedTuple):
-    """What the name of a container says that `recreate` has in hand: the plain name, whether it is the `old` one that
-    was set aside or the `new` one that is not in its place yet, and whose doing it is (an incident's id).
+    """What the name of a container says that `recreate` has in hand: the plain name, whether it is
+    the `old` one that was set aside or the `new` one that is not in its place yet, and whose doing
+    it is (an incident's id).
 
     A name proves nothing: a person can choose one like it.
     """
@@ -351,26 +393,35 @@ def aside_name(name: str, what: Literal["old", "new"], incident: str) -> str:
 
 
 def read_aside(name: str) -> Aside | None:
-    """The parts of a set-aside name; None for any other name, such as a person's own `web.dockmend-test`."""
+    """The parts of a set-aside name; None for any other name, such as a person's own
+    `web.dockmend-test`."""
     if ".dockmend-" not in name:  # asked for every container, often
         return None
     match = _ASIDE.fullmatch(name)
-    return Aside(match["name"], "old" if match["what"] == "old" else "new", match["incident"]) if match else None
+    return (
+        Aside(match["name"], "old" if match["what"] == "old" else "new", match["incident"])
+        if match
+        else None
+    )
 
 
 def without_aside(name: str) -> str:
-    """The name a container that `recreate` has in hand had or will have; any other name as it is."""
+    """The name a container that `recreate` has in hand had or will have; any other name as it
+    is."""
     found = read_aside(name)
     return found.name if found is not None else name
 
 
 def target_of(subject: Object | None, host: str = "") -> str:
-    """The name under which limits, breakers and incidents of an object are kept; it outlives ids (rules.md, Target)."""
+    """The name under which limits, breakers and incidents of an object are kept; it outlives ids
+    (rules.md, Target)."""
     if isinstance(subject, Container):
         labels = subject.labels
         if service := labels.get(SWARM_SERVICE):
             task = labels.get("com.docker.swarm.task.name", "")
-            slot = task.removeprefix(service + ".").partition(".")[0] or labels.get("com.docker.swarm.node.id", "")
+            slot = task.removeprefix(service + ".").partition(".")[0] or labels.get(
+                "com.docker.swarm.node.id", ""
+            )
             return f"service:{service}/{slot}"
         if (made := subject.compose_service) is not None:
             return f"compose:{made.project}/{made.service}/{made.number}"
@@ -386,7 +437,8 @@ GROUP = "dependents:"
 
 
 def group_of(owner: str) -> str:
-    """The target of what is treated together: the dependents of a container, which is named by its own target."""
+    """The target of what is treated together: the dependents of a container, which is named by its
+    own target."""
     return f"{GROUP}{owner}"
 
 
@@ -396,8 +448,8 @@ def owner_in(target: str) -> str | None:
 
 
 UNKNOWN = "unknown:"
-"""In the place of an owner's target where nothing tells which container an id in a definition meant: no container ever
-has such a target, and nothing waits for one."""
+"""In the place of an owner's target where nothing tells which container an id in a definition
+meant: no container ever has such a target, and nothing waits for one."""
 
 
 def unknown_owner(container_id: str) -> str:
@@ -417,12 +469,14 @@ TRANSITIONS: dict[str, str] = {
     "container.crashed": "it ended by itself with an exit code that is not 0",
     "container.oom_killed": "the kernel killed its main process for want of memory",
     "container.left_down": "it ran before the engine was lost and does not run now that it is back",
-    "container.missing": "it was removed and nothing took its place; not one that never ran, that was run with `--rm`, "
+    "container.missing": "it was removed and nothing took its place; not one that never ran, that "
+    "was run with `--rm`, "
     "or that had ended by itself with exit code 0 and is not to run always",
     "container.restart_loop": "the engine restarts it again and again",
     "container.network_lost": "a network it had is gone from it",
     "container.address_changed": "its address in a network is another than before",
-    "container.orphaned": "the container whose network it joined was stopped, restarted or replaced",
+    "container.orphaned": "the container whose network it joined was stopped, restarted or "
+    "replaced",
     "container.stuck": "a stop or removal that never ended",
     "network.missing": "a network was removed and not made again",
     "volume.missing": "a volume was removed and not made again",
@@ -432,13 +486,15 @@ TRANSITIONS: dict[str, str] = {
 """Transitions of the mirror, built in this version."""
 
 ASKED = "asked"
-"""In the place of a trigger: a person asked for a rule (`dockmend trigger`), and nothing has to have happened."""
+"""In the place of a trigger: a person asked for a rule (`dockmend trigger`), and nothing has to
+have happened."""
 
 TROUBLES = frozenset({
-    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
-    "container.network_lost", "container.orphaned", "container.stuck",
+    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down",
+    "container.exited", "container.network_lost", "container.orphaned", "container.stuck",
 })  # fmt: skip
-"""Transitions that leave a trouble standing; the others are moments, and there is nothing to look for again."""
+"""Transitions that leave a trouble standing; the others are moments, and there is nothing to look
+for again."""
 
 LATER_TRANSITIONS = frozenset(
     {"service.degraded", "service.restored", "service.update_paused", "node.down", "node.back"}
@@ -446,9 +502,10 @@ LATER_TRANSITIONS = frozenset(
 
 EVENT_ACTIONS: Mapping[str, frozenset[str]] = {
     "container": frozenset({
-        "attach", "commit", "copy", "create", "destroy", "detach", "die", "exec_create", "exec_detach", "exec_die",
-        "exec_start", "export", "health_status", "kill", "oom", "pause", "prune", "rename", "resize", "restart",
-        "start", "stop", "top", "unpause", "update", "archive-path", "extract-to-dir", "checkpoint",
+        "attach", "commit", "copy", "create", "destroy", "detach", "die", "exec_create",
+        "exec_detach", "exec_die", "exec_start", "export", "health_status", "kill", "oom", "pause",
+        "prune", "rename", "resize", "restart", "start", "stop", "top", "unpause", "update",
+        "archive-path", "extract-to-dir", "checkpoint",
     }),
     "image": frozenset({"create", "delete", "import", "load", "prune", "pull", "push", "save", "tag", "untag"}),
     "volume": frozenset({"create", "destroy", "mount", "prune", "unmount", "update"}),
@@ -458,9 +515,9 @@ EVENT_ACTIONS: Mapping[str, frozenset[str]] = {
     "service": frozenset({"create", "remove", "update"}),
     "node": frozenset({"create", "remove", "update"}),
     "secret": frozenset({"create", "remove", "update"}),
-    "config": frozenset({"create", "remove", "update"}),
-    "builder": frozenset({"prune"}),
+    "config": frozenset({"create", "remove", "update"}), "builder": frozenset({"prune"}),
 }  # fmt: skip
-"""Every event of the Engine API by type and action, from moby's `api/types/events/events.go` (Engine 26 to 28) and the
-API's reference. What more an action carries after a colon (`health_status: unhealthy`) is left out. An unknown type or
-action is nothing wrong: it passes as a generic event."""
+"""Every event of the Engine API by type and action, from moby's `api/types/events/events.go`
+(Engine 26 to 28) and the API's reference. What more an action carries after a colon
+(`health_status: unhealthy`) is left out. An unknown type or action is nothing wrong: it passes as a
+generic event."""

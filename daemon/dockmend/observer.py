@@ -1,7 +1,8 @@
 """What happens in the daemon, told to whoever projects it: metrics, MQTT, the log.
 
-The pipeline calls these in its own task, so an observer returns at once: it counts, or puts into a bounded outbox, and
-never raises. One class of no-ops, so that an observer implements only what it shows.
+The pipeline calls these in its own task, so an observer returns at once: it counts, or puts into a
+bounded outbox, and never raises. One class of no-ops, so that an observer implements only what it
+shows.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ class Observer:
     """Times are wall seconds, durations seconds."""
 
     def events_read(self, events: Sequence[Event], now: float) -> None:
-        """Events were read, each for the first time; `now`: when, by the clock that the engine's stamps follow."""
+        """Events were read, each for the first time; `now`: when, by the clock that the engine's
+        stamps follow."""
 
     def connected(self, up: bool) -> None:
         """The stream was connected (True) or lost (False)."""
 
     def gap(self, cause: str) -> None:
-        """Events may have been lost; `cause` is one of: marker, restart, overflow, stalled, malformed; self_check: they
-        were."""
+        """Events may have been lost; `cause` is one of: marker, restart, overflow, stalled,
+        malformed; self_check: they were."""
 
     def container(self, before: Container | None, after: Container | None) -> None:
         """A container as the mirror now holds it; None where it did not exist or is gone."""
@@ -56,7 +58,8 @@ class Observer:
 
     def breaker(self, rule: str, target: str, opened: bool) -> None: ...
     def breaker_known(self, rule: str, target: str) -> None:
-        """A breaker that was open already when dockmend began: told once at each start, and no news."""
+        """A breaker that was open already when dockmend began: told once at each start, and no
+        news."""
 
     def paused(self, pauses: int) -> None:
         """How many pauses are in force."""
@@ -66,7 +69,8 @@ class Observer:
 
     def reloaded(self, ok: bool, at: float) -> None: ...
     def degraded(self, part: str, why: str | None) -> None:
-        """`part` (engine, rules, journal, record, mqtt, acting) does not work, and why; None: it works again."""
+        """`part` (engine, rules, journal, record, mqtt, acting) does not work, and why; None: it
+        works again."""
 
     def journal_lost(self) -> None:
         """The journal was damaged: it was set aside, and a new one begun."""
@@ -76,7 +80,8 @@ class Observer:
 
 
 class Observers(Observer):
-    """Several as one. Each call goes only to those that implement it: most are made for every event of a busy host."""
+    """Several as one. Each call goes only to those that implement it: most are made for every event
+    of a busy host."""
 
     def __init__(self, *parts: Observer) -> None:
         for name in HOOKS:

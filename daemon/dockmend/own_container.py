@@ -14,10 +14,11 @@ _MADE = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"})
 
 
 def own_containers(mountinfo: Path = Path("/proc/self/mountinfo")) -> frozenset[str]:
-    """Ids found in the mounts the engine makes for a container (its hostname, hosts and resolv.conf).
+    """Ids found in the mounts the engine makes for a container (its hostname, hosts and
+    resolv.conf).
 
-    Only by where they are mounted: on the host itself the shared memory of every container made with `--ipc shareable`
-    is a mount below the engine's folder of that container.
+    Only by where they are mounted: on the host itself the shared memory of every container made
+    with `--ipc shareable` is a mount below the engine's folder of that container.
     """
     try:
         lines = mountinfo.read_text().splitlines()

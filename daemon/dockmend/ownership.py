@@ -1,7 +1,8 @@
-"""Makes, finds and removes what is dockmend's own on an engine, with the journal as the only proof of it.
+"""Makes, finds and removes what is dockmend's own on an engine, with the journal as the only proof
+of it.
 
-`claim` is on disk before the engine is asked. Who dies in between leaves a row from which a later dockmend knows what
-it may remove; who finds no row removes nothing.
+`claim` is on disk before the engine is asked. Who dies in between leaves a row from which a later
+dockmend knows what it may remove; who finds no row removes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from dockmend.owned import HIDDEN, ObjectKind, OwnedObject, OwnedObjects, Purpos
 log = structlog.get_logger("dockmend")
 
 STILL_MAKING = 60.0
-"""Seconds after a claim within which the engine may still be making what nobody waits for any more."""
+"""Seconds after a claim within which the engine may still be making what nobody waits for any
+more."""
 
 
 def _new_row_id() -> str:
@@ -32,7 +34,8 @@ def _new_row_id() -> str:
 
 @dataclass(slots=True)
 class Ownership:
-    """`clock`: wall seconds, as the engine's own times; `new_row_id`: ids of rows, different from each other."""
+    """`clock`: wall seconds, as the engine's own times; `new_row_id`: ids of rows, different from
+    each other."""
 
     engine: Engine
     journal: OwnedRows
@@ -41,20 +44,37 @@ class Ownership:
     new_row_id: Callable[[], str] = _new_row_id
 
     async def connect(self) -> EngineInfo:
-        """Who answers; what was made on that engine is looked at from now on. Raises EngineError."""
+        """Who answers; what was made on that engine is looked at from now on. Raises
+        EngineError."""
         info = await self.engine.connect()
         self.objects.engine_id = info.identity
         return info
 
     async def claim(
-        self, kind: ObjectKind, name: str, incident: str, purpose: Purpose, object_id: str = "", mark: str = ""
+        self,
+        kind: ObjectKind,
+        name: str,
+        incident: str,
+        purpose: Purpose,
+        object_id: str = "",
+        mark: str = "",
     ) -> OwnedObject:
-        """Writes down that the engine is about to be asked for an object; it is on disk when this returns.
+        """Writes down that the engine is about to be asked for an object; it is on disk when this
+        returns.
 
-        `object_id`: where it is there already and is taken in hand; `mark`: see OwnedObject. Raises JournalError.
+        `object_id`: where it is there already and is taken in hand; `mark`: see OwnedObject. Raises
+        JournalError.
         """
         row = OwnedObject(
-            self.new_row_id(), kind, name, self.objects.engine_id, incident, purpose, self.clock(), object_id, mark
+            self.new_row_id(),
+            kind,
+            name,
+            self.objects.engine_id,
+            incident,
+            purpose,
+            self.clock(),
+            object_id,
+            mark,
         )
         self.journal.put_owned(row)
         await self.journal.committed()
@@ -65,7 +85,8 @@ class Ownership:
         """The engine said which id the object has."""
         known = identified(row, object_id)
         self.objects.put(known)
-        # Were this row not written, the one without the id still proves the object, by its name and label.
+        # Were this row not written, the one without the id still proves the object, by its name and
+        # label.
         with contextlib.suppress(JournalError):
             self.journal.put_owned(known)
         return known
@@ -73,17 +94,26 @@ class Ownership:
     def forget(self, row: OwnedObject) -> None:
         """The object is known to be gone, or to be its user's alone."""
         self.objects.drop(row)
-        with contextlib.suppress(JournalError):  # the row stays, and the next look finds the object gone
+        # the row stays, and the next look finds the object gone
+        with contextlib.suppress(JournalError):
             self.journal.remove_owned(row.id)
 
-    # ---------------------------------------------------------------------------------------------------- containers
+    # ----------------------------------------------------------------------------------- containers
 
-    async def create(self, name: str, body: Mapping[str, Any], incident: str, purpose: Purpose) -> OwnedObject:
-        """Makes a container. Raises EngineError, and then nothing was made unless the engine did not answer;
-        JournalError, and then the engine was not asked."""
+    async def create(
+        self, name: str, body: Mapping[str, Any], incident: str, purpose: Purpose
+    ) -> OwnedObject:
+        """Makes a container. Raises EngineError, and then nothing was made unless the engine did
+        not answer; JournalError, and then the engine was not asked."""
         row = await self.claim("container", name, incident, purpose)
         if purpose in HIDDEN:
-            body = {**body, "Labels": {**(body.get("Labels") or {}), HELPER_LABEL: self.objects.label(incident)}}
+            body = {
+                **body,
+                "Labels": {
+                    **(body.get("Labels") or {}),
+                    HELPER_LABEL: self.objects.label(incident),
+                },
+            }
         try:
             return self.identified(row, await self.engine.create(name, body))
         except EngineError as error:
@@ -92,9 +122,9 @@ class Ownership:
             raise
 
     async def find(self, row: OwnedObject) -> Container | None:
-        """The container that a row proves to be dockmend's, as it is now; None if it is not there, or if what bears its
-        name is somebody else's. The row of one that is not there goes, once the engine cannot be making it any more.
-        Raises EngineError."""
+        """The container that a row proves to be dockmend's, as it is now; None if it is not there,
+        or if what bears its name is somebody else's. The row of one that is not there goes, once
+        the engine cannot be making it any more. Raises EngineError."""
         try:
             found = await self.engine.inspect(row.object_id or row.name)
         except NotFound:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 
 def started(pid: int) -> str:
-    """The start of a process in clock ticks since boot (proc(5), stat, field 22); "" if it does not run, or is hidden.
+    """The start of a process in clock ticks since boot (proc(5), stat, field 22); "" if it does not
+    run, or is hidden.
 
-    `ProtectProc=invisible` of a service hides the processes of other users, but none from the group root.
+    `ProtectProc=invisible` of a service hides the processes of other users, but none from the group
+    root.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -19,8 +21,8 @@ def started(pid: int) -> str:
 
 
 def pid_namespace() -> str:
-    """Names the set of processes whose ids are known here: a container has its own, with ids of its own; "" if the
-    kernel does not tell."""
+    """Names the set of processes whose ids are known here: a container has its own, with ids of its
+    own; "" if the kernel does not tell."""
     try:
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:
@@ -28,8 +30,8 @@ def pid_namespace() -> str:
 
 
 def ended(pid: int, begun: str) -> bool:
-    """Whether the process of that start is no more; False where that cannot be known: it, or another that has its id
-    now, is hidden."""
+    """Whether the process of that start is no more; False where that cannot be known: it, or
+    another that has its id now, is hidden."""
     now = started(pid)
     return now != begun if now else not _is_there(pid)
 

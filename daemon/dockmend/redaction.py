@@ -2,7 +2,8 @@
 
 Pure functions. They know three kinds of secrets: values that are known word for word (a rule gives
 them as environment), values in places where secrets stand (`--password …`, `PGPASSWORD=…`,
-`user:secret@host`), and texts that are keys, hashes or tokens by their form. `MARK` takes their place.
+`user:secret@host`), and texts that are keys, hashes or tokens by their form. `MARK` takes their
+place.
 """
 
 from __future__ import annotations
@@ -29,13 +30,23 @@ MOST_WORK = 100_000_000
 MOST_GAPS = 100_000
 """Known values times the gaps in a text: the same."""
 
-# ---------------------------------------------------------------------------------------------------------------- names
+# -------------------------------------------------------------------------------------------- names
 _PARTS = re.compile(r"[A-Z]*[a-z0-9]+|[A-Z0-9]+")
-_ENDS = ("password", "passwd", "passphrase", "passcode", "secret", "secrets", "token", "apikey", "accesskey")
+_ENDS = (
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "secret",
+    "secrets",
+    "token",
+    "apikey",
+    "accesskey",
+)
 _WORDS = frozenset({
-    "pass", "pwd", "pw", "passin", "passout", "pgpass", "credential", "credentials", "cred", "creds", "auth",
-    "authorization", "cookie", "dsn", "tokens", "privatekey", "passwords", "basicauth",
-    "sig", "signature", "webhook", "webhooks",
+    "pass", "pwd", "pw", "passin", "passout", "pgpass", "credential", "credentials", "cred",
+    "creds", "auth", "authorization", "cookie", "dsn", "tokens", "privatekey", "passwords",
+    "basicauth", "sig", "signature", "webhook", "webhooks",
 })  # fmt: skip
 _OF_A_KEY = frozenset({
     "api", "access", "private", "secret", "encryption", "master", "signing", "license", "app", "account", "auth", "hmac"
@@ -43,30 +54,46 @@ _OF_A_KEY = frozenset({
 _FILES = frozenset({"file", "path", "stdin", "prompt", "dir"})
 """A name that ends with one of these says where a secret is, or how it is asked for."""
 _IN_PROSE = frozenset(
-    {"key", "auth", "pass", "token", "tokens", "cookie", "secret", "cred", "sig", "signature", "webhook"}
+    {
+        "key",
+        "auth",
+        "pass",
+        "token",
+        "tokens",
+        "cookie",
+        "secret",
+        "cred",
+        "sig",
+        "signature",
+        "webhook",
+    }
 )
-"""Words that a sentence puts before a colon although no secret follows ("unexpected token: end")."""
+"""Words that a sentence puts before a colon although no secret follows ("unexpected token:
+end")."""
 _WITHOUT = frozenset({"", "true", "false", "yes", "no", "on", "off", "none", "null", MARK})
 
 
 def is_secretive(name: str) -> bool:
-    """Whether a name (of a variable, an option, a label, a field) says that its value is a secret."""
+    """Whether a name (of a variable, an option, a label, a field) says that its value is a
+    secret."""
     words = [each.lower() for each in _PARTS.findall(name)]
     if not words or words[-1] in _FILES or words[0] == "no":
         return False
     if words[-1] == "key" and (len(words) == 1 or name.isupper() or words[-2] in _OF_A_KEY):
         return True
     return any(each in _WORDS or each.endswith(_ENDS) for each in words) or any(
-        first in _OF_A_KEY and second in ("key", "keys") for first, second in itertools.pairwise(words)
+        first in _OF_A_KEY and second in ("key", "keys")
+        for first, second in itertools.pairwise(words)
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------- texts
+# -------------------------------------------------------------------------------------------- texts
 _VALUE = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|[^\s"',;&|)}\]]+)""")
 _NAMED = re.compile(r"""(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]{2,80})(["']?\s?[=:]\s?)""")
 _OPTION = re.compile(r"(?<![A-Za-z0-9_-])(--?[A-Za-z][A-Za-z0-9-]{2,60})(\s+)")
 _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----).*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|$)", re.DOTALL),
+    (re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----).*?(?:-----END [A-Z ]{0,30}PRIVATE "
+    r"KEY-----|$)", re.DOTALL),
      rf"\g<1>{MARK}"),
     (re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,20}://[^\s/:@'\"]{0,200}:)[^\s/@'\"]{1,500}(?=@)", re.IGNORECASE),
      rf"\g<1>{MARK}"),  # user:secret@host
@@ -74,7 +101,8 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
                 r"(?:v\d+/)?webhooks|[\w.-]+\.webhook\.office\.com|[\w.-]+\.logic\.azure\.com|"
                 r"chat\.googleapis\.com/v1/spaces|api\.telegram\.org/bot|maker\.ifttt\.com/trigger|"
                 r"hc-ping\.com|open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot|oapi\.dingtalk\.com/robot))"
-                r"[^\s,'\"]+", re.IGNORECASE), rf"\g<1>/{MARK}"),  # webhooks: whoever has the URL may post
+                # webhooks: whoever has the URL may post
+                r"[^\s,'\"]+", re.IGNORECASE), rf"\g<1>/{MARK}"),
     (re.compile(r"\b((?:Bearer|Basic|Digest|Negotiate)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\g<1>{MARK}"),
     (re.compile(r"(\b(?:Set-)?Cookie:\s*)(?=[^\s;'\"]{1,200}=)[^\r\n'\"]+", re.IGNORECASE), rf"\g<1>{MARK}"),
     (re.compile(r"(\b(?:IDENTIFIED(?:\s+WITH\s+[\w'\"]{1,40})?\s+BY|PASSWORD)\s+)'[^']+'", re.IGNORECASE),
@@ -83,7 +111,8 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"((?<!\S)(?:-u|--user|--proxy-user)[\s=]+[^\s:'\"]{1,64}:)(?!\d+(?!\S))[^\s'\"]+"), rf"\g<1>{MARK}"),
     (re.compile(r"\$(?:apr1|2[abxy]|1|5|6|y|argon2[a-z]{0,2}|scrypt|pbkdf2[a-z0-9-]{0,10})\$[^\s:,\"']{8,}"), MARK),
     (re.compile(r"\{(?:S?SHA(?:256|512)?|S?MD5|CRYPT)\}[^\s:,\"']{8,}"), MARK),  # LDAP's hashes
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"), MARK),  # JSON web tokens
+    # JSON web tokens
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"), MARK),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-|[sr]k_live_|hvs\.|dop_v1_|npm_|pypi-)"
                 r"[A-Za-z0-9_-]{10,}|\bAGE-SECRET-KEY-[A-Z0-9]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MARK),
 )  # fmt: skip
@@ -91,8 +120,8 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
 
 _ADDRESS = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s,\"']+")
 _SERVICES = SCHEMES - {"x", "mqtt", "mqtts", "amqp", "amqps", "irc", "ircs", "mailto", "mailtos"}
-"""Schemes of message services, whose URLs hold their key anywhere. The others are protocols like any: of these only
-`user:secret@` is one."""
+"""Schemes of message services, whose URLs hold their key anywhere. The others are protocols like
+any: of these only `user:secret@` is one."""
 
 
 def text(said: str, known: Iterable[str] = ()) -> str:
@@ -100,7 +129,9 @@ def text(said: str, known: Iterable[str] = ()) -> str:
     said = _without_known(said, known)
     for pattern, instead in _BY_FORM:
         said = pattern.sub(instead, said)
-    said = _ADDRESS.sub(lambda url: f"{url[1]}{MARK}" if url[1][:-3].lower() in _SERVICES else url[0], said)
+    said = _ADDRESS.sub(
+        lambda url: f"{url[1]}{MARK}" if url[1][:-3].lower() in _SERVICES else url[0], said
+    )
     return _without_values(_without_values(said, _NAMED), _OPTION)
 
 
@@ -112,7 +143,11 @@ def _without_values(said: str, names: re.Pattern[str]) -> str:
         if found.start() < done or not is_secretive(name) or _is_prose(name, sign):
             continue
         value = _VALUE.match(said, found.end())
-        if value is not None and _is_value(value[0]) and not (names is _OPTION and value[0].startswith("-")):
+        if (
+            value is not None
+            and _is_value(value[0])
+            and not (names is _OPTION and value[0].startswith("-"))
+        ):
             kept += [said[done : found.end()], MARK]
             done = value.end()
     return "".join((*kept, said[done:]))
@@ -126,13 +161,15 @@ _VARIABLE = re.compile(r"\$\{?\w+\}?|\{[a-z_.\[\]\"'-]+\}|%\(?\w+\)?[a-z%]?")
 
 
 def _is_value(value: str) -> bool:
-    """Whether it is a value itself: not the name of one that is put in later, and more than a yes or a no."""
+    """Whether it is a value itself: not the name of one that is put in later, and more than a yes
+    or a no."""
     bare = value.strip("\"'")
     return bare.lower() not in _WITHOUT and not _VARIABLE.fullmatch(bare)
 
 
 def _without_known(said: str, known: Iterable[str]) -> str:
-    """Known values as they are, and as URLs and shells write them; also where a cut went through one.
+    """Known values as they are, and as URLs and shells write them; also where a cut went through
+    one.
 
     The values of a huge environment cannot be looked for in time: then the whole text is taken out.
     """
@@ -159,7 +196,8 @@ def _without_known(said: str, known: Iterable[str]) -> str:
 
 
 def _cut(said: str, values: Sequence[str]) -> str:
-    """Where the middle or the end of a text was left out (…), a part of a value may stand beside the gap."""
+    """Where the middle or the end of a text was left out (…), a part of a value may stand beside
+    the gap."""
     pieces = said.split("…")
     last = len(pieces) - 1
     if len(pieces) * len(values) > MOST_GAPS:
@@ -196,11 +234,12 @@ def _ended(text: str, value: str) -> int:
 
 
 def addresses(said: str) -> str:
-    """A text whose URLs say no more than their scheme: those of message services hold their key anywhere."""
+    """A text whose URLs say no more than their scheme: those of message services hold their key
+    anywhere."""
     return _ADDRESS.sub(rf"\g<1>{MARK}", said)
 
 
-# -------------------------------------------------------------------------------------------------------- command lines
+# ------------------------------------------------------------------------------------ command lines
 _PASSWORD_OPTIONS = frozenset({"-p", "-P", "-pw"})
 _OTHERWISE = {
     "redis-cli": ("-a",), "curl": ("-u", "-U", "--user", "--proxy-user"), "ldapsearch": ("-w",),
@@ -208,8 +247,9 @@ _OTHERWISE = {
 }  # fmt: skip
 """Further options by program."""
 _NO_PASSWORD = frozenset({
-    "mkdir", "cp", "tar", "ps", "install", "ssh", "scp", "sftp", "psql", "pg_dump", "pg_dumpall", "pg_restore",
-    "pg_isready", "rsync", "docker", "podman", "nc", "ncat", "ping", "nmap", "xargs", "touch", "patch",
+    "mkdir", "cp", "tar", "ps", "install", "ssh", "scp", "sftp", "psql", "pg_dump", "pg_dumpall",
+    "pg_restore", "pg_isready", "rsync", "docker", "podman", "nc", "ncat", "ping", "nmap", "xargs",
+    "touch", "patch",
 })  # fmt: skip
 """Programs to which -p and -P say something else (a port, parents, what is kept)."""
 _OF_DATABASES = ("mysql", "mariadb", "sshpass")
@@ -250,10 +290,14 @@ def _attached_to(word: str, program: str) -> str:
     if program in _NO_PASSWORD or not word.startswith("-"):
         return ""
     for option in _OTHERWISE.get(program, ()):
-        flags = re.match(rf"-[fsSkLgGvIiN]*{option[1]}" if program == "curl" else re.escape(option), word)
+        flags = re.match(
+            rf"-[fsSkLgGvIiN]*{option[1]}" if program == "curl" else re.escape(option), word
+        )
         if len(option) == 2 and flags and _is_value(word[flags.end() :]):
             return flags[0]
-    of_database = program.startswith(_OF_DATABASES) and word.startswith("-p") and _is_value(word[2:])
+    of_database = (
+        program.startswith(_OF_DATABASES) and word.startswith("-p") and _is_value(word[2:])
+    )
     return "-p" if of_database else ""
 
 
@@ -282,7 +326,8 @@ def _asks(option: str, program: str) -> bool:
 
 
 def command_line(line: str) -> str:
-    """A shell's command line, or the text of a program; everything but the secrets stays as it is."""
+    """A shell's command line, or the text of a program; everything but the secrets stays as it
+    is."""
     words = [_unquoted(found.group()) for found in _SHELL_WORD.finditer(line)]
     shown = iter(_scanned(words))
     return text(_SHELL_WORD.sub(lambda _: next(shown), line))
@@ -296,10 +341,10 @@ def _unquoted(word: str) -> str:
     return word
 
 
-# --------------------------------------------------------------------------------------------------------------- labels
+# ------------------------------------------------------------------------------------------- labels
 _NO_SECRETS = (
-    "com.docker.compose.", "com.docker.stack.", "com.docker.swarm.", "org.opencontainers.image.", "org.label-schema.",
-    "io.podman.", "desktop.docker.io/", "dockmend.",
+    "com.docker.compose.", "com.docker.stack.", "com.docker.swarm.", "org.opencontainers.image.",
+    "org.label-schema.", "io.podman.", "desktop.docker.io/", "dockmend.",
 )  # fmt: skip
 """Labels that programs set: the hashes in them are those of files, commits and images."""
 _DENSE = re.compile(r"(?<![A-Za-z0-9+/=_.:-])[A-Za-z0-9+/_-]{20,}={0,2}(?![A-Za-z0-9+/=_.:-])")
@@ -322,10 +367,12 @@ def labels(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_token(word: str) -> bool:
-    return bool(_HEX.search(word)) or any(_MIXED.fullmatch(part) for part in re.split(r"[/_=-]+", word))
+    return bool(_HEX.search(word)) or any(
+        _MIXED.fullmatch(part) for part in re.split(r"[/_=-]+", word)
+    )
 
 
-# -------------------------------------------------------------------------------------------------------------- records
+# ------------------------------------------------------------------------------------------ records
 _ENVIRONMENT = frozenset({"env", "environment", "args", "headers"})
 _COMMANDS = frozenset({"command", "cmd", "entrypoint", "test"})
 _LABELS = frozenset({"labels", "options"})
@@ -360,7 +407,11 @@ def known_in(given: Mapping[str, Any], shown: Iterable[str] = ()) -> tuple[str, 
 
 
 def _is_command(key: str, value: Any) -> bool:
-    return key.lower() in _COMMANDS and isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    return (
+        key.lower() in _COMMANDS
+        and isinstance(value, list | tuple)
+        and all(isinstance(each, str) for each in value)
+    )
 
 
 def _parameter(key: str, value: Any) -> Any:
@@ -399,5 +450,7 @@ def known_values(environment: Mapping[str, str], shown: Iterable[str] = ()) -> t
     """
     told = set(shown)
     return tuple(
-        value for key, value in environment.items() if _is_value(value) and (value not in told or is_secretive(key))
+        value
+        for key, value in environment.items()
+        if _is_value(value) and (value not in told or is_secretive(key))
     )

@@ -1,4 +1,5 @@
-"""Faults to a real engine, judged by an oracle: one seed, or (without --seed) the seeds that the table lacks."""
+"""Faults to a real engine, judged by an oracle: one seed, or (without --seed) the seeds that the
+table lacks."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.record and (given.seed is None or given.faults is None):
         parser.error("--record is for one seed: it needs --seed and --faults")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the engines are taken away
+    # as Ctrl-C: the engines are taken away
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     EngineKind(given.engine).choose()
     try:
         if given.table:
@@ -50,15 +52,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make campaign", description=__doc__)
     parser.add_argument("--seed", type=int, help="one seed alone, and no table")
     parser.add_argument(
-        "--faults", type=int, help=f"of the seed (default {FAULTS}), or that the table is to hold (default {WANTED})"
+        "--faults",
+        type=int,
+        help=f"of the seed (default {FAULTS}), or that the table is to hold (default {WANTED})",
     )
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of one seed: no round begins after them")
-    parser.add_argument("--engine", choices=[str(kind) for kind in EngineKind], default=str(EngineKind.chosen()))
-    parser.add_argument("--table", action="store_true", help="print the table of the commit that is checked out")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="of one seed: no round begins after them"
+    )
+    parser.add_argument(
+        "--engine", choices=[str(kind) for kind in EngineKind], default=str(EngineKind.chosen())
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print the table of the commit that is checked out"
+    )
     parser.add_argument("--commit", help="print the table of this one instead")
-    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="seeds of a series that run side by side")
+    parser.add_argument(
+        "--at-once", type=int, default=AT_ONCE, help="seeds of a series that run side by side"
+    )
     parser.add_argument("--each", type=int, default=EACH, help="faults of each seed of a series")
-    parser.add_argument("--record", action="store_true", help="one seed of a series: to its end, and into the table")
+    parser.add_argument(
+        "--record", action="store_true", help="one seed of a series: to its end, and into the table"
+    )
     parser.add_argument("--live-restore", choices=("on", "off", "seed"), default="seed")
     parser.add_argument("--keep-going", action="store_true", help="go on after a round that failed")
     parser.add_argument("--only", default="", metavar="KIND,…", help="faults of these kinds alone")
@@ -97,7 +111,9 @@ def _single(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     live = {"on": True, "off": False, "seed": None}[given.live_restore]
     only = tuple(filter(None, given.only.split(",")))
     if unknown := set(only) - set(WEIGHTS):
-        parser.error(f"no such fault: {', '.join(sorted(unknown))} (there are {', '.join(WEIGHTS)})")
+        parser.error(
+            f"no such fault: {', '.join(sorted(unknown))} (there are {', '.join(WEIGHTS)})"
+        )
 
     def run(faults: int, *, keep_going: bool = False, say: Callable[[str], None] = print) -> Tally:
         return campaign(
@@ -109,9 +125,14 @@ def _single(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if not tally.findings:
         return 0
     runs = given.shrink if given.shrink is not None else 0 if given.keep_going else 2
-    shorter = shortest(tally.failed_at, lambda faults: run(faults, say=lambda line: None).failed_at, runs)
+    shorter = shortest(
+        tally.failed_at, lambda faults: run(faults, say=lambda line: None).failed_at, runs
+    )
     arguments = f' ARGS="--only {given.only}"' if only else ""
-    print(f"FAILED: make campaign SEED={given.seed} FAULTS={shorter}{arguments}   # the shortest prefix known to fail")
+    print(
+        f"FAILED: make campaign SEED={given.seed} FAULTS={shorter}{arguments}   # the shortest "
+        "prefix known to fail"
+    )
     return 1
 
 

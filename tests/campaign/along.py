@@ -1,4 +1,5 @@
-"""A guest that no rule covers comes back with its owner: if dockmend ended or began the owner's run, and only then."""
+"""A guest that no rule covers comes back with its owner: if dockmend ended or began the owner's
+run, and only then."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from .relay import Request
 
 TOUCHES = ("restart", "start")
 LASTS = 120.0
-"""Seconds after a call to its owner in which what is done to a guest belongs to the same attempt."""
+"""Seconds after a call to its owner in which what is done to a guest belongs to the same
+attempt."""
 SAME = 20.0
 """Seconds within which the engine tells that a run has begun that was asked of it."""
 
@@ -21,11 +23,13 @@ class Along:
         self.effective = effective
 
     def demanded(self, slot: Slot) -> bool:
-        """Whether it is dockmend's to bring it back: the run that its owner is in was begun by dockmend."""
+        """Whether it is dockmend's to bring it back: the run that its owner is in was begun by
+        dockmend."""
         return self._began(slot) is not None
 
     def left_by_second(self, slot: Slot) -> bool:
-        """Whether the second dockmend began its owner's run, ended before it came to it, and had no turn since.
+        """Whether the second dockmend began its owner's run, ended before it came to it, and had no
+        turn since.
 
         Only its own journal knows then that the guest is to be brought back.
         """
@@ -45,7 +49,9 @@ class Along:
         owner = slot.owner.id
         begun = max((each.at for each in self.driver.events.of(owner, "start")), default=0.0)
         for each in self._calls(owner):
-            if each.sent - 0.1 <= begun <= (each.answered or each.sent + SAME) + 0.1 and self.effective(each):
+            if each.sent - 0.1 <= begun <= (
+                each.answered or each.sent + SAME
+            ) + 0.1 and self.effective(each):
                 return each
         return None
 

@@ -1,6 +1,8 @@
-"""What a recreation set aside whose dockmend ended in its middle, while another dockmend took over the engine.
+"""What a recreation set aside whose dockmend ended in its middle, while another dockmend took over
+the engine.
 
-Only the journal of the first of the two proves whose the old container is, so the other one leaves it, and names it.
+Only the journal of the first of the two proves whose the old container is, so the other one leaves
+it, and names it.
 """
 
 from __future__ import annotations
@@ -20,15 +22,21 @@ class CutOff:
         self._first, self._second = first, second
 
     def why(self, container: str, holders: dict[str, str]) -> str | None:
-        """Why a container may stay aside; None if it is a leftover. `holders`: ids of the containers, by name."""
+        """Why a container may stay aside; None if it is a leftover. `holders`: ids of the
+        containers, by name."""
         for called, journal in (("first", self._first), ("second", self._second)):
             for row in journal.actions():
                 undo = row.get("undo", {}).get("recreate") or {}
                 if undo.get("old") == container and self._may_stay(row, undo, holders, called):
-                    return f"set aside by the {called} dockmend, which ended meanwhile; {undo['name']} is there"
+                    return (
+                        f"set aside by the {called} dockmend, which ended meanwhile; "
+                        f"{undo['name']} is there"
+                    )
         return None
 
-    def _may_stay(self, row: dict[str, Any], undo: dict[str, Any], holders: dict[str, str], called: str) -> bool:
+    def _may_stay(
+        self, row: dict[str, Any], undo: dict[str, Any], holders: dict[str, str], called: str
+    ) -> bool:
         holder = holders.get(undo["name"])
         if holder is None:
             return False  # its name is free: who set it aside has to give it back

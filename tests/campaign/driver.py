@@ -1,4 +1,5 @@
-"""Does the faults of a plan to a real engine, its containers, dockmend and what is around; keeps the ledger."""
+"""Does the faults of a plan to a real engine, its containers, dockmend and what is around; keeps
+the ledger."""
 
 from __future__ import annotations
 
@@ -29,9 +30,11 @@ SECOND = "-2"
 """How the relay calls the second dockmend."""
 BROKEN = (LabError, OSError, http.client.HTTPException, AssertionError)
 FINISHES = 3
-"""How often what is due is done at the end of a round: an engine that is starting may not answer at once."""
+"""How often what is due is done at the end of a round: an engine that is starting may not answer at
+once."""
 STATE_SIZE, SNAPSHOTS_SIZE = "96m", "16m"
-"""Disks of their own under the journal and under the snapshots: small, so that they can be filled."""
+"""Disks of their own under the journal and under the snapshots: small, so that they can be
+filled."""
 
 
 @dataclass
@@ -48,7 +51,8 @@ class Driver:
     ledger: Ledger = field(default_factory=Ledger)
     slots: list[Slot] = field(default_factory=fleet.slots)
     passing: dict[str, str] = field(default_factory=dict)
-    """Containers that come and go, by id, and what they are: nobody asked dockmend to do anything about them."""
+    """Containers that come and go, by id, and what they are: nobody asked dockmend to do anything
+    about them."""
 
     def __enter__(self) -> Self:
         self.engine = PrivateEngine(live_restore=self.live_restore)
@@ -86,8 +90,12 @@ class Driver:
         daemon = Daemon(
             self.relay.url, rules={"campaign.yaml": fleet.RULES}, config=fleet.config(self.broker.port)
         )  # fmt: skip
-        daemon.state = self.engine.folder / "state"  # below the engine's folder: what is mounted goes with it
-        for path, size in ((daemon.state, STATE_SIZE), (daemon.state / "snapshots", SNAPSHOTS_SIZE)):
+        # below the engine's folder: what is mounted goes with it
+        daemon.state = self.engine.folder / "state"
+        for path, size in (
+            (daemon.state, STATE_SIZE),
+            (daemon.state / "snapshots", SNAPSHOTS_SIZE),
+        ):
             path.mkdir(mode=0o700)
             subprocess.run(
                 ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(path)], check=True
@@ -95,7 +103,8 @@ class Driver:
         return daemon
 
     def _second(self) -> Daemon:
-        """Another dockmend for the same engine, not started yet: the folder of the locks is the same."""
+        """Another dockmend for the same engine, not started yet: the folder of the locks is the
+        same."""
         second = Daemon(
             self.second_relay.url, rules={"campaign.yaml": fleet.RULES}, config=fleet.LIMITS,
             environment={"DOCKMEND_RUNTIME": str(self.daemon.folder / "run")},
@@ -118,13 +127,18 @@ class Driver:
         if not self.daemon.running:
             return "ended"
         process = Path(f"/proc/{self.daemon.pid}")
-        resident = next(line.split()[1] for line in (process / "status").read_text().splitlines() if "VmRSS" in line)
+        resident = next(
+            line.split()[1]
+            for line in (process / "status").read_text().splitlines()
+            if "VmRSS" in line
+        )
         return f"{int(resident) / 1024:.0f} MiB, {len(list((process / 'fd').iterdir()))} open files"
 
-    # --- one fault ----------------------------------------------------------------------------------------------
+    # --- one fault --------------------------------------------------------------------------------
 
     def do(self, fault: Fault) -> Act:
-        """Does one fault; what it left for later (the return of dockmend) is done between the faults that follow."""
+        """Does one fault; what it left for later (the return of dockmend) is done between the
+        faults that follow."""
         self.sleep(fault.delay)
         act = Act(fault.number, fault.kind, "", "", time.time())
         try:
@@ -154,20 +168,23 @@ class Driver:
             each.then()
 
     def finish_chaos(self) -> None:
-        """Everything that was to happen later happens now: dockmend, the engine and all around them run again."""
+        """Everything that was to happen later happens now: dockmend, the engine and all around them
+        run again."""
         for _ in range(FINISHES):  # what the engine did not answer is left for later once more
             for each in self._later:
                 each.due = 0.0
             self._run_due()
         self.relay.clear()
 
-    # --- whom it happens to ---------------------------------------------------------------------------------------
+    # --- whom it happens to -----------------------------------------------------------------------
 
     def inspect(self, slot: Slot) -> dict[str, Any]:
         if not slot.remade:
             return self.engine.inspect(slot.id)
         # dockmend makes it anew, and between two names nobody has this one
-        seen = eventually(lambda: self._called(slot.name), 90, what=f"there is a container {slot.name}")
+        seen = eventually(
+            lambda: self._called(slot.name), 90, what=f"there is a container {slot.name}"
+        )
         if seen["Id"] != slot.id:
             slot.id = seen["Id"]
             slot.born[slot.id] = time.time()
@@ -221,19 +238,24 @@ class Driver:
             there = self._called(name or slot.title or slot.key)
             if "is already in use" not in str(error) or not there or there["Id"] == slot.id:
                 raise
-            self.ledger.undone.append(f"{slot.key} was removed by a person, and {there['Id'][:12]} has its name")
+            self.ledger.undone.append(
+                f"{slot.key} was removed by a person, and {there['Id'][:12]} has its name"
+            )
             self.hands.discard(there["Id"])
             fleet.make(self.engine, slot, name)
         self.ledger.means(slot.key, Intent("running", slot.born[slot.id]))
 
     def means(self, act: Act, slot: Slot, wanted: Meant, *states: str) -> None:
-        """A person's will holds from when the engine shows it; where dockmend was at work meanwhile, either may be."""
+        """A person's will holds from when the engine shows it; where dockmend was at work
+        meanwhile, either may be."""
         act.end = time.time()
         seen = self.inspect(slot)
         state = seen["State"]["Status"]
         if wanted == "stopped":
             act.recorded = self._recorded(seen)
-        overlapped = any(each.overlaps(act.begin, act.end + 0.2) for each in self.relay.changes(slot.id))
+        overlapped = any(
+            each.overlaps(act.begin, act.end + 0.2) for each in self.relay.changes(slot.id)
+        )
         sure = state in states and not overlapped
         self.ledger.means(slot.key, Intent(wanted if sure else "either", act.end, act), act.begin)
 
@@ -241,16 +263,22 @@ class Driver:
         return disk.signalled(self.engine.folder / "data", seen)
 
     def _recorded(self, seen: dict[str, Any]) -> bool:
-        """Whether the engine's record tells of the stop that it has just done; it is written a moment later."""
+        """Whether the engine's record tells of the stop that it has just done; it is written a
+        moment later."""
         with contextlib.suppress(AssertionError):
-            return bool(eventually(lambda: self.signalled(seen), RECORDED_WITHIN, what="the record tells of a stop"))
+            return bool(
+                eventually(
+                    lambda: self.signalled(seen), RECORDED_WITHIN, what="the record tells of a stop"
+                )
+            )
         return False
 
-    # --- between rounds -----------------------------------------------------------------------------------------
+    # --- between rounds ---------------------------------------------------------------------------
 
     def _start_or_remake(self, slot: Slot) -> None:
-        """An engine that was killed in the middle of a start leaves a folder of its shim, and cannot start that
-        container any more ("file exists"). A guest whose owner was made anew cannot start either: dockmend joins it."""
+        """An engine that was killed in the middle of a start leaves a folder of its shim, and
+        cannot start that container any more ("file exists"). A guest whose owner was made anew
+        cannot start either: dockmend joins it."""
         try:
             self.hands.do(slot, "start")
         except LabError as error:

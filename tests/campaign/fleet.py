@@ -15,8 +15,8 @@ COMPOSED = "built-web-1"
 """What Compose calls the container of its service."""
 NETWORK, SUBNET = "camp", "172.29.77.0/24"
 CHECKED = (
-    "--health-cmd", "test -e /well", "--health-interval=1500ms", "--health-timeout=5s", "--health-retries=1",
-    "--health-start-period=1s", "--health-start-interval=300ms",
+    "--health-cmd", "test -e /well", "--health-interval=1500ms", "--health-timeout=5s",
+    "--health-retries=1", "--health-start-period=1s", "--health-start-interval=300ms",
 )  # fmt: skip
 HUNGRY = ("--memory", "16m", "--memory-swap", "16m")
 ATTEMPTS, WINDOW = 12, 120.0
@@ -24,7 +24,8 @@ KEEP = 2
 TIGHT_ATTEMPTS, TIGHT_WINDOW = 2, 60.0
 BUDGET, BUDGET_WINDOW = 100, 60.0
 SOON = "verify: {within: 5s}"
-"""A fault ends what ran for seconds, again and again. That is no crash loop, and each heal is to be judged soon."""
+"""A fault ends what ran for seconds, again and again. That is no crash loop, and each heal is to be
+judged soon."""
 
 RULES = f"""
 version: 1
@@ -87,7 +88,8 @@ if [ -s /die ]; then sed -i 1d /die; exit 7; fi
 if [ -s /sick ]; then sed -i 1d /sick; rm -f /well; else touch /well; fi
 exec sleep 86400
 """
-"""What each container does at its start: as many lines as /die has, it ends at once; as /sick has, it is not well."""
+"""What each container does at its start: as many lines as /die has, it ends at once; as /sick has,
+it is not well."""
 STARTS_HUNGRY = """
 if [ -s /die ]; then sed -i 1d /die; exit 7; fi
 [ -p /eat ] || mkfifo /eat
@@ -124,12 +126,14 @@ class Slot:
     tie: Tie = ""
     title: str = ""  # what it is called at first, where that is not its key
     image: str = TOOLBOX
-    labels: tuple[str, ...] = ()  # its owner's own, beside those that every container of the fleet has
+    # its owner's own, beside those that every container of the fleet has
+    labels: tuple[str, ...] = ()
     name: str = ""
     id: str = ""
     renamed: int = 0
     named: list[tuple[float, str]] = field(default_factory=list)  # since when it has been called so
-    born: dict[str, float] = field(default_factory=dict)  # every container it had: its id, and when it was made
+    # every container it had: its id, and when it was made
+    born: dict[str, float] = field(default_factory=dict)
 
     @property
     def covered(self) -> bool:
@@ -137,7 +141,8 @@ class Slot:
 
     @property
     def remade(self) -> bool:
-        """Whether dockmend or Compose makes it anew: its id changes, and its name is what it is known by."""
+        """Whether dockmend or Compose makes it anew: its id changes, and its name is what it is
+        known by."""
         return self.owner is not None or self.tier in {"remade", "base", "tied", "composed"}
 
     @property
@@ -210,7 +215,8 @@ def slots() -> list[Slot]:
 
 
 def make(engine: PrivateEngine, slot: Slot, name: str = "") -> None:
-    """Creates and starts the container of a slot, under its first name or another; sets its name and id."""
+    """Creates and starts the container of a slot, under its first name or another; sets its name
+    and id."""
     options = ["--label", f"slot={slot.key}", "--restart", slot.policy]
     if slot.tier == "none":
         options += ["--label", "tier=patient", "--label", "dockmend.ignore=true"]
@@ -218,7 +224,14 @@ def make(engine: PrivateEngine, slot: Slot, name: str = "") -> None:
         options += ["--label", f"tier={slot.tier}"]
     options += [part for label in slot.labels for part in ("--label", label)]
     if slot.networked:
-        options += ["--network", NETWORK, "--ip", slot.address, "--network-alias", f"{slot.key}-alias"]
+        options += [
+            "--network",
+            NETWORK,
+            "--ip",
+            slot.address,
+            "--network-alias",
+            f"{slot.key}-alias",
+        ]
     if slot.owner is not None:
         options += ["--network", f"container:{slot.owner.id}"]
     if slot.tier == "base":
@@ -246,11 +259,14 @@ def make_network(engine: PrivateEngine) -> None:
 
 
 def well(slot: Slot, seen: dict[str, Any]) -> bool:
-    """Runs, healthy where it has a check (and not about to be found ill), and in its network as it was made."""
+    """Runs, healthy where it has a check (and not about to be found ill), and in its network as it
+    was made."""
     state = seen["State"]
     if state["Status"] != "running":
         return False
-    if slot.checked and (state["Health"]["Status"] != "healthy" or not Path(root(seen), "well").exists()):
+    if slot.checked and (
+        state["Health"]["Status"] != "healthy" or not Path(root(seen), "well").exists()
+    ):
         return False
     return not slot.networked or placed(slot, seen)
 
@@ -258,18 +274,27 @@ def well(slot: Slot, seen: dict[str, Any]) -> bool:
 def together(guest: dict[str, Any], owner: dict[str, Any]) -> bool:
     """Whether a guest is in the namespace that its owner has now."""
     try:
-        return len({Path(f"/proc/{seen['State']['Pid']}/ns/net").readlink() for seen in (guest, owner)}) == 1
+        return (
+            len(
+                {Path(f"/proc/{seen['State']['Pid']}/ns/net").readlink() for seen in (guest, owner)}
+            )
+            == 1
+        )
     except OSError:
         return False
 
 
 def tied(slot: Slot, seen: dict[str, Any], base: dict[str, Any]) -> bool:
-    """Whether it is tied to its base as that is now: by its definition, and in the namespace itself."""
+    """Whether it is tied to its base as that is now: by its definition, and in the namespace
+    itself."""
     if slot.tie == "link":
         return bool(seen["HostConfig"]["Links"] == [f"{base['Name']}:/{slot.name}/base"])
     defined = seen["HostConfig"][_DEFINED[slot.tie]]
     try:
-        spaces = {Path(f"/proc/{each['State']['Pid']}/ns/{_SPACES[slot.tie]}").readlink() for each in (seen, base)}
+        spaces = {
+            Path(f"/proc/{each['State']['Pid']}/ns/{_SPACES[slot.tie]}").readlink()
+            for each in (seen, base)
+        }
     except OSError:
         return False
     return defined == f"container:{base['Id']}" and len(spaces) == 1

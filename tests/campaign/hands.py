@@ -1,4 +1,5 @@
-"""What people do to containers, by the engine's API: the docker command costs thirty times as much."""
+"""What people do to containers, by the engine's API: the docker command costs thirty times as
+much."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ class Hands:
         self._engine = engine
 
     def do(self, slot: Slot, what: str) -> bool:
-        """`docker stop`, `kill`, …: `what` is the last part of the path, with its query. False where
-        it was so already: then the engine says nothing of it to anybody."""
+        """`docker stop`, `kill`, …: `what` is the last part of the path, with its query. False
+        where it was so already: then the engine says nothing of it to anybody."""
         return self._ask("POST", f"/containers/{slot.id}/{what}") != UNCHANGED
 
     def rename(self, slot: Slot, name: str) -> None:
@@ -41,7 +42,9 @@ class Hands:
     def create(self, name: str, labels: dict[str, str], command: Sequence[str]) -> str:
         """`docker create`; returns the id."""
         config = {"Image": TOOLBOX, "Cmd": [*command], "Labels": labels}
-        status, answer = self._engine.api("POST", f"/containers/create?name={name}", config, timeout=PATIENCE)
+        status, answer = self._engine.api(
+            "POST", f"/containers/create?name={name}", config, timeout=PATIENCE
+        )
         if status != 201:
             raise LabError(f"create {name}: {status} {answer}")
         return str(answer["Id"])
@@ -72,9 +75,11 @@ class Hands:
         return status
 
     def flood(self, most: int, seconds: float) -> int:
-        """Volumes made and removed over one connection until a reader that takes nothing is full; returns their number.
+        """Volumes made and removed over one connection until a reader that takes nothing is full;
+        returns their number.
 
-        The engine then waits 100 ms with each event, for every such reader, and loses it. 0: none was full in time.
+        The engine then waits 100 ms with each event, for every such reader, and loses it. 0: none
+        was full in time.
         """
         made, slow, end = 0, 0, time.monotonic() + seconds
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as line:

@@ -1,4 +1,5 @@
-"""What must hold whatever was done: no limit exceeded, nothing left behind, the journal complete, no fault."""
+"""What must hold whatever was done: no limit exceeded, nothing left behind, the journal complete,
+no fault."""
 
 from __future__ import annotations
 
@@ -27,17 +28,21 @@ UNFINISHED = (".tmp", ".part", ".partial")
 FAULTS = ("Traceback", "internal error", "fault of dockmend")
 GIVEN_UP = {"attempts", "breaker", "exhausted"}
 PROVES_WITHIN = 300.0
-"""Seconds in which dockmend knows of a loop of at most a minute that it is over, a death of dockmend included."""
+"""Seconds in which dockmend knows of a loop of at most a minute that it is over, a death of
+dockmend included."""
 POLL = 0.2
 """Seconds between two looks of one who waits until all is calm."""
 HELPERS_GO = 20.0
-"""Seconds for a helper whose removal was refused: dockmend asks again after 2, 4 and 8 s, and goes on."""
+"""Seconds for a helper whose removal was refused: dockmend asks again after 2, 4 and 8 s, and goes
+on."""
 CLOCKS = 0.5
 """Seconds by which the journal's times and the relay's may differ."""
 
 
 class Invariants:
-    def __init__(self, driver: Driver, journal: Journal, effective: Callable[[Request], bool]) -> None:
+    def __init__(
+        self, driver: Driver, journal: Journal, effective: Callable[[Request], bool]
+    ) -> None:
         self.driver = driver
         self.journal = journal
         self.effective = effective
@@ -52,7 +57,8 @@ class Invariants:
         self._passed: set[int] = set()
 
     def check(self, verdict: Verdict, calm_at: float) -> None:
-        """`calm_at`: when nothing was under way; what began since is judged after the next round."""
+        """`calm_at`: when nothing was under way; what began since is judged after the next
+        round."""
         while self.driver.ledger.undone:
             verdict.found("touched", self.driver.ledger.undone.pop())
         self._limits(verdict)
@@ -67,7 +73,8 @@ class Invariants:
         self._left_alone(verdict)
 
     def _left_alone(self, verdict: Verdict) -> None:
-        """Nothing is done to what nobody asked dockmend to care for: one-offs, and what is only there to be removed."""
+        """Nothing is done to what nobody asked dockmend to care for: one-offs, and what is only
+        there to be removed."""
         for container, what in self.driver.passing.items():
             for request in self.driver.relay.changes(container):
                 if id(request) not in self._passed:
@@ -82,25 +89,35 @@ class Invariants:
                 continue
             guests = [guest for guest in self.driver.slots if guest.owner is slot]
             for row in (row for guest in guests for row in self.journal.of(guest.id)):
-                failed = row.get("outcome") == "failed" and (row.get("closed_at") or 0.0) > since + 1.0
+                failed = (
+                    row.get("outcome") == "failed" and (row.get("closed_at") or 0.0) > since + 1.0
+                )
                 if failed and row["id"] not in self._failures_known:
                     self._failures_known.add(row["id"])
-                    verdict.found("journal", f"{slot.key} was stopped by a person, and {row['id']} failed: {row}")
+                    verdict.found(
+                        "journal",
+                        f"{slot.key} was stopped by a person, and {row['id']} failed: {row}",
+                    )
 
-    # --- limits -------------------------------------------------------------------------------------------------
+    # --- limits -----------------------------------------------------------------------------------
 
     def worn_out(self, slot: Slot) -> bool:
-        """Whether as many attempts as are allowed were really made; a half-open breaker tries only once more."""
+        """Whether as many attempts as are allowed were really made; a half-open breaker tries only
+        once more."""
         most, within = _limit(slot)
         # What the relay refused was an attempt, too.
         times = sorted(
             each.sent for container in slot.born for each in self.driver.relay.changes(container)
             if each.operation in {"restart", "start", "connect", "pause"}
         )  # fmt: skip
-        return any(times[index + most - 1] - times[index] <= within for index in range(len(times) - most + 1))
+        return any(
+            times[index + most - 1] - times[index] <= within
+            for index in range(len(times) - most + 1)
+        )
 
     def _limits(self, verdict: Verdict) -> None:
-        """Counted by target, which is the container's name, over all its containers and over deaths of dockmend.
+        """Counted by target, which is the container's name, over all its containers and over deaths
+        of dockmend.
 
         Each of two dockmends has attempts of its own: neither knows of the other's.
         """
@@ -113,19 +130,28 @@ class Invariants:
                     for each in self.driver.relay.changes(container):
                         if each.operation == operation and self.effective(each):
                             every.append(each.sent)
-                            times.setdefault((slot.called(each.sent), each.by), []).append(each.sent)
+                            times.setdefault((slot.called(each.sent), each.by), []).append(
+                                each.sent
+                            )
                 for (name, _), sent in times.items():
                     if name:
                         self._within(verdict, f"{operation} of {name}", sent, most, within)
         self._within(verdict, "actions on the host", every, fleet.BUDGET, fleet.BUDGET_WINDOW)
 
-    def _within(self, verdict: Verdict, what: str, times: Iterable[float], most: int, within: float) -> None:
-        """One more is allowed for each death of dockmend: what it left half-done is finished at its return."""
+    def _within(
+        self, verdict: Verdict, what: str, times: Iterable[float], most: int, within: float
+    ) -> None:
+        """One more is allowed for each death of dockmend: what it left half-done is finished at its
+        return."""
         deaths = [span.begin for span in self.driver.ledger.dockmend_out if span.death]
         ordered = sorted(times)
         for index in range(len(ordered) - most):
             begin, end = ordered[index], ordered[index] + within - 0.5
-            count = sum(1 for each in ordered[index:] if each <= end) if ordered[index + most] <= end else 0
+            count = (
+                sum(1 for each in ordered[index:] if each <= end)
+                if ordered[index + most] <= end
+                else 0
+            )
             if count > most + sum(1 for death in deaths if begin - 5.0 <= death <= end):
                 text = f"{what}: {count} within {within:.0f} s from {begin:.3f}"
                 if text not in self._breaches:
@@ -133,12 +159,17 @@ class Invariants:
                     verdict.found("limit", text)
                 return
 
-    # --- leftovers ----------------------------------------------------------------------------------------------
+    # --- leftovers --------------------------------------------------------------------------------
 
     def _leftover_objects(self, verdict: Verdict) -> None:
         known = {slot.id: slot for slot in self.driver.slots}
         with contextlib.suppress(NeverHappenedError):  # then it is found
-            eventually(lambda: not self._has_helpers(known), HELPERS_GO, what="the helpers are gone", every=POLL)
+            eventually(
+                lambda: not self._has_helpers(known),
+                HELPERS_GO,
+                what="the helpers are gone",
+                every=POLL,
+            )
         rows = self.driver.engine.api("GET", "/containers/json?all=1")[1]
         holders = {name.removeprefix("/"): row["Id"] for row in rows for name in row["Names"]}
         for row in rows:
@@ -146,19 +177,34 @@ class Invariants:
             if slot is None and (why := self._cut_off.why(row["Id"], holders)):
                 verdict.aside.append(f"{row['Names']}: {why}")
             elif slot is None:
-                verdict.found("leftover", f"container {row['Names']} {row['Labels']} {row['Status']}")
+                verdict.found(
+                    "leftover", f"container {row['Names']} {row['Labels']} {row['Status']}"
+                )
             elif f"/{slot.name}" not in row["Names"]:
-                verdict.found("leftover", f"{slot.key} is called {row['Names']}, where {slot.name} was given last")
+                verdict.found(
+                    "leftover",
+                    f"{slot.key} is called {row['Names']}, where {slot.name} was given last",
+                )
         kept: list[str] = []
         for row in self.driver.engine.api("GET", "/images/json")[1]:
             tags = row.get("RepoTags") or ["<none>"]
             kept += [tag for tag in tags if tag.startswith("kept:")]
-            if strange := [tag for tag in tags if not tag.startswith(("toolbox:", "dockmend", "kept:", "built-web:"))]:
+            if strange := [
+                tag
+                for tag in tags
+                if not tag.startswith(("toolbox:", "dockmend", "kept:", "built-web:"))
+            ]:
                 verdict.found("leftover", f"image {strange}")
-        # As many of each name: a renamed container is another one to `keep`. Each dockmend removes only its own.
-        most = fleet.KEEP * sum(1 + slot.renamed for slot in self.driver.slots if slot.tier == "kept")
+        # As many of each name: a renamed container is another one to `keep`. Each dockmend removes
+        # only its own.
+        most = fleet.KEEP * sum(
+            1 + slot.renamed for slot in self.driver.slots if slot.tier == "kept"
+        )
         seconds = {f"kept:{row['incident']}" for row in self._second.actions()}
-        for mine in ([each for each in kept if each not in seconds], [each for each in kept if each in seconds]):
+        for mine in (
+            [each for each in kept if each not in seconds],
+            [each for each in kept if each in seconds],
+        ):
             if len(mine) > most:
                 verdict.found("leftover", f"{len(mine)} images where {most} are to be kept: {mine}")
         for row in self.driver.engine.api("GET", "/volumes")[1]["Volumes"] or ():
@@ -166,7 +212,8 @@ class Invariants:
                 verdict.found("leftover", f"volume {row['Name']}")
 
     def _has_helpers(self, known: Container[str]) -> bool:
-        """What bears the label alone: no stranger of the fleet, and nothing that a recreation left."""
+        """What bears the label alone: no stranger of the fleet, and nothing that a recreation
+        left."""
         rows = self.driver.engine.api("GET", "/containers/json?all=1")[1]
         return any(HELPER in row["Labels"] and row["Id"] not in known for row in rows)
 
@@ -174,7 +221,9 @@ class Invariants:
         state = self.driver.daemon.state
         for path in (state / "snapshots").rglob("*"):
             parts = path.parts[-2:]
-            if path.is_file() and any(part.startswith((".", "tmp")) or part.endswith(UNFINISHED) for part in parts):
+            if path.is_file() and any(
+                part.startswith((".", "tmp")) or part.endswith(UNFINISHED) for part in parts
+            ):
                 verdict.found("leftover", f"file {path.relative_to(state)}")
         for zombie in _zombies(self.driver.daemon.pid):
             verdict.found("leftover", f"zombie {zombie} of dockmend's")
@@ -190,9 +239,11 @@ class Invariants:
                 continue  # what cannot help goes on for as many attempts as it has
             if row["opened_at"] >= until or _proves_itself(row, until):
                 continue
-            verdict.found("leftover", f"incident {row['id']} of {row['object_name']} is {row['state']}")
+            verdict.found(
+                "leftover", f"incident {row['id']} of {row['object_name']} is {row['state']}"
+            )
 
-    # --- the journal --------------------------------------------------------------------------------------------
+    # --- the journal ------------------------------------------------------------------------------
 
     def _complete(self, verdict: Verdict) -> None:
         """Every call is in the journal, and nothing is called done that the engine did not see."""
@@ -203,51 +254,74 @@ class Invariants:
             by_container.setdefault(row["object_id"], []).append(row)
             by_container.setdefault(row["object_name"], []).append(row)
             if made := (row.get("undo", {}).get("recreate") or {}).get("new"):
-                by_container.setdefault(made, []).append(row)  # it may have been taken away again before anybody saw it
+                # it may have been taken away again before anybody saw it
+                by_container.setdefault(made, []).append(row)
         for request in relay.changes():
             if id(request) in self._requests_known or not self.effective(request):
                 continue
             self._requests_known.add(id(request))
-            made_anew = self._guest(request.container)  # its record is its predecessor's, by the same name
+            # its record is its predecessor's, by the same name
+            made_anew = self._guest(request.container)
             rows = by_container.get(request.container, []) + by_container.get(made_anew, [])
             if not any(_covers(row, request) for row in rows):
-                text = f"{request.operation} of {self._name(request.container)} at {request.sent:.3f} is not in it"
+                text = (
+                    f"{request.operation} of {self._name(request.container)} at "
+                    f"{request.sent:.3f} is not in it"
+                )
                 verdict.found("journal", text)
         for row in actions:
             if row["id"] in self._records_known or row.get("ended_at") is None:
                 continue
             self._records_known.add(row["id"])
             operation = RECORDED_AS.get(row["action"])
-            if operation is None or row.get("outcome") != "done" or "already" in row.get("detail", ""):
+            if (
+                operation is None
+                or row.get("outcome") != "done"
+                or "already" in row.get("detail", "")
+            ):
                 continue
             mine = relay.changes(row["object_id"])
-            called = any(_covers(row, each) and each.operation in {operation, "start"} for each in mine)
+            called = any(
+                _covers(row, each) and each.operation in {operation, "start"} for each in mine
+            )
             if not called and not self._settled(row, operation):
-                verdict.found("journal", f"{row['action']} of {row['object_name']} is called done: {row['detail']}")
+                verdict.found(
+                    "journal",
+                    f"{row['action']} of {row['object_name']} is called done: {row['detail']}",
+                )
 
     def _settled(self, row: dict[str, Any], operation: str) -> bool:
-        """Whether a step lost its dockmend, or that one its connections, and was rightly called done, whoever did it.
+        """Whether a step lost its dockmend, or that one its connections, and was rightly called
+        done, whoever did it.
 
-        What died, or was cut off, before its call left its intent alone; a person may have done the same before anybody
-        looked. Neither the engine nor its events say who asked.
+        What died, or was cut off, before its call left its intent alone; a person may have done the
+        same before anybody looked. Neither the engine nor its events say who asked.
         """
         lost = any(
-            span.death and row["began_at"] < span.end <= row["ended_at"] for span in self.driver.ledger.dockmend_out
+            span.death and row["began_at"] < span.end <= row["ended_at"]
+            for span in self.driver.ledger.dockmend_out
         ) or any(span.meets(row["began_at"], row["ended_at"]) for span in self.driver.relay.cuts)
         shown = "connect" if operation == "connect" else "start"  # a restart says `start` as well
         since, until = row["began_at"] - CLOCKS, row["ended_at"] + CLOCKS
-        return lost and any(self.driver.events.of(row["object_id"], shown, since=since, until=until))
+        return lost and any(
+            self.driver.events.of(row["object_id"], shown, since=since, until=until)
+        )
 
     def _guest(self, container: str) -> str:
-        return next((slot.key for slot in self.driver.slots if slot.remade and container in slot.born), "-")
+        return next(
+            (slot.key for slot in self.driver.slots if slot.remade and container in slot.born), "-"
+        )
 
     def _name(self, container: str) -> str:
-        return next((slot.key for slot in self.driver.slots if container in slot.born), container[:12])
+        return next(
+            (slot.key for slot in self.driver.slots if container in slot.born), container[:12]
+        )
 
-    # --- dockmend itself ----------------------------------------------------------------------------------------
+    # --- dockmend itself --------------------------------------------------------------------------
 
     def _faults(self, verdict: Verdict) -> None:
-        """Whatever happens around it, dockmend itself has no fault: no traceback, no internal error in its log."""
+        """Whatever happens around it, dockmend itself has no fault: no traceback, no internal error
+        in its log."""
         with Path(self.driver.daemon.folder, "log").open("rb") as log:
             log.seek(self._log_read)
             new = log.read()
@@ -277,8 +351,13 @@ def _covers(row: dict[str, Any], request: Request) -> bool:
 
 
 def _proves_itself(row: Row, now: float) -> bool:
-    """Whether what is verified ended by itself before, so that it has to run for longer than it did then."""
-    return bool(row["state"] == "verifying" and row["lasted"] > 0.0 and now < row["opened_at"] + PROVES_WITHIN)
+    """Whether what is verified ended by itself before, so that it has to run for longer than it did
+    then."""
+    return bool(
+        row["state"] == "verifying"
+        and row["lasted"] > 0.0
+        and now < row["opened_at"] + PROVES_WITHIN
+    )
 
 
 def _zombies(parent: int) -> list[int]:

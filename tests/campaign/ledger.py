@@ -1,4 +1,5 @@
-"""What the driver did, and what people therefore mean a container to be: the oracle's source beside the engine."""
+"""What the driver did, and what people therefore mean a container to be: the oracle's source beside
+the engine."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ Meant = Literal["running", "stopped", "paused", "either"]
 
 @dataclass
 class Act:
-    """One thing the driver did. `begin`, `end`: wall seconds; `result`: done, nothing to do it to, or why it failed."""
+    """One thing the driver did. `begin`, `end`: wall seconds; `result`: done, nothing to do it to,
+    or why it failed."""
 
     number: int
     kind: str
@@ -24,7 +26,8 @@ class Act:
 
 @dataclass
 class Intent:
-    """What a person last wanted of a container. `either`: dockmend acted on it in the same moment, so both may be."""
+    """What a person last wanted of a container. `either`: dockmend acted on it in the same moment,
+    so both may be."""
 
     meant: Meant
     since: float
@@ -45,7 +48,8 @@ class Span:
 
 @dataclass
 class Life(Span):
-    """Of the second dockmend. `free`: the first one did not have the lock of the engine as it began."""
+    """Of the second dockmend. `free`: the first one did not have the lock of the engine as it
+    began."""
 
     free: bool = False
 
@@ -56,9 +60,11 @@ class Ledger:
     intents: dict[str, list[Intent]] = field(default_factory=dict)  # by slot, the last one in force
     dockmend_out: list[Span] = field(default_factory=list)  # killed, stopped or frozen
     engine_out: list[Span] = field(default_factory=list)  # down, with another engine after it
-    second_lives: list[Life] = field(default_factory=list)  # a second dockmend runs on the same engine
+    # a second dockmend runs on the same engine
+    second_lives: list[Life] = field(default_factory=list)
     second_acts: list[Span] = field(default_factory=list)  # it holds the lock of the engine
-    undone: list[str] = field(default_factory=list)  # removals of a person's after which the container was there again
+    # removals of a person's after which the container was there again
+    undone: list[str] = field(default_factory=list)
     _by_slot: dict[str, list[Act]] = field(default_factory=dict)
 
     def note(self, act: Act) -> None:
@@ -81,7 +87,9 @@ class Ledger:
             mine[-1].until = min(mine[-1].until, intent.since if over_at is None else over_at)
         mine.append(intent)
 
-    def of(self, slot: str, *kinds: str, since: float = 0.0, until: float = float("inf")) -> list[Act]:
+    def of(
+        self, slot: str, *kinds: str, since: float = 0.0, until: float = float("inf")
+    ) -> list[Act]:
         """Acts on a slot that were done, and met the time between the two."""
         return [
             act for act in self._by_slot.get(slot, ())
@@ -98,13 +106,21 @@ class Ledger:
         return any(span.meets(begin, end) for span in self.engine_out)
 
     def second_may_act(self, at: float) -> bool:
-        """Whether the second dockmend may have the lock at that time: the first had died while it ran, or before.
+        """Whether the second dockmend may have the lock at that time: the first had died while it
+        ran, or before.
 
-        A process that is back is out no longer, and has the lock only seconds later: until then the second may take it.
+        A process that is back is out no longer, and has the lock only seconds later: until then the
+        second may take it.
         """
         return any(
             life.meets(at, at)
-            and (life.free or any(out.death and out.end >= life.begin and out.begin <= at for out in self.dockmend_out))
+            and (
+                life.free
+                or any(
+                    out.death and out.end >= life.begin and out.begin <= at
+                    for out in self.dockmend_out
+                )
+            )
             for life in self.second_lives
         )
 

@@ -1,4 +1,5 @@
-"""The faults of a run, drawn from its seed alone, so that the first N faults of a seed are the same in every run."""
+"""The faults of a run, drawn from its seed alone, so that the first N faults of a seed are the same
+in every run."""
 
 from __future__ import annotations
 
@@ -76,13 +77,14 @@ WEIGHTS: dict[str, float] = {
     "broker_freeze": 1,
     "disk_full_journal": 1.2,
     "disk_full_snapshots": 1,
-    # more events than the engine remembers (256), and than it holds for a reader that is late (1,024)
+    # more events than the engine remembers (256), and than it holds for a reader that is late
+    # (1,024)
     "burst": 2,
     "flood": 0.6,
 }
 TROUBLES = (
-    "unhealthy", "crash", "oom", "disconnect", "stubborn", "crash_loop", "owner_unhealthy", "remake",
-    "remake_disconnected", "tie_remake",
+    "unhealthy", "crash", "oom", "disconnect", "stubborn", "crash_loop", "owner_unhealthy",
+    "remake", "remake_disconnected", "tie_remake",
 )  # fmt: skip
 FIRST = ("unhealthy", "crash", "disconnect")
 ACTING_AFTER = (0.0, 0.002, 0.01, 0.05, 0.2, 0.6)
@@ -93,7 +95,8 @@ SIZES = (3, 12)
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. `pick` chooses among the containers it can happen to; `victims` crash while the engine is down."""
+    """One fault. `pick` chooses among the containers it can happen to; `victims` crash while the
+    engine is down."""
 
     number: int
     kind: str
@@ -106,8 +109,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class Round:
-    """Faults in quick succession; after them everything is left alone until it is quiet. `restore`: a person then
-    starts, unpauses and connects what people had stopped, paused and disconnected."""
+    """Faults in quick succession; after them everything is left alone until it is quiet. `restore`:
+    a person then starts, unpauses and connects what people had stopped, paused and disconnected."""
 
     faults: tuple[Fault, ...] = field(default_factory=tuple)
     restore: bool = True
@@ -120,7 +123,10 @@ def rounds(seed: int, faults: int, only: tuple[str, ...] = ()) -> Iterator[Round
     number = 0
     while number < faults:
         size = dice.randint(*SIZES)
-        drawn = [_fault(dice, weights, number + index + 1, first=index == 0 and not only) for index in range(size)]
+        drawn = [
+            _fault(dice, weights, number + index + 1, first=index == 0 and not only)
+            for index in range(size)
+        ]
         restore = dice.random() < 0.7
         yield Round(tuple(drawn[: faults - number]), restore)
         number += size

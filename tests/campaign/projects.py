@@ -31,15 +31,25 @@ class Project:
             "command": ["sh", "-c", fleet.STARTS],
             "labels": {"slot": key, "tier": tier},
             "healthcheck": {
-                "test": ["CMD", "test", "-e", "/well"], "interval": "1500ms", "timeout": "5s", "retries": 1,
-                "start_period": "1s", "start_interval": "300ms",
+                "test": ["CMD", "test", "-e", "/well"], "interval": "1500ms", "timeout": "5s",
+                "retries": 1, "start_period": "1s", "start_interval": "300ms",
             },
         }  # fmt: skip
         (self._folder / "compose.yaml").write_text(json.dumps({"services": {"web": service}}))
 
     def up(self, *options: str) -> str:
-        """`docker compose up --detach`; returns the id of the container. LabError if Compose could not."""
-        command = ["docker-compose", "-H", self._engine.url, "-p", PROJECT, "up", "--detach", *options]
+        """`docker compose up --detach`; returns the id of the container. LabError if Compose could
+        not."""
+        command = [
+            "docker-compose",
+            "-H",
+            self._engine.url,
+            "-p",
+            PROJECT,
+            "up",
+            "--detach",
+            *options,
+        ]
         for _ in range(TRIES):
             done = subprocess.run(
                 command, cwd=self._folder, check=False, capture_output=True, text=True, timeout=PATIENCE

@@ -1,7 +1,8 @@
-"""Every call dockmend makes, seen at a socket between it and the engine; on demand, that socket is bad weather.
+"""Every call dockmend makes, seen at a socket between it and the engine; on demand, that socket is
+bad weather.
 
-The engine's events do not say who asked. A relay that notes each request does; in good weather it changes nothing but
-one header (`Connection: close`), so that one connection is one request.
+The engine's events do not say who asked. A relay that notes each request does; in good weather it
+changes nothing but one header (`Connection: close`), so that one connection is one request.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from tests.lab import PrivateEngine
 
 from .ledger import Span
 
-CHANGING = frozenset({"restart", "start", "stop", "kill", "pause", "unpause", "connect", "disconnect", "remove"})
+CHANGING = frozenset(
+    {"restart", "start", "stop", "kill", "pause", "unpause", "connect", "disconnect", "remove"}
+)
 SWAPPED_WITHIN = 0.01
 """Seconds for which a line waits for the next one, to be sent after it."""
 
 
 @dataclass
 class Request:
-    """One call of dockmend's. Times are wall seconds; `status` None: no answer came (one of the two died)."""
+    """One call of dockmend's. Times are wall seconds; `status` None: no answer came (one of the two
+    died)."""
 
     method: str
     path: str
@@ -38,7 +42,8 @@ class Request:
     status: int | None = None
     answered: float | None = None
     closed: float | None = None
-    operation: str = field(init=False)  # restart, start, connect, … for what changes a container; else ""
+    # restart, start, connect, … for what changes a container; else ""
+    operation: str = field(init=False)
     container: str = field(init=False)  # the container's id as dockmend wrote it
 
     def __post_init__(self) -> None:
@@ -91,14 +96,16 @@ class Relay:
     """Listens at `path` and passes on to the engine's socket, from a thread of its own."""
 
     def __init__(self, engine: PrivateEngine, name: str = "", beside: Relay | None = None) -> None:
-        """`name`: of the dockmend behind it; `beside`: another one's relay, which keeps the calls of both."""
+        """`name`: of the dockmend behind it; `beside`: another one's relay, which keeps the calls
+        of both."""
         self.name = name
         self.path = Path(engine.folder, f"seen{name}.sock")
         self.url = f"unix://{self.path}"
         self.streams: list[Request] = []
         self.calls = 0
         self.spoilt: list[Spoilt] = []
-        self.cuts: list[Span] = []  # when connections were cut, also with a call that had not been read yet
+        # when connections were cut, also with a call that had not been read yet
+        self.cuts: list[Span] = []
         self.late: list[Span] = []  # when what the engine said was held back
         self._changes: list[Request] = beside._changes if beside else []
         self._by_container: dict[str, list[Request]] = beside._by_container if beside else {}
@@ -110,7 +117,9 @@ class Relay:
         self._changed = threading.Event()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._serve(),), daemon=True
+        )
 
     def start(self) -> Relay:
         self._thread.start()
@@ -123,7 +132,8 @@ class Relay:
         self._loop.close()
 
     def await_change(self, timeout: float) -> bool:
-        """Waits until dockmend's next call that changes something has been passed on to the engine."""
+        """Waits until dockmend's next call that changes something has been passed on to the
+        engine."""
         self._changed.clear()
         return self._changed.wait(timeout)
 
@@ -131,10 +141,11 @@ class Relay:
         """Calls that change containers, oldest first."""
         return list(self._changes if container is None else self._by_container.get(container, ()))
 
-    # --- bad weather --------------------------------------------------------------------------------------------
+    # --- bad weather ------------------------------------------------------------------------------
 
     def cut(self, deaf: float) -> None:
-        """Cuts every connection of dockmend's, what it has asked being under way, and takes none for `deaf` seconds."""
+        """Cuts every connection of dockmend's, what it has asked being under way, and takes none
+        for `deaf` seconds."""
         self._loop.call_soon_threadsafe(self._cut, deaf)
 
     def _cut(self, deaf: float) -> None:
@@ -144,7 +155,8 @@ class Relay:
             writer.transport.abort()
 
     def trouble(self, kind: str, duration: float, seconds: float = 0.0) -> None:
-        """From now on, for `duration` seconds, it is like that. `seconds`: how long each piece is held back."""
+        """From now on, for `duration` seconds, it is like that. `seconds`: how long each piece is
+        held back."""
         self._weather = [each for each in self._weather if not each.over]
         self._weather.append(Weather(kind, time.monotonic() + duration, seconds))
         if kind in {"delay", "silent"}:
@@ -158,7 +170,7 @@ class Relay:
     def _now(self, kind: str) -> Weather | None:
         return next((each for each in self._weather if each.kind == kind and not each.over), None)
 
-    # --- passing on ---------------------------------------------------------------------------------------------
+    # --- passing on -------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
         server = await asyncio.start_unix_server(self._client, self.path, limit=1 << 20)
@@ -206,7 +218,11 @@ class Relay:
 
     def _note(self, line: bytes, body: bytes) -> Request:
         method, target, _ = line.decode("latin-1").split(" ", 2)
-        path = target.partition("/v1.")[2].partition("/")[2] if target.startswith("/v1.") else target[1:]
+        path = (
+            target.partition("/v1.")[2].partition("/")[2]
+            if target.startswith("/v1.")
+            else target[1:]
+        )
         request = Request(method, f"/{path}", time.time(), body[:4096], self.name)
         self.calls += 1
         if request.stream:
@@ -216,7 +232,9 @@ class Relay:
             self._changes.append(request)
         return request
 
-    async def _answer(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
+    async def _answer(
+        self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request
+    ) -> None:
         head = await answers.readuntil(b"\r\n\r\n")
         request.status = int(head.split(b" ", 2)[1])
         request.answered = time.time()
@@ -273,7 +291,11 @@ class Relay:
             return chunk
         event = json.loads(chunk.partition(b"\r\n")[2])
         of_network = event["Type"] == "network"
-        container = event["Actor"]["Attributes"].get("container", "") if of_network else event["Actor"]["ID"]
+        container = (
+            event["Actor"]["Attributes"].get("container", "")
+            if of_network
+            else event["Actor"]["ID"]
+        )
         self.spoilt.append(Spoilt(event["timeNano"] / 1e9, container, event["Action"]))
         return chunk.replace(b'"Type"', b'"Ty\x00e', 1)
 
@@ -287,7 +309,10 @@ async def _chunk(answers: asyncio.StreamReader) -> bytes:
 
 async def _refuse(writer: asyncio.StreamWriter) -> None:
     body = b'{"message":"the relay refuses"}'
-    head = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = (
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: "
+        b"close\r\n"
+    )
     writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     await writer.drain()
 

@@ -1,4 +1,5 @@
-"""The table of results that grows over runs: one JSON file for each finished seed, by commit and kind of engine."""
+"""The table of results that grows over runs: one JSON file for each finished seed, by commit and
+kind of engine."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class UnusableError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """What one finished seed came to. Times are seconds; `columns` holds how often each kind of finding was made."""
+    """What one finished seed came to. Times are seconds; `columns` holds how often each kind of
+    finding was made."""
 
     seed: int
     commit: str
@@ -56,7 +58,8 @@ class Results:
         self.folder = folder / f"{commit}-{engine}"
 
     def rows(self) -> list[Row]:
-        """In the order of the seeds; a file that cannot be read counts as missing, and its seed is run again."""
+        """In the order of the seeds; a file that cannot be read counts as missing, and its seed is
+        run again."""
         found = []
         for path in self.folder.glob("seed-*.json"):
             try:
@@ -69,14 +72,16 @@ class Results:
         return self.folder / f"seed-{seed}.log"
 
     def write(self, row: Row) -> None:
-        """Whole or not at all: a run that is killed here leaves no row, and its seed is run again."""
+        """Whole or not at all: a run that is killed here leaves no row, and its seed is run
+        again."""
         part = self.folder / f"seed-{row.seed}.json.part"
         part.write_text(json.dumps(asdict(row)))
         part.replace(part.with_suffix(""))
 
 
 class Recording:
-    """One seed's run on its way into the table: its log, and in the end its row. Use as a context manager."""
+    """One seed's run on its way into the table: its log, and in the end its row. Use as a context
+    manager."""
 
     def __init__(self, results: Results, seed: int) -> None:
         self._results = results
@@ -92,7 +97,9 @@ class Recording:
             fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._stack.close()
-            raise UnusableError(f"seed {self._seed} is being run by another process: {path}") from None
+            raise UnusableError(
+                f"seed {self._seed} is being run by another process: {path}"
+            ) from None
         os.ftruncate(self._log.fileno(), 0)
         return self
 
@@ -113,15 +120,17 @@ class Recording:
 def row_of(tally: Tally, commit: str, engine: str, log_sha256: str) -> Row:
     found = {kind: sum(1 for finding in tally.findings if finding.kind == kind) for kind in KINDS}
     return Row(
-        seed=tally.seed, commit=commit, engine=str(engine), live_restore=tally.live_restore, faults=tally.done,
-        rounds=tally.rounds, seconds=round(tally.seconds), heals=len(tally.heal_times),
-        p50=round(percentile(tally.heal_times, 50), 2), p99=round(percentile(tally.heal_times, 99), 2),
+        seed=tally.seed, commit=commit, engine=str(engine), live_restore=tally.live_restore,
+        faults=tally.done, rounds=tally.rounds, seconds=round(tally.seconds),
+        heals=len(tally.heal_times), p50=round(percentile(tally.heal_times, 50), 2),
+        p99=round(percentile(tally.heal_times, 99), 2),
         columns=found | {TRACE_LOST: tally.excused.total()}, log_sha256=log_sha256,
     )  # fmt: skip
 
 
 def missing(rows: Sequence[Row], wanted: int, each: int, first: int = 1) -> list[int]:
-    """The seeds that are to be run, of `each` faults, until the rows hold `wanted`; the lowest that are missing."""
+    """The seeds that are to be run, of `each` faults, until the rows hold `wanted`; the lowest that
+    are missing."""
     held = {row.seed for row in rows}
     left = wanted - sum(row.faults for row in rows)
     seeds: list[int] = []
@@ -137,7 +146,15 @@ def missing(rows: Sequence[Row], wanted: int, each: int, first: int = 1) -> list
 def markdown(rows: Sequence[Row]) -> str:
     """The table of docs/reliability.md."""
     columns = [*KINDS, TRACE_LOST]
-    head = ["seed", "engine, live-restore", "faults", "heals", "p50, p99 time to heal", *columns, "sha256 of the log"]
+    head = [
+        "seed",
+        "engine, live-restore",
+        "faults",
+        "heals",
+        "p50, p99 time to heal",
+        *columns,
+        "sha256 of the log",
+    ]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in rows:
         live = "on" if row.live_restore else "off"
@@ -164,4 +181,6 @@ def clean_commit(git: Callable[..., str] | None = None) -> str:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=TOP, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", *arguments], cwd=TOP, check=True, capture_output=True, text=True
+    ).stdout

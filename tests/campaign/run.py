@@ -53,16 +53,26 @@ def campaign(
     return tally
 
 
-def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Callable[[str], None]) -> Verdict:
+def _round(
+    driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Callable[[str], None]
+) -> Verdict:
     tally.rounds += 1
     begun = time.monotonic()
     first = len(driver.ledger.acts)
     for fault in each.faults:
         act = driver.do(fault)
         tally.done += 1
-        counter = tally.faults if act.result == "done" else tally.idle if act.result == NOTHING else tally.failed
+        counter = (
+            tally.faults
+            if act.result == "done"
+            else tally.idle
+            if act.result == NOTHING
+            else tally.failed
+        )
         counter[act.kind] += 1
-        say(f"{act.begin:.3f} #{act.number} {act.kind} {act.slot} {act.container[:12]} {act.result}")
+        say(
+            f"{act.begin:.3f} #{act.number} {act.kind} {act.slot} {act.container[:12]} {act.result}"
+        )
     chaos = time.monotonic() - begun
     verdict = Verdict()
     try:
@@ -78,7 +88,10 @@ def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Calla
     tally.excused.update(excuse.rpartition(": ")[2] for excuse in verdict.excused)
     _tell(verdict, say)
     spent = f"{chaos:.1f} s of faults, {time.monotonic() - begun - chaos:.1f} s until quiet"
-    say(f"--- {time.time():.3f} round {tally.rounds}, {tally.done} faults, {spent}: {len(verdict.findings)} findings")
+    say(
+        f"--- {time.time():.3f} round {tally.rounds}, {tally.done} faults, {spent}: "
+        f"{len(verdict.findings)} findings"
+    )
     if each.restore:
         driver.restore()
     return verdict

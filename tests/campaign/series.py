@@ -1,4 +1,5 @@
-"""The seeds that the table lacks, four at once, each in a process of its own with an engine of its own."""
+"""The seeds that the table lacks, four at once, each in a process of its own with an engine of its
+own."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from typing import Protocol
 from .results import TOP, Results, Row, UnusableError, missing
 
 EACH = 600
-"""Faults of a seed: some fifteen minutes, so that a run that is broken off loses no more than that."""
+"""Faults of a seed: some fifteen minutes, so that a run that is broken off loses no more than
+that."""
 AT_ONCE = 4
 LOOK_EVERY = 1.0
 """Seconds between two looks whether a seed is done."""
@@ -30,7 +32,8 @@ class Running(Protocol):
 
 @dataclass
 class Series:
-    """`start` runs one seed; `commit` says what is checked out now, and raises UnusableError if that is no commit."""
+    """`start` runs one seed; `commit` says what is checked out now, and raises UnusableError if
+    that is no commit."""
 
     results: Results
     start: Callable[[int], Running]
@@ -43,7 +46,8 @@ class Series:
     def run(self, wanted: int, *, each: int = EACH, at_once: int = AT_ONCE) -> bool:
         """Until the table holds `wanted` faults; True if it does, with 0 in every column.
 
-        A seed without a row in the end (its process died) is not run again here, and the next series begins with it.
+        A seed without a row in the end (its process died) is not run again here, and the next
+        series begins with it.
         """
         waiting = missing(self.results.rows(), wanted, each)
         try:
@@ -51,7 +55,9 @@ class Series:
                 while waiting and len(self._running) < at_once:
                     self._begin(waiting.pop(0))
                 self.sleep(LOOK_EVERY)
-                for seed in [seed for seed, process in self._running.items() if process.poll() is not None]:
+                for seed in [
+                    seed for seed, process in self._running.items() if process.poll() is not None
+                ]:
                     del self._running[seed]
                     self._ended(seed)
         finally:
@@ -62,7 +68,9 @@ class Series:
 
     def _begin(self, seed: int) -> None:
         if (now := self.commit()) != self.results.commit:
-            raise UnusableError(f"the series is of {self.results.commit}, and {now} is checked out: begin it anew")
+            raise UnusableError(
+                f"the series is of {self.results.commit}, and {now} is checked out: begin it anew"
+            )
         self._running[seed] = self.start(seed)
 
     def _ended(self, seed: int) -> None:
@@ -84,15 +92,28 @@ class Series:
 
 def told(row: Row) -> str:
     found = ", ".join(f"{kind} {count}" for kind, count in row.columns.items() if count)
-    return f"seed {row.seed}: {row.faults} faults, {row.heals} heals, {row.seconds} s: {found or '0 in every column'}"
+    return (
+        f"seed {row.seed}: {row.faults} faults, {row.heals} heals, {row.seconds} s: "
+        f"{found or '0 in every column'}"
+    )
 
 
 def starter(results: Results, each: int) -> Callable[[int], Running]:
-    """Starts `python -m tests.campaign --record` for a seed; what Python itself says goes beside the log."""
+    """Starts `python -m tests.campaign --record` for a seed; what Python itself says goes beside
+    the log."""
 
     def start(seed: int) -> Running:
         results.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "tests.campaign", "--record", "--seed", str(seed), "--faults", str(each)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.campaign",
+            "--record",
+            "--seed",
+            str(seed),
+            "--faults",
+            str(each),
+        ]
         with Path(results.folder, f"seed-{seed}.err").open("w") as errors:
             return subprocess.Popen(
                 command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True

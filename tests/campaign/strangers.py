@@ -1,4 +1,5 @@
-"""What strangers write: an image whose labels claim all that a label can claim, and the labels of a Compose service."""
+"""What strangers write: an image whose labels claim all that a label can claim, and the labels of a
+Compose service."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def service(name: str, *, one_off: bool = False) -> tuple[str, ...]:
     compose = "com.docker.compose."
     return (
         f"{compose}project={PROJECT}", f"{compose}service={name}", f"{compose}container-number=1",
-        f"{compose}oneoff={one_off}", f"{compose}config-hash={'0' * 64}", f"{compose}version=2.26.1",
+        f"{compose}oneoff={one_off}", f"{compose}config-hash={'0' * 64}",
+        f"{compose}version=2.26.1",
     )  # fmt: skip
 
 
@@ -58,7 +60,8 @@ def make_image(engine: PrivateEngine) -> None:
 
 
 def make_own_image(engine: PrivateEngine, journal: Path) -> None:
-    """Whoever can read an image's labels may know the id of the state folder: dockmend writes it on what it makes."""
+    """Whoever can read an image's labels may know the id of the state folder: dockmend writes it on
+    what it makes."""
     with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=5)) as connection:
         instance = connection.execute("SELECT id FROM instance").fetchone()[0]
     engine.toolbox_image(OWN_IMAGE, labels=labels(str(instance)))

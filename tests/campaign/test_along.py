@@ -1,4 +1,5 @@
-"""What the judge demands for a guest that no rule covers, for what is tied, and for the guests of a stopped owner."""
+"""What the judge demands for a guest that no rule covers, for what is tied, and for the guests of a
+stopped owner."""
 
 from __future__ import annotations
 
@@ -30,13 +31,17 @@ def along(calls: list[Request], starts: list[float], ledger: Ledger | None = Non
     driver: Any = SimpleNamespace(
         ledger=ledger or Ledger(),
         relay=SimpleNamespace(changes=lambda container: calls if container == ID else []),
-        events=SimpleNamespace(of=lambda container, *actions: [Seen(at, "container", "start", ID) for at in starts]),
+        events=SimpleNamespace(
+            of=lambda container, *actions: [Seen(at, "container", "start", ID) for at in starts]
+        ),
     )
     return Along(driver, lambda request: request.status == 204)
 
 
 def restart(sent: float, status: int = 204, by: str = "") -> Request:
-    return Request("POST", f"/containers/{ID}/restart", sent, status=status, answered=sent + 1.0, by=by)
+    return Request(
+        "POST", f"/containers/{ID}/restart", sent, status=status, answered=sent + 1.0, by=by
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,10 @@ def test_an_uncovered_guest_is_demanded_back_if_dockmend_began_the_run_of_its_ow
 def test_a_guest_may_be_left_if_only_a_dockmend_that_ended_knows_of_it(
     call: Request, life: Life, turns: list[Span], left: bool
 ):
-    assert along([call], [10.8], Ledger(second_lives=[life], second_acts=turns)).left_by_second(GUEST) is left
+    assert (
+        along([call], [10.8], Ledger(second_lives=[life], second_acts=turns)).left_by_second(GUEST)
+        is left
+    )
 
 
 @pytest.mark.parametrize(("sent", "belongs"), [(9.0, False), (12.0, True), (500.0, False)])
@@ -86,7 +94,10 @@ def inspected(pid: int, **host: object) -> dict[str, Any]:
 
 def test_who_is_tied_has_the_base_in_its_definition_and_its_namespace():
     mine, base = os.getpid(), Slot("m1", "base", name="m1")
-    pid, link = (Slot("m3", "tied", base=base, tie="pid"), Slot("m2", "tied", base=base, tie="link", name="m2"))
+    pid, link = (
+        Slot("m3", "tied", base=base, tie="pid"),
+        Slot("m2", "tied", base=base, tie="link", name="m2"),
+    )
     assert fleet.tied(pid, inspected(mine, PidMode=f"container:{ID}"), inspected(mine))
     assert not fleet.tied(pid, inspected(mine, PidMode=f"container:{'b' * 64}"), inspected(mine))
     assert not fleet.tied(pid, inspected(0, PidMode=f"container:{ID}"), inspected(mine))
@@ -111,10 +122,18 @@ def test_the_guests_of_an_owner_that_a_person_stopped_did_not_fail(
     oracle = oracle_of(tmp_path, [], [])
     oracle.driver.slots = [OWNER, Slot("g3", "guest", owner=OWNER, id="c" * 64)]
     oracle.ledger.means("h2", Intent(meant, 110.0, Act(1, "owner_stop", "h2", ID, 109.0, 110.0)))
-    row = {"id": "i1", "opened_at": 80.0, "closed_at": closed_at, "outcome": outcome, "state": "closed"}
+    row = {
+        "id": "i1",
+        "opened_at": 80.0,
+        "closed_at": closed_at,
+        "outcome": outcome,
+        "state": "closed",
+    }
     with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as journal, journal:
         journal.execute("CREATE TABLE incidents (object_id TEXT, body BLOB, closed_at REAL)")
-        journal.execute("INSERT INTO incidents VALUES (?, ?, ?)", ("c" * 64, json.dumps(row), closed_at))
+        journal.execute(
+            "INSERT INTO incidents VALUES (?, ?, ?)", ("c" * 64, json.dumps(row), closed_at)
+        )
     verdict = Verdict()
     oracle._invariants._owners_stopped(verdict)
     oracle._invariants._owners_stopped(verdict)

@@ -1,4 +1,5 @@
-"""What was left for later and becomes due in the middle of an engine's end: the engine runs again, and it is done."""
+"""What was left for later and becomes due in the middle of an engine's end: the engine runs again,
+and it is done."""
 
 from __future__ import annotations
 
@@ -46,8 +47,15 @@ class Hands:
 
 def driver_of(engine: Engine) -> Driver:
     driver = Driver(live_restore=False, slots=[])
-    there: Any = SimpleNamespace(engine=engine, hands=Hands(engine), relay=SimpleNamespace(clear=lambda: None))
-    driver.engine, driver.hands, driver.relay, driver._later = there.engine, there.hands, there.relay, []
+    there: Any = SimpleNamespace(
+        engine=engine, hands=Hands(engine), relay=SimpleNamespace(clear=lambda: None)
+    )
+    driver.engine, driver.hands, driver.relay, driver._later = (
+        there.engine,
+        there.hands,
+        there.relay,
+        [],
+    )
     return driver
 
 

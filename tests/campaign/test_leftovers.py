@@ -1,4 +1,5 @@
-"""The oracle counts a helper container as left over if it stays, and not if dockmend removes it soon."""
+"""The oracle counts a helper container as left over if it stays, and not if dockmend removes it
+soon."""
 
 from __future__ import annotations
 
@@ -12,7 +13,12 @@ from . import fleet, invariants
 from .test_parts import oracle_of
 from .verdict import Verdict
 
-TOOL = {"Id": "f" * 64, "Names": ["/dockmend-i0-00000000"], "Labels": {"dockmend.helper": "x/i0"}, "Status": "Created"}
+TOOL = {
+    "Id": "f" * 64,
+    "Names": ["/dockmend-i0-00000000"],
+    "Labels": {"dockmend.helper": "x/i0"},
+    "Status": "Created",
+}
 OLD = {"Id": "e" * 64, "Names": ["/web.dockmend-old-i0"], "Labels": {}, "Status": "Exited (143)"}
 
 
@@ -48,7 +54,9 @@ def test_only_a_helper_that_stays_is_a_leftover(
     ("made", "seconds", "found"),
     [
         pytest.param("abc", "", 1, id="one too many"),
-        pytest.param("abc", "c", 0, id="one of them is the second dockmend's, which the first may not remove"),
+        pytest.param(
+            "abc", "c", 0, id="one of them is the second dockmend's, which the first may not remove"
+        ),
         pytest.param("abc", "abc", 1, id="the second one keeps too many"),
     ],
 )
@@ -57,7 +65,9 @@ def test_each_dockmend_keeps_as_many_images_as_its_rule_says(
 ):
     def api(method: str, path: str) -> tuple[int, Any]:
         images = [{"RepoTags": [f"kept:i{each}"]} for each in made]
-        return 200, {"Volumes": []} if path == "/volumes" else images if path.startswith("/images") else []
+        return 200, {"Volumes": []} if path == "/volumes" else images if path.startswith(
+            "/images"
+        ) else []
 
     monkeypatch.setattr(fleet, "KEEP", 2)
     oracle, verdict = oracle_of(tmp_path, [], []), Verdict()

@@ -1,5 +1,5 @@
-"""The campaign's own parts, without an engine: the plan is its seed's, the search for a shorter prefix ends, and the
-oracle tells whose doing an event is."""
+"""The campaign's own parts, without an engine: the plan is its seed's, the search for a shorter
+prefix ends, and the oracle tells whose doing an event is."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def test_the_first_faults_of_a_seed_are_the_same_however_many_are_asked_for():
 
 
 def test_every_kind_is_drawn_and_can_be_done():
-    drawn = {fault.kind for fault in chain.from_iterable(each.faults for each in islice(rounds(1, 4000), 600))}
+    drawn = {
+        fault.kind
+        for fault in chain.from_iterable(each.faults for each in islice(rounds(1, 4000), 600))
+    }
     assert drawn == set(WEIGHTS) == set(faults.KINDS)
 
 
@@ -70,9 +73,14 @@ def test_what_is_counted_behind_a_predecessors_breaker_is_a_containers_own(tmp_p
     old, new, other = "a" * 64, "b" * 64, "c" * 64
     with sqlite3.connect(tmp_path / "journal") as journal:
         journal.execute("CREATE TABLE incidents (object_id TEXT, body BLOB)")
-        for number, (container, trouble) in enumerate([(old, old), (old, new), (other, other), (new, new)]):
+        for number, (container, trouble) in enumerate(
+            [(old, old), (old, new), (other, other), (new, new)]
+        ):
             body = {"id": number, "opened_at": number, "trouble": f"{trouble[:12]}/1.0/unhealthy/1"}
-            journal.execute("INSERT INTO incidents VALUES (?, ?)", (container, json.dumps(body, separators=(",", ":"))))
+            journal.execute(
+                "INSERT INTO incidents VALUES (?, ?)",
+                (container, json.dumps(body, separators=(",", ":"))),
+            )
 
     assert [row["id"] for row in Journal(tmp_path / "journal").of(new)] == [1, 3]
 
@@ -80,10 +88,14 @@ def test_what_is_counted_behind_a_predecessors_breaker_is_a_containers_own(tmp_p
 def call(operation: str, sent: float, answered: float | None = None, status: int = 204) -> Request:
     """One that was cut where it has no time of an answer."""
     path = f"/containers/{ID}/{operation}"
-    return Request("POST", path, sent, status=None if answered is None else status, answered=answered)
+    return Request(
+        "POST", path, sent, status=None if answered is None else status, answered=answered
+    )
 
 
-def oracle_of(folder: Path, calls: list[Request], events: list[tuple[float, str]], *out: Span) -> Oracle:
+def oracle_of(
+    folder: Path, calls: list[Request], events: list[tuple[float, str]], *out: Span
+) -> Oracle:
     engine: Any = None
     log = EventLog(engine)
     log._by_container[ID] = [Seen(at, "container", action, ID) for at, action in events]
@@ -93,7 +105,9 @@ def oracle_of(folder: Path, calls: list[Request], events: list[tuple[float, str]
         slots=[],
         daemon=SimpleNamespace(state=folder),
         second=SimpleNamespace(state=folder / "second", folder=folder / "second"),
-        relay=SimpleNamespace(changes=lambda container=ID: calls if container == ID else [], cuts=[]),
+        relay=SimpleNamespace(
+            changes=lambda container=ID: calls if container == ID else [], cuts=[]
+        ),
     )
     return Oracle(driver)
 
@@ -114,7 +128,9 @@ def doubles(oracle: Oracle) -> list[str]:
     ],
     ids=["answered just now", "under way", "long ago", "never"],
 )
-def test_what_dockmend_is_treating_has_more_time(tmp_path: Path, calls: list[Request], treated: bool) -> None:
+def test_what_dockmend_is_treating_has_more_time(
+    tmp_path: Path, calls: list[Request], treated: bool
+) -> None:
     ill = SimpleNamespace(id=ID)
     assert oracle_of(tmp_path, calls, [])._treated([ill], 1000.0) is treated  # type: ignore[list-item]
     other = SimpleNamespace(id="b" * 64)
@@ -130,7 +146,9 @@ def test_a_cut_call_is_not_done_by_the_event_of_the_next_one(tmp_path: Path, aga
 
 
 @pytest.mark.parametrize("at", [10.4, 12.1])
-def test_a_cut_call_with_an_event_of_its_own_is_done_and_the_next_one_double(tmp_path: Path, at: float):
+def test_a_cut_call_with_an_event_of_its_own_is_done_and_the_next_one_double(
+    tmp_path: Path, at: float
+):
     cut, answered = call("start", 10.0), call("start", 12.0, 12.5)
     oracle = oracle_of(tmp_path, [cut, answered], [(9.0, "die"), (at, "start"), (12.4, "start")])
     assert [oracle.effective(cut), oracle.effective(answered)] == [True, True]
@@ -175,8 +193,12 @@ def test_what_a_person_did_between_a_death_and_the_next_look_is_rightly_called_d
         pytest.param((102.0, "start"), Span(107.0, 109.0, death=True), id="dockmend died later"),
     ],
 )
-def test_what_is_called_done_without_a_call_is_found_all_the_same(tmp_path: Path, event: tuple[float, str], span: Span):
-    assert journal_findings(oracle_of(tmp_path, [], [event], span), tmp_path, 100.0, 106.0) == ["journal"]
+def test_what_is_called_done_without_a_call_is_found_all_the_same(
+    tmp_path: Path, event: tuple[float, str], span: Span
+):
+    assert journal_findings(oracle_of(tmp_path, [], [event], span), tmp_path, 100.0, 106.0) == [
+        "journal"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,9 +223,14 @@ def touched(
     folder: Path, meant: Meant, events: list[tuple[float, str]], streams: list[Request], *out: Span,
     recorded: bool = False,
 ) -> Verdict:  # fmt: skip
-    """What is said of a start at 120 s, where a person wanted it so at 110 s and the engine ended at 115 s."""
+    """What is said of a start at 120 s, where a person wanted it so at 110 s and the engine ended
+    at 115 s."""
     oracle = oracle_of(folder, [call("start", 120.0, 120.5)], events, *out)
-    oracle.driver.relay.streams, oracle.driver.relay.spoilt, oracle.driver.relay.late = streams, [], []
+    oracle.driver.relay.streams, oracle.driver.relay.spoilt, oracle.driver.relay.late = (
+        streams,
+        [],
+        [],
+    )
     oracle.ledger.engine_out.append(Span(115.0, 118.0))
     act = Act(1, f"person_{meant}", "p1", ID, 110.0, 110.2, recorded=recorded)
     oracle.ledger.means("p1", Intent(meant, 110.2, act))
@@ -212,7 +239,9 @@ def touched(
     return verdict
 
 
-@pytest.mark.parametrize(("ended_at", "found"), [(110.4, []), (109.0, ["touched"]), (121.0, ["touched"])])
+@pytest.mark.parametrize(
+    ("ended_at", "found"), [(110.4, []), (109.0, ["touched"]), (121.0, ["touched"])]
+)
 def test_what_crashes_in_the_moment_in_which_it_is_paused_may_be_started(
     tmp_path: Path, ended_at: float, found: list[str]
 ):
@@ -222,8 +251,11 @@ def test_what_crashes_in_the_moment_in_which_it_is_paused_may_be_started(
 
 
 @pytest.mark.parametrize("seconds", [0.04, 1.2, 2.0])
-def test_a_stream_that_ends_before_anything_is_on_disk_tells_nobody_of_a_stop(tmp_path: Path, seconds: float):
-    """dockmend died right after it, and the engine, or the next dockmend, right after that: nobody can know."""
+def test_a_stream_that_ends_before_anything_is_on_disk_tells_nobody_of_a_stop(
+    tmp_path: Path, seconds: float
+):
+    """dockmend died right after it, and the engine, or the next dockmend, right after that: nobody
+    can know."""
     before = Request("GET", "/events", 1.0, status=200, answered=1.1, closed=110.5)
     blink = Request("GET", "/events", 114.0, status=200, answered=114.1, closed=114.1 + seconds)
     after = Request("GET", "/events", 118.5, status=200, answered=118.6)
@@ -234,7 +266,9 @@ def test_a_stream_that_ends_before_anything_is_on_disk_tells_nobody_of_a_stop(tm
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_a_stop_that_the_engine_itself_has_recorded_is_no_lost_trace(tmp_path: Path, recorded: bool):
+def test_a_stop_that_the_engine_itself_has_recorded_is_no_lost_trace(
+    tmp_path: Path, recorded: bool
+):
     out = Span(105.0, 119.0, death=True)
     verdict = touched(tmp_path, "stopped", [(110.1, "stop")], [], out, recorded=recorded)
     assert ([finding.kind for finding in verdict.findings], len(verdict.excused)) == (
@@ -243,7 +277,9 @@ def test_a_stop_that_the_engine_itself_has_recorded_is_no_lost_trace(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("signalled", "found"), [(False, ["left_down"]), (True, []), (None, [])], ids=["nobody", "somebody", "not known"]
+    ("signalled", "found"),
+    [(False, ["left_down"]), (True, []), (None, [])],
+    ids=["nobody", "somebody", "not known"],
 )
 def test_what_is_left_down_and_the_engine_recorded_that_nobody_stopped_it_is_found(
     tmp_path: Path, signalled: bool | None, found: list[str], monkeypatch: pytest.MonkeyPatch
@@ -251,7 +287,11 @@ def test_what_is_left_down_and_the_engine_recorded_that_nobody_stopped_it_is_fou
     oracle = oracle_of(tmp_path, [], [])
     slot = Slot("w2", "worker", "unless-stopped", id=ID)
     driver: Any = oracle.driver
-    driver.slots, driver.well, driver.signalled = [slot], lambda slot, seen: False, lambda seen: signalled
+    driver.slots, driver.well, driver.signalled = (
+        [slot],
+        lambda slot, seen: False,
+        lambda seen: signalled,
+    )
     monkeypatch.setattr(oracle, "settle", lambda: {"w2": {"State": {"Status": "exited"}}})
     monkeypatch.setattr(oracle, "_accepted", lambda slot, seen: (True, UNSEEN))
     monkeypatch.setattr(oracle._invariants, "check", lambda verdict, calm_at: None)
@@ -261,7 +301,12 @@ def test_what_is_left_down_and_the_engine_recorded_that_nobody_stopped_it_is_fou
 
 
 def test_the_engines_record_tells_of_the_run_that_was_seen_and_of_no_other(tmp_path: Path):
-    state = {"StartedAt": "2026-12-01T10:00:00Z", "FinishedAt": "2026-12-01T11:00:00Z", "ExitCode": 1, "Running": False}
+    state = {
+        "StartedAt": "2026-12-01T10:00:00Z",
+        "FinishedAt": "2026-12-01T11:00:00Z",
+        "ExitCode": 1,
+        "Running": False,
+    }
     seen = {"Id": ID, "State": {**state, "Status": "exited"}}
     assert disk.signalled(tmp_path, seen) is None
     path = tmp_path / "containers" / ID / "config.v2.json"
@@ -269,7 +314,12 @@ def test_the_engines_record_tells_of_the_run_that_was_seen_and_of_no_other(tmp_p
     for told in (True, False):
         path.write_text(json.dumps({"State": state, "HasBeenManuallyStopped": told}))
         assert disk.signalled(tmp_path, seen) is told
-        assert disk.signalled(tmp_path, {**seen, "State": {**state, "StartedAt": "2026-12-01T10:30:00Z"}}) is None
+        assert (
+            disk.signalled(
+                tmp_path, {**seen, "State": {**state, "StartedAt": "2026-12-01T10:30:00Z"}}
+            )
+            is None
+        )
         running = {**state, "Running": True}
         path.write_text(json.dumps({"State": running, "HasBeenManuallyStopped": told}))
         assert disk.signalled(tmp_path, {**seen, "State": running}) is None
@@ -286,7 +336,12 @@ def test_no_common_fault_is_drawn_for_what_has_faults_of_its_own(pick: float):
         return False
 
     driver: Any = SimpleNamespace(slots=slots(), inspect=lambda slot: {})
-    assert Driver.choose(driver, Fault(1, "crash", pick, 0.0, 0.0), Act(1, "crash", "", "", 0.0), suits) is None
+    assert (
+        Driver.choose(
+            driver, Fault(1, "crash", pick, 0.0, 0.0), Act(1, "crash", "", "", 0.0), suits
+        )
+        is None
+    )
     assert {*asked} == {slot.tier for slot in slots()} - {
         "owner",
         "guest",
@@ -304,7 +359,9 @@ def test_what_only_its_image_speaks_for_is_covered_by_nothing_and_all_others_are
 
 
 @pytest.mark.parametrize(("container", "found"), [(ID, ["touched"]), ("b" * 64, [])])
-def test_whatever_is_done_to_a_one_off_is_found_once(tmp_path: Path, container: str, found: list[str]):
+def test_whatever_is_done_to_a_one_off_is_found_once(
+    tmp_path: Path, container: str, found: list[str]
+):
     oracle = oracle_of(tmp_path, [call("remove", 10.0, 10.1)], [])
     driver: Any = oracle.driver
     driver.passing = {container: "a one-off"}
@@ -330,8 +387,20 @@ def test_the_start_of_what_was_made_anew_answers_a_trouble_of_the_one_before_it(
 def test_what_begins_while_a_round_is_judged_is_judged_after_the_next(
     tmp_path: Path, opened_at: float, found: list[str]
 ):
-    row = {"id": "i1", "object_id": ID, "object_name": "p1", "state": "acting", "opened_at": opened_at}
-    action = {"id": "a1", "object_id": ID, "object_name": "p1", "action": "restart", "began_at": opened_at}
+    row = {
+        "id": "i1",
+        "object_id": ID,
+        "object_name": "p1",
+        "state": "acting",
+        "opened_at": opened_at,
+    }
+    action = {
+        "id": "a1",
+        "object_id": ID,
+        "object_name": "p1",
+        "action": "restart",
+        "began_at": opened_at,
+    }
     with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as journal, journal:
         journal.execute("CREATE TABLE incidents (object_id TEXT, body BLOB, closed_at REAL)")
         journal.execute("INSERT INTO incidents VALUES (?, ?, NULL)", (ID, json.dumps(row)))
@@ -363,14 +432,21 @@ def test_what_has_to_run_for_longer_than_before_is_verified_for_so_long(
 
 @pytest.mark.parametrize(
     ("still", "ended_at", "unheard"),
-    [((), 110.6, True), ((), 112.0, False), ((109.0, 112.5), 112.0, True), ((109.0, 110.5), 112.0, False)],
+    [
+        ((), 110.6, True),
+        ((), 112.0, False),
+        ((109.0, 112.5), 112.0, True),
+        ((109.0, 110.5), 112.0, False),
+    ],
     ids=["at once", "later", "dockmend stood still", "it stood still before"],
 )
 def test_one_that_was_made_before_anybody_could_look_is_unheard_of(
     tmp_path: Path, still: tuple[float, float] | tuple[()], ended_at: float, unheard: bool
 ):
     oracle = oracle_of(tmp_path, [], [], *([Span(*still)] if still else []))
-    oracle.driver.relay.streams = [Request("GET", "/events", 1.0, status=200, answered=1.1, closed=ended_at)]
+    oracle.driver.relay.streams = [
+        Request("GET", "/events", 1.0, status=200, answered=1.1, closed=ended_at)
+    ]
     oracle.ledger.engine_out.append(Span(ended_at, ended_at + 2))
     assert oracle._unheard_of(Slot("p1", "patient", id=ID, born={ID: 110.0})) is unheard
 
@@ -394,7 +470,8 @@ def test_what_the_engine_tears_down_itself_is_told_by_its_log_alone(
     said = _stamp(1012.0 + after)
     driver: Any = oracle.driver
     driver.engine = SimpleNamespace(
-        log=f'time="{said}" level=info msg="x"\ntime="{said}" level=error msg="{container} cleanup: failed to delete '
+        log=f'time="{said}" level=info msg="x"\ntime="{said}" level=error msg="{container} '
+        "cleanup: failed to delete "
         f'container from containerd: cannot delete running task {container}: failed precondition"\n'
     )
     state = {"Status": status, "StartedAt": _stamp(time.time() - runs_for)}

@@ -1,4 +1,5 @@
-"""The table that grows over runs: no row is lost, counted twice, or written of what was not finished."""
+"""The table that grows over runs: no row is lost, counted twice, or written of what was not
+finished."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from .results import Recording, Results, Row, UnusableError, clean_commit, markd
 from .series import Series
 from .verdict import KINDS, Finding
 
-ROW = Row(1, "abc", "installed", True, 600, 80, 900, 400, 1.5, 12.25, {"missed": 0, "double": 0}, "f" * 64)
+ROW = Row(
+    1, "abc", "installed", True, 600, 80, 900, 400, 1.5, 12.25, {"missed": 0, "double": 0}, "f" * 64
+)
 
 
 def results(folder: Path, *rows: Row) -> Results:
@@ -42,15 +45,25 @@ def test_half_a_row_counts_as_missing(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("held", "wanted", "seeds"),
-    [((), 1000, [1, 2]), ((1, 3), 1800, [2]), ((1, 3), 2400, [2, 4]), ((1, 2), 1200, []), ((), 1, [1])],
+    [
+        ((), 1000, [1, 2]),
+        ((1, 3), 1800, [2]),
+        ((1, 3), 2400, [2, 4]),
+        ((1, 2), 1200, []),
+        ((), 1, [1]),
+    ],
 )
-def test_the_lowest_seeds_that_are_missing_are_run(held: tuple[int, ...], wanted: int, seeds: list[int]):
+def test_the_lowest_seeds_that_are_missing_are_run(
+    held: tuple[int, ...], wanted: int, seeds: list[int]
+):
     assert missing([replace(ROW, seed=seed) for seed in held], wanted, 600) == seeds
 
 
 def test_a_finished_seed_is_a_row_with_the_hash_of_its_log(tmp_path: Path):
     kept = results(tmp_path)
-    tally = Tally(7, live_restore=False, findings=[Finding("double", "x"), Finding("double", "y")], done=600)
+    tally = Tally(
+        7, live_restore=False, findings=[Finding("double", "x"), Finding("double", "y")], done=600
+    )
     tally.excused["nobody knows"] += 3
     with Recording(kept, 7) as recording:
         recording.say("a line")
@@ -78,7 +91,12 @@ def test_the_table_has_every_column_and_the_sums():
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert len({len(row) for row in cells}) == 1
     last = dict(zip(cells[0], cells[-1], strict=True))
-    assert (last["faults"], last["heals"], last["missed"], last["trace lost"]) == ("1,100", "800", "2", "1")
+    assert (last["faults"], last["heals"], last["missed"], last["trace lost"]) == (
+        "1,100",
+        "800",
+        "2",
+        "1",
+    )
 
 
 def test_a_tree_that_was_changed_has_no_commit():
@@ -128,7 +146,9 @@ class Stage:
         def commit() -> str:
             return self.commits.pop(0) if self.commits else "abc"
 
-        return Series(self.kept, self.start, commit, say=lambda line: None, sleep=lambda seconds: None)
+        return Series(
+            self.kept, self.start, commit, say=lambda line: None, sleep=lambda seconds: None
+        )
 
 
 def test_a_series_runs_what_is_missing_and_no_more_at_once_than_it_may(tmp_path: Path):

@@ -26,11 +26,16 @@ class Turns:
             self._known.add(id(request))
             told = f"{request.operation} of {request.container[:12]} at {request.sent:.3f}"
             if request.by and not (
-                ledger.second_may_act(request.sent) or ledger.second_may_act(request.sent - UNDER_WAY)
+                ledger.second_may_act(request.sent)
+                or ledger.second_may_act(request.sent - UNDER_WAY)
             ):
                 verdict.found("touched", f"the second dockmend was not to act: {told}")
-            if not request.by and any(span.begin <= request.sent <= span.end for span in ledger.second_acts):
-                verdict.found("touched", f"the second dockmend acted, and the first one too: {told}")
+            if not request.by and any(
+                span.begin <= request.sent <= span.end for span in ledger.second_acts
+            ):
+                verdict.found(
+                    "touched", f"the second dockmend acted, and the first one too: {told}"
+                )
         self._faults(verdict)
 
     def _faults(self, verdict: Verdict) -> None:

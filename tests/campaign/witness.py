@@ -33,7 +33,8 @@ class EventLog:
     def __init__(self, engine: PrivateEngine) -> None:
         self._by_container: dict[str, list[Seen]] = {}
         self._told: list[float] = []  # of every event but execs: what dockmend's stream brings
-        self._all_times: list[float] = []  # of every event, health checks' execs included: what the engine's ring held
+        # of every event, health checks' execs included: what the engine's ring held
+        self._all_times: list[float] = []
         self._engine = engine
         self._keys: set[tuple[Any, ...]] = set()
         self._last = time.time()
@@ -52,7 +53,9 @@ class EventLog:
                 self._connection.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
 
-    def of(self, container: str, *actions: str, since: float = 0.0, until: float = float("inf")) -> Iterator[Seen]:
+    def of(
+        self, container: str, *actions: str, since: float = 0.0, until: float = float("inf")
+    ) -> Iterator[Seen]:
         for each in list(self._by_container.get(container, ())):
             if since <= each.at <= until and (not actions or each.action in actions):
                 yield each
@@ -73,7 +76,9 @@ class EventLog:
     def _run(self) -> None:
         while not self._stop.is_set():
             # Where the engine is down, its next life is read from where this one ended.
-            with contextlib.suppress(OSError, ValueError, http.client.HTTPException, AttributeError):
+            with contextlib.suppress(
+                OSError, ValueError, http.client.HTTPException, AttributeError
+            ):
                 self._read()
             self._stop.wait(0.02)
 
@@ -103,7 +108,9 @@ class EventLog:
             of_network = row["Type"] == "network"
             container = actor["Attributes"].get("container", "") if of_network else actor["ID"]
             network = actor["Attributes"].get("name", "") if of_network else ""
-            self._by_container.setdefault(container, []).append(Seen(at, row["Type"], action, container, network))
+            self._by_container.setdefault(container, []).append(
+                Seen(at, row["Type"], action, container, network)
+            )
 
 
 def _insert(times: list[float], at: float) -> None:

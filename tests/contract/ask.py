@@ -1,4 +1,5 @@
-"""Run as a program inside an engine's network namespace: finds the engine as dockmend does and prints what it says.
+"""Run as a program inside an engine's network namespace: finds the engine as dockmend does and
+prints what it says.
 
 Prints one line of JSON: {"engine": …, "url": …, "events": […]} or {"error": …, "sentence": …}.
 """

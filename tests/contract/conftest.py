@@ -1,4 +1,5 @@
-"""The engines that the contract tests run on: the real one, the fake, and Podman where the machine has it."""
+"""The engines that the contract tests run on: the real one, the fake, and Podman where the machine
+has it."""
 
 from __future__ import annotations
 
@@ -60,7 +61,9 @@ async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[L
         async with _fake(tmp_path) as fake:
             yield fake
     else:
-        engine: PrivateEngine = request.getfixturevalue({"real": "docker", "podman": "podman"}[request.param])
+        engine: PrivateEngine = request.getfixturevalue(
+            {"real": "docker", "podman": "podman"}[request.param]
+        )
         async with _real(engine) as real:
             yield real
 
@@ -85,7 +88,11 @@ async def _real(engine: PrivateEngine) -> AsyncIterator[Lab]:
     client = DockerEngine(engine.url)
     await client.connect()
     try:
-        yield PodmanLab(engine, client) if isinstance(engine, PodmanEngine) else RealLab(engine, client)
+        yield (
+            PodmanLab(engine, client)
+            if isinstance(engine, PodmanEngine)
+            else RealLab(engine, client)
+        )
     finally:
         await client.close()
 
@@ -108,14 +115,20 @@ def _on(item: pytest.Item, engine: str) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what only `make podman` runs on Podman; on another engine than the installed one, all but the real
-    engine: the fake and Podman are the same whatever engine is chosen."""
+    """Leaves out what only `make podman` runs on Podman; on another engine than the installed one,
+    all but the real engine: the fake and Podman are the same whatever engine is chosen."""
     if EngineKind.chosen() is not EngineKind.INSTALLED:
-        left_out = [item for item in items if _on(item, "podman") or _on(item, "fake") or _asks_for_podman(item)]
+        left_out = [
+            item
+            for item in items
+            if _on(item, "podman") or _on(item, "fake") or _asks_for_podman(item)
+        ]
     elif config.getoption("--podman") == "all":
         return
     else:
-        left_out = [item for item in items if _on(item, "podman") and _name(item) not in IN_MAKE_TEST]
+        left_out = [
+            item for item in items if _on(item, "podman") and _name(item) not in IN_MAKE_TEST
+        ]
     items[:] = [item for item in items if item not in set(left_out)]
     config.hook.pytest_deselected(items=left_out)
 
@@ -137,7 +150,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return True
     if difference.raced:
         return True
-    return pytest.fail("this works on Podman now: take it out of tests/contract/differences.py and docs/engines.md")
+    return pytest.fail(
+        "this works on Podman now: take it out of tests/contract/differences.py and docs/engines.md"
+    )
 
 
 def _name(item: pytest.Item) -> str:

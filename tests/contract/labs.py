@@ -1,4 +1,5 @@
-"""One set of handles on a real engine and on the fake one: what the contract tests make happen on both."""
+"""One set of handles on a real engine and on the fake one: what the contract tests make happen on
+both."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Lab(Protocol):
         start: bool = True,
         options: Sequence[str] = (),
     ) -> str:
-        """A container; `options` as the docker command takes them, for the few that the fake understands too."""
+        """A container; `options` as the docker command takes them, for the few that the fake
+        understands too."""
 
     async def sicken(self, name: str) -> None: ...
     async def crash(self, name: str) -> None:
@@ -69,7 +71,14 @@ class RealLab:
         start: bool = True,
         options: Sequence[str] = (),
     ) -> str:
-        wanted = [*options, *(part for key, value in (labels or {}).items() for part in ("--label", f"{key}={value}"))]
+        wanted = [
+            *options,
+            *(
+                part
+                for key, value in (labels or {}).items()
+                for part in ("--label", f"{key}={value}")
+            ),
+        ]
         if health:
             wanted += ["--health-cmd", "test -e /well", *QUICK_HEALTH]
         verb = ["run", "--detach"] if start else ["create"]
@@ -117,9 +126,12 @@ class RealLab:
 
 
 def _takes_term(init: int) -> bool:
-    """Whether the script below an init has set its trap: a TERM that comes before is lost, or ends it otherwise."""
+    """Whether the script below an init has set its trap: a TERM that comes before is lost, or ends
+    it otherwise."""
     for child in Path(f"/proc/{init}/task/{init}/children").read_text().split():
-        caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{child}/status").read_text(), re.MULTILINE)
+        caught = re.search(
+            r"^SigCgt:\s*(\w+)", Path(f"/proc/{child}/status").read_text(), re.MULTILINE
+        )
         if caught is not None and int(caught[1], 16) & 1 << signal.SIGTERM - 1:
             return True
     return False
@@ -172,7 +184,14 @@ class FakeLab:
             host |= body.pop("HostConfig", {})
             config |= body
         return self.engine.add_container(
-            name, image, labels=labels, network=network, health=health, start=start, HostConfig=host, **config
+            name,
+            image,
+            labels=labels,
+            network=network,
+            health=health,
+            start=start,
+            HostConfig=host,
+            **config,
         )
 
     async def sicken(self, name: str) -> None:

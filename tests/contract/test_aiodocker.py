@@ -1,4 +1,5 @@
-"""What dockmend relies on in aiodocker's private parts: what a release changes there turns these red first."""
+"""What dockmend relies on in aiodocker's private parts: what a release changes there turns these
+red first."""
 
 from __future__ import annotations
 
@@ -52,7 +53,9 @@ async def test_query_leaves_its_response_open_for_us_to_close(docker: aiodocker.
     response.close()
 
 
-async def test_a_fixed_version_is_used_and_never_asked_for(docker: aiodocker.Docker, fake: FakeEngine) -> None:
+async def test_a_fixed_version_is_used_and_never_asked_for(
+    docker: aiodocker.Docker, fake: FakeEngine
+) -> None:
     async with docker._query("networks", "GET") as response:
         assert response.url.path == "/v1.40/networks"
         response.close()
@@ -63,7 +66,9 @@ async def test_a_fixed_version_is_used_and_never_asked_for(docker: aiodocker.Doc
     assert not [line for line in fake.requests if "version" in line]
 
 
-async def test_a_refusal_is_a_docker_error_with_the_engines_sentence(docker: aiodocker.Docker) -> None:
+async def test_a_refusal_is_a_docker_error_with_the_engines_sentence(
+    docker: aiodocker.Docker,
+) -> None:
     with pytest.raises(DockerError) as caught:
         async with docker._query("containers/nope/json", "GET"):
             pass

@@ -41,12 +41,15 @@ async def test_an_empty_image_that_is_loaded_many_times_at_once_is_one_image(lab
     for _ in range(5):
         await asyncio.gather(*(lab.client.load_empty_image(name) for name in names * 4))
         images = [image for image in await lab.client.images() if "toolbox" not in str(image.tags)]
-        called = sorted([tag.rpartition("/")[2] for tag in image.tags] for image in images)  # Podman puts a host before
+        # Podman puts a host before
+        called = sorted([tag.rpartition("/")[2] for tag in image.tags] for image in images)
         assert called == [[name] for name in names]
         for image in images:
             await lab.client.remove_image(image.id)
     await lab.client.load_empty_image(names[0])
-    made = await lab.client.create("never-started", {"Image": names[0], "Cmd": ["-"], "NetworkDisabled": True})
+    made = await lab.client.create(
+        "never-started", {"Image": names[0], "Cmd": ["-"], "NetworkDisabled": True}
+    )
     assert (await lab.client.inspect(made)).state == "created"
 
 
@@ -124,4 +127,6 @@ def _tar(files: dict[str, bytes]) -> bytes:
 
 def _files(archive: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        return {entry.name: file.read() for entry in tar if (file := tar.extractfile(entry)) is not None}
+        return {
+            entry.name: file.read() for entry in tar if (file := tar.extractfile(entry)) is not None
+        }

@@ -31,7 +31,9 @@ async def test_a_command_says_what_it_has_to_say_and_how_it_ended(lab: Lab) -> N
     assert (after.running, after.exit_code) == (False, 7)
 
 
-async def test_a_command_that_is_not_there_has_an_exit_code_of_its_own_and_says_so(lab: Lab) -> None:
+async def test_a_command_that_is_not_there_has_an_exit_code_of_its_own_and_says_so(
+    lab: Lab,
+) -> None:
     await lab.run("web")
 
     execution = await lab.client.exec_create("web", ["nowhere-to-be-found"])
@@ -40,7 +42,9 @@ async def test_a_command_that_is_not_there_has_an_exit_code_of_its_own_and_says_
     version = parsed((await lab.client.connect()).api_version)
     assert version is not None
     # Not asked for by dockmend: measured with 1.45 and 1.51, see docs/engines.md.
-    assert (await lab.client.exec_inspect(execution)).exit_code == (126 if version < (1, 48) else 127)
+    assert (await lab.client.exec_inspect(execution)).exit_code == (
+        126 if version < (1, 48) else 127
+    )
 
 
 async def test_leaving_a_commands_output_leaves_it_running(lab: Lab) -> None:
@@ -109,7 +113,9 @@ async def test_the_newest_lines_of_a_log_are_read_with_and_without_a_terminal(
     lines = "for each in 1 2 3 4; do echo line $each; done"
     await docker.adocker("run", *options, "--name", "web", "toolbox", "sh", "-c", lines)
     # The engine reads the two streams side by side, so which of them comes first is not known.
-    await docker.adocker("run", *options, "--name", "both", "toolbox", "sh", "-c", "echo right; echo wrong >&2")
+    await docker.adocker(
+        "run", *options, "--name", "both", "toolbox", "sh", "-c", "echo right; echo wrong >&2"
+    )
     endless = "echo before; head -c 200000 /dev/zero | tr '\\0' x; echo"
     await docker.adocker("run", *options, "--name", "endless", "toolbox", "sh", "-c", endless)
     await docker.adocker("wait", "web", "both", "endless")

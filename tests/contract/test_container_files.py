@@ -1,4 +1,5 @@
-"""What the engine's own files tell, on a real engine: who ended a run, configured MAC addresses, when it began."""
+"""What the engine's own files tell, on a real engine: who ended a run, configured MAC addresses,
+when it began."""
 
 from __future__ import annotations
 
@@ -44,7 +45,15 @@ def deed(*commands: tuple[str, ...], crashes: bool = False) -> Callable[[Private
         (deed(("kill", "-s", "HUP", "web"), ("restart", "web"), crashes=True), False),
         (deed(("stop", "web"), ("start", "web"), crashes=True), False),
     ],
-    ids=["stop", "kill", "TERM", "crash", "HUP, crash", "HUP, restart, crash", "stop, start, crash"],
+    ids=[
+        "stop",
+        "kill",
+        "TERM",
+        "crash",
+        "HUP, crash",
+        "HUP, restart, crash",
+        "stop, start, crash",
+    ],
 )
 async def test_whether_a_call_stopped_or_signalled_a_run(
     docker: PrivateEngine, what: Callable[[PrivateEngine], None], signalled: bool
@@ -80,8 +89,8 @@ async def made_in_three_networks(docker: PrivateEngine) -> None:
         await docker.adocker("network", "create", network)
     networking = {"main": {"MacAddress": MAIN}, "other": {"MacAddress": OTHER}, "third": {}}
     body = {
-        "Image": docker.toolbox_image(), "Cmd": ["sleep", "86400"], "HostConfig": {"NetworkMode": "main"},
-        "NetworkingConfig": {"EndpointsConfig": networking},
+        "Image": docker.toolbox_image(), "Cmd": ["sleep", "86400"],
+        "HostConfig": {"NetworkMode": "main"}, "NetworkingConfig": {"EndpointsConfig": networking},
     }  # fmt: skip
     status, answer = docker.api("POST", "/v1.44/containers/create?name=web", body)
     assert status == 201, answer
@@ -99,7 +108,10 @@ async def told_macs(client: DockerEngine) -> tuple[dict[str, str | None], dict[s
 async def test_configured_mac_addresses_of_every_network(docker: PrivateEngine) -> None:
     await made_in_three_networks(docker)
     client = DockerEngine(docker.url)
-    wanted = {"main": MAIN, "other": OTHER, "third": ""}, {"main": None, "other": OTHER, "third": ""}
+    wanted = (
+        {"main": MAIN, "other": OTHER, "third": ""},
+        {"main": None, "other": OTHER, "third": ""},
+    )
     try:
         await client.connect()
         assert await told_macs(client) == wanted
@@ -125,11 +137,20 @@ async def test_configured_mac_addresses_of_an_engine_whose_files_are_out_of_reac
     told = docker.api_version < RANDOM_MACS
     try:
         await client.connect()
-        assert (await told_macs(client))[0] == {"main": MAIN, "other": OTHER, "third": ""}  # it never ran
+        # it never ran
+        assert (await told_macs(client))[0] == {"main": MAIN, "other": OTHER, "third": ""}
         await docker.adocker("start", "web")
         running = await told_macs(client)
-        assert running[0] == {"main": MAIN, "other": OTHER if told else None, "third": "" if told else None}
-        assert running[1] == {"main": None, "other": OTHER if told else None, "third": "" if told else None}
+        assert running[0] == {
+            "main": MAIN,
+            "other": OTHER if told else None,
+            "third": "" if told else None,
+        }
+        assert running[1] == {
+            "main": None,
+            "other": OTHER if told else None,
+            "third": "" if told else None,
+        }
         await docker.adocker("kill", "web")
         await docker.adocker("wait", "web")
         assert await told_macs(client) == (

@@ -88,7 +88,9 @@ async def test_networks_and_volumes_have_events(lab: Lab) -> None:
     assert seen.actions("volume") == ["create", "destroy"]
 
 
-async def test_since_is_inclusive_and_the_marker_is_found_until_the_ring_forgets_it(lab: Lab) -> None:
+async def test_since_is_inclusive_and_the_marker_is_found_until_the_ring_forgets_it(
+    lab: Lab,
+) -> None:
     await lab.run("web")
     async with watching(lab) as seen:
         await lab.client.restart("web", timeout=60)
@@ -113,7 +115,9 @@ async def test_since_is_inclusive_and_the_marker_is_found_until_the_ring_forgets
 
 
 @pytest.mark.parametrize("how", ["terminated", "killed"])
-async def test_the_end_of_the_engine_ends_the_stream_and_is_an_absence(mortal_lab: Lab, how: str) -> None:
+async def test_the_end_of_the_engine_ends_the_stream_and_is_an_absence(
+    mortal_lab: Lab, how: str
+) -> None:
     lab = mortal_lab
     async with watching(lab) as seen:
         await lab.client.create_volume("kept")

@@ -32,7 +32,9 @@ async def test_it_says_who_it_is_and_answers_pings(lab: Lab) -> None:
 
 async def test_a_listing_holds_everything_inspected(lab: Lab) -> None:
     await lab.network("shop", "10.91.0.0/24")
-    running = await lab.run("web", network="shop", labels={"tier": "web"}, options=["--volume=data:/data"])
+    running = await lab.run(
+        "web", network="shop", labels={"tier": "web"}, options=["--volume=data:/data"]
+    )
     created = await lab.run("later", start=False)
     listing = await lab.client.listing()
     assert {container.id: container.state for container in listing.containers} == {
@@ -91,8 +93,15 @@ async def test_only_the_image_that_is_meant_is_looked_at(lab: Lab) -> None:
 
 async def test_an_inspect_of_a_running_container(lab: Lab) -> None:
     await lab.network("shop", "10.91.0.0/24")
-    options = ["--restart=always", "--stop-timeout=33", "--stop-signal=SIGQUIT", "--volume=data:/data"]
-    identity = await lab.run("web", network="shop", labels={"tier": "web"}, health=True, options=options)
+    options = [
+        "--restart=always",
+        "--stop-timeout=33",
+        "--stop-signal=SIGQUIT",
+        "--volume=data:/data",
+    ]
+    identity = await lab.run(
+        "web", network="shop", labels={"tier": "web"}, health=True, options=options
+    )
     seen = await lab.client.inspect("web")
     assert (seen.id, seen.name, seen.image) == (identity, "web", "toolbox:latest")
     assert seen.image_id.startswith("sha256:")
@@ -106,7 +115,11 @@ async def test_an_inspect_of_a_running_container(lab: Lab) -> None:
     assert seen.check.interval == pytest.approx(0.2)
     assert seen.check.timeout == pytest.approx(2.0)
     assert seen.check.retries == 1
-    assert (seen.mounts[0].kind, seen.mounts[0].name, seen.mounts[0].destination) == ("volume", "data", "/data")
+    assert (seen.mounts[0].kind, seen.mounts[0].name, seen.mounts[0].destination) == (
+        "volume",
+        "data",
+        "/data",
+    )
     endpoint = seen.networks["shop"]
     assert endpoint.network_id == (await lab.client.inspect_network("shop")).id
     assert endpoint.address
@@ -126,7 +139,10 @@ async def test_a_configured_mac_address_is_told_from_one_the_engine_made(lab: La
     assert seen.networks["bridge"].mac_in_use
     await lab.client.stop("web", timeout=5)
     seen = await lab.client.inspect("web")
-    assert (seen.networks["shop"].mac, seen.networks["shop"].mac_in_use) == ("02:11:22:33:44:55", "")
+    assert (seen.networks["shop"].mac, seen.networks["shop"].mac_in_use) == (
+        "02:11:22:33:44:55",
+        "",
+    )
     assert (bool(seen.networks["bridge"].mac), seen.networks["bridge"].mac_in_use) == (False, "")
 
 
@@ -145,7 +161,11 @@ async def test_an_exit_code_is_there_once_it_has_ended(lab: Lab) -> None:
 async def test_labels_of_the_image_are_told_from_the_owners(lab: Lab) -> None:
     await lab.image("steering:latest", {"dockmend.heal": "true", "autoheal": "true", "tier": "web"})
     await lab.run("dragged", image="steering:latest")
-    await lab.run("willing", image="steering:latest", labels={"dockmend.heal": "yes", "dockmend.ignore": "true"})
+    await lab.run(
+        "willing",
+        image="steering:latest",
+        labels={"dockmend.heal": "yes", "dockmend.ignore": "true"},
+    )
     dragged, willing = await lab.client.inspect("dragged"), await lab.client.inspect("willing")
     assert dragged.labels == {}
     assert dragged.image_labels == {"dockmend.heal": "true", "autoheal": "true", "tier": "web"}
@@ -162,7 +182,8 @@ async def _state(lab: Lab, name: str, wanted: str) -> bool:
 
 
 async def freeze(lab: Lab, name: str) -> None:
-    """runc does not freeze a container in which a health probe is just beginning, and says so (cgroup v1)."""
+    """runc does not freeze a container in which a health probe is just beginning, and says so
+    (cgroup v1)."""
 
     async def frozen() -> bool:
         try:

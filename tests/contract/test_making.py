@@ -20,7 +20,9 @@ async def test_a_name_is_changed_and_no_name_is_taken_twice(lab: Lab) -> None:
     await lab.client.rename(one, "other")
 
     assert (await lab.client.inspect("other")).id == one
-    with pytest.raises(Permanent, match=r'Conflict\. The container name "/two" is already in use by container'):
+    with pytest.raises(
+        Permanent, match=r'Conflict\. The container name "/two" is already in use by container'
+    ):
         await lab.client.rename(one, "two")
     with pytest.raises(NotFound, match="No such container: one"):
         await lab.client.rename("one", "three")
@@ -33,9 +35,15 @@ async def test_a_container_is_made_in_several_networks_at_once(lab: Lab) -> None
         "alpha": {"IPAMConfig": {"IPv4Address": "10.95.1.7"}, "Aliases": ["a"]},
         "beta": {"Aliases": ["b"], "DriverOpts": {"x": "y"}, "MacAddress": "92:d0:c6:0a:29:36"},
     }
-    body = {"Image": IMAGE, "Cmd": ["sleep", "86400"], "HostConfig": {"NetworkMode": "alpha", "Init": True}}
+    body = {
+        "Image": IMAGE,
+        "Cmd": ["sleep", "86400"],
+        "HostConfig": {"NetworkMode": "alpha", "Init": True},
+    }
 
-    made = await lab.client.create("web", {**body, "NetworkingConfig": {"EndpointsConfig": endpoints}})
+    made = await lab.client.create(
+        "web", {**body, "NetworkingConfig": {"EndpointsConfig": endpoints}}
+    )
     await lab.client.start(made)
 
     networks = (await lab.client.inspect(made)).networks
@@ -76,7 +84,10 @@ async def test_an_image_is_told_in_full(lab: Lab) -> None:
 async def test_volumes_shared_by_name_outlive_one_of_their_containers(lab: Lab) -> None:
     """Also where the container is removed with its volumes: only what was made for it goes."""
     volume = await lab.client.create_volume("a" * 64)
-    mounts = [{"Type": "volume", "Source": volume.name, "Target": "/kept"}, {"Type": "volume", "Target": "/own"}]
+    mounts = [
+        {"Type": "volume", "Source": volume.name, "Target": "/kept"},
+        {"Type": "volume", "Target": "/own"},
+    ]
     made = await lab.client.create("web", {"Image": IMAGE, "HostConfig": {"Mounts": mounts}})
     assert len(await lab.client.volumes()) == 2
 

@@ -43,7 +43,9 @@ async def test_a_network_is_made_as_it_is_told_of(lab: Lab) -> None:
 
 
 async def test_a_network_by_the_configuration_of_another(lab: Lab) -> None:
-    pattern = Network(id="", name="pattern", driver="null", config_only=True, subnets=(Subnet("10.90.0.0/24"),))
+    pattern = Network(
+        id="", name="pattern", driver="null", config_only=True, subnets=(Subnet("10.90.0.0/24"),)
+    )
     assert await made(lab, pattern) == pattern
     follower = await made(lab, Network(id="", name="follower", config_from="pattern"))
     assert follower.config_from == "pattern"

@@ -1,4 +1,5 @@
-"""dockmend on Podman, end to end, where the machine has it: what works there, and what docs/engines.md warns of."""
+"""dockmend on Podman, end to end, where the machine has it: what works there, and what
+docs/engines.md warns of."""
 
 from __future__ import annotations
 
@@ -40,17 +41,26 @@ if podman_is_there():
         podman.patient("web")
         with daemon(podman, UNHEALTHY) as one:
             podman.sicken("web")
-            eventually(lambda: podman.check_health("web") == "healthy" and one.incidents(state="closed"), 60)
+            eventually(
+                lambda: podman.check_health("web") == "healthy" and one.incidents(state="closed"),
+                60,
+            )
             (incident,) = closed(one, "healed", name="web", timeout=60)
             story = json.loads(one.cli("incidents", incident["id"], "--json"))
             # A check that the lab began before the restart may end after it: then there are two.
-            assert {(step["action"], step["outcome"]) for step in story["actions"]} == {("restart", "done")}
+            assert {(step["action"], step["outcome"]) for step in story["actions"]} == {
+                ("restart", "done")
+            }
             assert "this is Podman" in one.text
 
     def test_a_crashed_container_is_started(podman: PodmanEngine) -> None:
         podman.run(
             "job",
-            command=("sh", "-c", "[ -e /cue ] && exec sleep 86400; while [ ! -e /cue ]; do sleep 0.1; done; exit 7"),
+            command=(
+                "sh",
+                "-c",
+                "[ -e /cue ] && exec sleep 86400; while [ ! -e /cue ]; do sleep 0.1; done; exit 7",
+            ),
         )
         with daemon(podman, CRASHED) as one:
             podman.docker("exec", "job", "touch", "/cue")

@@ -1,4 +1,5 @@
-"""What the engine refuses, and how; networks taken and put back: on Docker Engine itself and on the fake."""
+"""What the engine refuses, and how; networks taken and put back: on Docker Engine itself and on the
+fake."""
 
 from __future__ import annotations
 
@@ -48,7 +49,11 @@ async def test_what_does_not_exist_is_not_found(lab: Lab) -> None:
 async def test_what_is_refused_for_good_is_permanent(lab: Lab) -> None:
     client = lab.client
     await lab.run("web")
-    for call in (client.unpause("web"), client.remove("web"), client.create("web", {"Image": "toolbox:latest"})):
+    for call in (
+        client.unpause("web"),
+        client.remove("web"),
+        client.create("web", {"Image": "toolbox:latest"}),
+    ):
         with pytest.raises(Permanent):
             await call
     with pytest.raises(Permanent, match="already exists"):
@@ -71,7 +76,9 @@ async def test_what_is_so_already_is_no_error(lab: Lab) -> None:
     assert (await lab.client.inspect("web")).state == "exited"
 
 
-async def test_a_start_without_its_network_is_permanent_but_the_container_is_there(lab: Lab) -> None:
+async def test_a_start_without_its_network_is_permanent_but_the_container_is_there(
+    lab: Lab,
+) -> None:
     await lab.network("shop", "10.91.0.0/24")
     await lab.run("web", network="shop")
     await lab.client.stop("web", timeout=5)
@@ -104,7 +111,11 @@ async def test_an_endpoint_comes_back_as_it_was(lab: Lab) -> None:
     )
     await lab.client.connect_network("shop", "web", wanted)
     first = (await lab.client.inspect("web")).networks["shop"]
-    assert (first.aliases, first.ipv4, first.address) == (wanted.aliases, "10.91.0.77", "10.91.0.77")
+    assert (first.aliases, first.ipv4, first.address) == (
+        wanted.aliases,
+        "10.91.0.77",
+        "10.91.0.77",
+    )
     assert (first.links, first.driver_opts) == (wanted.links, wanted.driver_opts)
     assert first.mac_in_use  # it is another one: api_versions.CONNECT_TAKES_MAC
     await lab.client.disconnect_network("shop", "web")

@@ -1,4 +1,5 @@
-"""A real engine over TCP with TLS and client certificates, found by environment and by docker context."""
+"""A real engine over TCP with TLS and client certificates, found by environment and by docker
+context."""
 
 from __future__ import annotations
 
@@ -29,8 +30,23 @@ def certificates(folder: Path, name: str) -> Path:
     made.mkdir()
     new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
     authority = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    openssl(made, "req", "-x509", *new, *authority, "-subj", f"/CN={name}", "-keyout", "ca-key.pem", "-out", "ca.pem")
-    for stem, extension in (("server", "subjectAltName=IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
+    openssl(
+        made,
+        "req",
+        "-x509",
+        *new,
+        *authority,
+        "-subj",
+        f"/CN={name}",
+        "-keyout",
+        "ca-key.pem",
+        "-out",
+        "ca.pem",
+    )
+    for stem, extension in (
+        ("server", "subjectAltName=IP:127.0.0.1"),
+        ("client", "extendedKeyUsage=clientAuth"),
+    ):
         signer = ("-CA", "ca.pem", "-CAkey", "ca-key.pem", "-addext", extension)
         files = ("-keyout", f"{stem}-key.pem", "-out", f"{stem}.pem")
         openssl(made, "req", "-x509", *new, *signer, "-subj", f"/CN={stem}", *files)
@@ -85,11 +101,18 @@ def test_by_the_environment(ask: Ask, certs: Path, tls_engine: PrivateEngine) ->
     assert answer["events"] == ["create"]
 
 
-def test_by_a_docker_context(ask: Ask, certs: Path, tmp_path: Path, tls_engine: PrivateEngine) -> None:
-    files = [f"{name}={certs / file}.pem" for name, file in (("ca", "ca"), ("cert", "cert"), ("key", "key"))]
+def test_by_a_docker_context(
+    ask: Ask, certs: Path, tmp_path: Path, tls_engine: PrivateEngine
+) -> None:
+    files = [
+        f"{name}={certs / file}.pem"
+        for name, file in (("ca", "ca"), ("cert", "cert"), ("key", "key"))
+    ]
     docker = ["docker", "--config", str(tmp_path / ".docker"), "context"]
     endpoint = ",".join([f"host=tcp://127.0.0.1:{PORT}", *files])
-    subprocess.run([*docker, "create", "far", "--docker", endpoint], check=True, capture_output=True)
+    subprocess.run(
+        [*docker, "create", "far", "--docker", endpoint], check=True, capture_output=True
+    )
     digest = hashlib.sha256(b"far").hexdigest()
     assert (tmp_path / ".docker/contexts/tls" / digest / "docker/ca.pem").exists()
     subprocess.run([*docker, "use", "far"], check=True, capture_output=True)
@@ -101,7 +124,13 @@ def test_by_a_docker_context(ask: Ask, certs: Path, tmp_path: Path, tls_engine: 
 
 def test_another_authority_is_not_trusted(ask: Ask, tmp_path: Path) -> None:
     wrong = certificates(tmp_path, "wrong")
-    answer = ask({"DOCKER_HOST": f"tcp://127.0.0.1:{PORT}", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(wrong)})
+    answer = ask(
+        {
+            "DOCKER_HOST": f"tcp://127.0.0.1:{PORT}",
+            "DOCKER_TLS_VERIFY": "1",
+            "DOCKER_CERT_PATH": str(wrong),
+        }
+    )
     assert answer["error"] == "EngineAway"
     assert "TLS failed" in answer["sentence"]
     assert "check the certificates" in answer["sentence"]
@@ -113,7 +142,9 @@ def test_without_tls_the_engine_is_not_reached(ask: Ask) -> None:
     assert "it asks for TLS: set DOCKER_TLS_VERIFY=1" in answer["sentence"]
 
 
-def test_without_a_clients_certificate_the_engine_refuses(ask: Ask, certs: Path, tmp_path: Path) -> None:
+def test_without_a_clients_certificate_the_engine_refuses(
+    ask: Ask, certs: Path, tmp_path: Path
+) -> None:
     context = tmp_path / ".docker"
     endpoint = f"host=tcp://127.0.0.1:{PORT},ca={certs / 'ca.pem'}"
     create = ["docker", "--config", str(context), "context", "create", "bare", "--docker", endpoint]

@@ -27,14 +27,20 @@ class Seen:
                         if wanted(event):
                             return event
                     batch = await self.stream.batch()
-                    assert batch is not None, f"the stream ended after {[e.action for e in self.events]}"
+                    assert batch is not None, (
+                        f"the stream ended after {[e.action for e in self.events]}"
+                    )
                     self.events += batch.events
         except TimeoutError:
             came = ", ".join(f"{event.type} {event.action}" for event in self.events)
-            raise AssertionError(f"it did not come within {timeout:g} s; what came: {came}") from None
+            raise AssertionError(
+                f"it did not come within {timeout:g} s; what came: {came}"
+            ) from None
 
     async def action(self, action: str, timeout: float = 20.0) -> Event:
-        return await self.until(lambda event: event.type == "container" and event.action == action, timeout)
+        return await self.until(
+            lambda event: event.type == "container" and event.action == action, timeout
+        )
 
     def actions(self, kind: str = "container") -> list[str]:
         return [event.action for event in self.events if event.type == kind]

@@ -1,4 +1,5 @@
-"""Volumes' contents in the fake: tar entries by path, written and read as the engine's archive calls do."""
+"""Volumes' contents in the fake: tar entries by path, written and read as the engine's archive
+calls do."""
 
 from __future__ import annotations
 
@@ -14,7 +15,11 @@ def pack(entries: Entries, root: str) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         top = entries.get("", (None, b""))[0] or tarfile.TarInfo()
-        top.name, top.type, top.mode = f"{root}/", tarfile.DIRTYPE, top.mode if "" in entries else 0o755
+        top.name, top.type, top.mode = (
+            f"{root}/",
+            tarfile.DIRTYPE,
+            top.mode if "" in entries else 0o755,
+        )
         tar.addfile(top)
         for name in sorted(entries):
             if name:
@@ -37,8 +42,11 @@ def unpack(entries: Entries, data: bytes, prefix: str) -> None:
             entries[name.removeprefix(prefix).strip("/")] = (member, file.read() if file else b"")
 
 
-def entries_of(archives: dict[str, dict[str, Any]], container: dict[str, Any], path: str) -> tuple[Entries, str] | None:
-    """The volume mounted at `path` of a container and the name of its root in an archive; None where there is none."""
+def entries_of(
+    archives: dict[str, dict[str, Any]], container: dict[str, Any], path: str
+) -> tuple[Entries, str] | None:
+    """The volume mounted at `path` of a container and the name of its root in an archive; None
+    where there is none."""
     for mount in container["Mounts"]:
         if mount["Destination"].rstrip("/") == path.rstrip("/"):
             return archives[mount["Name"]], mount["Destination"].strip("/").rpartition("/")[2]

@@ -1,4 +1,5 @@
-"""Commands in the fake engine's containers: a few of a shell's, enough for what tests of callers need."""
+"""Commands in the fake engine's containers: a few of a shell's, enough for what tests of callers
+need."""
 
 from __future__ import annotations
 
@@ -27,9 +28,17 @@ class Commands:
         if not container["State"]["Running"]:
             raise Refusal(409, f"container {container['Id']} is not running")
         if container["State"]["Paused"]:
-            raise Refusal(409, f"Container {container['Id']} is paused, unpause the container before exec")
+            raise Refusal(
+                409, f"Container {container['Id']} is paused, unpause the container before exec"
+            )
         identity = shapes.new_id()
-        execution = {"ID": identity, "Running": False, "ExitCode": None, "Pid": 0, "ContainerID": container["Id"]}
+        execution = {
+            "ID": identity,
+            "Running": False,
+            "ExitCode": None,
+            "Pid": 0,
+            "ContainerID": container["Id"],
+        }
         self.executions[identity] = execution | {"_command": body["Cmd"]}
         self.emit(container, f"exec_create: {' '.join(body['Cmd'])}", execID=identity)
         return identity
@@ -42,7 +51,8 @@ class Commands:
     async def exec_run(self, execution: dict[str, Any]) -> AsyncIterator[tuple[int, bytes]]:
         """What a command writes, with the number of the output; sets its exit code at the end.
 
-        Known: `echo`, `sleep`, and `sh -c "echo … >&2; exit N"`. Any other is not found, as in an empty image.
+        Known: `echo`, `sleep`, and `sh -c "echo … >&2; exit N"`. Any other is not found, as in an
+        empty image.
         """
         command = execution["_command"]
         container = self.container(execution["ContainerID"])
@@ -59,9 +69,16 @@ class Commands:
                 if word == "exit":
                     code = int(rest)
                 elif word == "echo":
-                    yield (2 if rest.endswith(" >&2") else 1), rest.removesuffix(" >&2").encode() + b"\n"
+                    yield (
+                        (2 if rest.endswith(" >&2") else 1),
+                        rest.removesuffix(" >&2").encode() + b"\n",
+                    )
         else:
             code = 126
-            yield 1, f'OCI runtime exec failed: exec: "{command[0]}": executable file not found in $PATH'.encode()
+            yield (
+                1,
+                f'OCI runtime exec failed: exec: "{command[0]}": executable file not found '
+                "in $PATH".encode(),
+            )
         execution |= {"Running": False, "ExitCode": code, "Pid": 0}
         self.emit(container, "exec_die", execID=execution["ID"], exitCode=str(code))

@@ -1,7 +1,9 @@
-"""A Docker Engine that is not one: real HTTP over a real socket, objects in memory, faults on demand.
+"""A Docker Engine that is not one: real HTTP over a real socket, objects in memory, faults on
+demand.
 
-For tests of what the real engine cannot be brought to do at will, and for speed. It passes the same contract tests as
-the real one (tests/contract), so what it shows is what the engine does, as far as those tests reach.
+For tests of what the real engine cannot be brought to do at will, and for speed. It passes the same
+contract tests as the real one (tests/contract), so what it shows is what the engine does, as far as
+those tests reach.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ API, OLDEST_API = "1.45", "1.24"
 
 @dataclass
 class Fault:
-    """What happens to requests whose "METHOD /path" matches: a refusal, a cut line, a delay, no answer at all.
+    """What happens to requests whose "METHOD /path" matches: a refusal, a cut line, a delay, no
+    answer at all.
 
     One that is held is answered as usual once the test sets `released`.
     """
@@ -45,7 +48,8 @@ class Fault:
 
 
 class FakeEngine(World):
-    """`await start()`, `await stop()`; its socket is in `folder`. See World for what a test can make happen."""
+    """`await start()`, `await stop()`; its socket is in `folder`. See World for what a test can
+    make happen."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -68,7 +72,8 @@ class FakeEngine(World):
         return self
 
     async def stop(self) -> None:
-        """Ends every stream cleanly and closes the socket; the ring is forgotten, containers stay as they are."""
+        """Ends every stream cleanly and closes the socket; the ring is forgotten, containers stay
+        as they are."""
         self.log.forget()
         self.answering.set()
         runner, self._runner = self._runner, None

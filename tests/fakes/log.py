@@ -1,4 +1,5 @@
-"""The fake engine's events: a ring of 256, subscribers, and the filter as moby applies it (after the ring)."""
+"""The fake engine's events: a ring of 256, subscribers, and the filter as moby applies it (after
+the ring)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 RING = 256
-FUZZY = {"health_status", "exec_create", "exec_start"}  # any of these among the values: all compare as prefixes
+# any of these among the values: all compare as prefixes
+FUZZY = {"health_status", "exec_create", "exec_start"}
 
 
 class Subscription:
@@ -47,7 +49,12 @@ class EventLog:
         self._last = 0
 
     def emit(
-        self, kind: str, action: str, actor: str, attributes: Mapping[str, str], time_ns: int | None = None
+        self,
+        kind: str,
+        action: str,
+        actor: str,
+        attributes: Mapping[str, str],
+        time_ns: int | None = None,
     ) -> dict[str, Any]:
         """Publishes an event; `time_ns` only where a test wants times that step back or repeat."""
         if time_ns is None:
@@ -76,8 +83,11 @@ class EventLog:
         for subscription in self.subscriptions:
             subscription.add(lines)
 
-    def past(self, since: int, until: int | None, filters: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-        """As moby searches: from the newest backwards, up to the first that is older than `since`."""
+    def past(
+        self, since: int, until: int | None, filters: Mapping[str, list[str]]
+    ) -> list[dict[str, Any]]:
+        """As moby searches: from the newest backwards, up to the first that is older than
+        `since`."""
         found: list[dict[str, Any]] = []
         for event in reversed(self.ring):
             if event["timeNano"] < since:
@@ -114,7 +124,8 @@ def passes(event: Mapping[str, Any], filters: Mapping[str, list[str]]) -> bool:
     names = filters.get("container")
     actor = event["Actor"]
     return not names or (
-        event["Type"] == "container" and (actor["ID"] in names or actor["Attributes"].get("name") in names)
+        event["Type"] == "container"
+        and (actor["ID"] in names or actor["Attributes"].get("name") in names)
     )
 
 

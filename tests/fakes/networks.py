@@ -30,7 +30,9 @@ class Networks:
         self.log.emit("network", "create", network["Id"], {"name": name, "type": driver})
         return str(network["Id"])
 
-    def _network(self, name: str, driver: str, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _network(
+        self, name: str, driver: str, asked: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         network = shapes.network(name, driver, 17 + len(self.networks), asked)
         self.networks[network["Id"]] = network
         return network
@@ -44,10 +46,15 @@ class Networks:
             raise Refusal(404, f'plugin "{driver}" not found')
         origin = (body.get("ConfigFrom") or {}).get("Network")
         if origin:
-            if not any(other["Name"] == origin and other["ConfigOnly"] for other in self.networks.values()):
+            if not any(
+                other["Name"] == origin and other["ConfigOnly"] for other in self.networks.values()
+            ):
                 raise Refusal(404, f'configuration network "{origin}" does not exist')
             if body.get("Labels") or body.get("Options") or (body.get("IPAM") or {}).get("Config"):
-                text = "user specified configurations are not supported if the network depends on a configuration"
+                text = (
+                    "user specified configurations are not supported if the network depends "
+                    "on a configuration"
+                )
                 raise Refusal(403, f"{text} network")
             body = {**body, "IPAM": self.network(origin)["IPAM"]}
         elif not body.get("ConfigOnly") and self._overlaps(subnets(body)):
@@ -57,18 +64,31 @@ class Networks:
         return str(network["Id"])
 
     def _overlaps(self, wanted: list[Subnet]) -> bool:
-        others = [each for other in self.networks.values() if not other["ConfigOnly"] for each in subnets(other)]
-        return any(one.version == other.version and one.overlaps(other) for one in wanted for other in others)
+        others = [
+            each
+            for other in self.networks.values()
+            if not other["ConfigOnly"]
+            for each in subnets(other)
+        ]
+        return any(
+            one.version == other.version and one.overlaps(other)
+            for one in wanted
+            for other in others
+        )
 
     def remove_network(self, name: str) -> None:
         network = self.network(name)
         users = (c for c in self.containers.values() if c["State"]["Running"])
         if any(
-            place["EndpointID"] and place["NetworkID"] == network["Id"] for c in users for place in places(c).values()
+            place["EndpointID"] and place["NetworkID"] == network["Id"]
+            for c in users
+            for place in places(c).values()
         ):
             raise Refusal(403, f"error while removing network: network {name} has active endpoints")
         del self.networks[network["Id"]]
-        self.log.emit("network", "destroy", network["Id"], {"name": name, "type": network["Driver"]})
+        self.log.emit(
+            "network", "destroy", network["Id"], {"name": name, "type": network["Driver"]}
+        )
 
     def network(self, name: str) -> dict[str, Any]:
         for identity, network in self.networks.items():
@@ -79,16 +99,25 @@ class Networks:
     def connect(self, network: str, name: str, config: Mapping[str, Any] | None) -> None:
         told, container = self.network(network), self.container(name)
         plain = container["Name"][1:]
-        if places(container).get(told["Name"], {}).get("NetworkID") and container["State"]["Running"]:
-            raise Refusal(403, f"endpoint with name {plain} already exists in network {told['Name']}")
+        if (
+            places(container).get(told["Name"], {}).get("NetworkID")
+            and container["State"]["Running"]
+        ):
+            raise Refusal(
+                403, f"endpoint with name {plain} already exists in network {told['Name']}"
+            )
         if container["HostConfig"]["NetworkMode"].startswith("container:"):
-            text = "container sharing network namespace with another container or host cannot be connected"
+            text = (
+                "container sharing network namespace with another container or host cannot be "
+                "connected"
+            )
             raise Refusal(403, f"{text} to any other network")
         place = shapes.endpoint(told["Id"], config, plain, container["Id"])
         if not self.connect_keeps_mac:
             place["_mac"] = ""
         if container["State"]["Running"]:
-            places(container)[told["Name"]] = {**place, "NetworkID": ""}  # what is left where the rest fails
+            # what is left where the rest fails
+            places(container)[told["Name"]] = {**place, "NetworkID": ""}
             self._may_have(told, (place["IPAMConfig"] or {}).get("IPv4Address"))
         places(container)[told["Name"]] = place
         if container["State"]["Running"]:
@@ -99,19 +128,26 @@ class Networks:
             return
         if network["_given"]:
             text = (
-                "user specified IP address is supported only when connecting to networks with user configured subnets"
+                "user specified IP address is supported only when connecting to networks with "
+                "user configured subnets"
             )
             raise Refusal(400, f"invalid endpoint settings:\n{text} subnets")
         if not any(ipaddress.ip_address(address) in each for each in subnets(network)):
             text = f"no configured subnet or ip-range contain the IP address {address}"
             raise Refusal(400, f"invalid endpoint settings:\n{text}")
-        if address in (member["IPv4Address"].partition("/")[0] for member in self.members(network).values()):
+        if address in (
+            member["IPv4Address"].partition("/")[0] for member in self.members(network).values()
+        ):
             raise Refusal(403, "Address already in use")
 
     def members(self, network: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Who is in a network at present, as its inspect tells."""
         return {
-            identity: {"Name": one["Name"][1:], "IPv4Address": f"{place['IPAddress']}/24", "IPv6Address": ""}
+            identity: {
+                "Name": one["Name"][1:],
+                "IPv4Address": f"{place['IPAddress']}/24",
+                "IPv6Address": "",
+            }
             for identity, one in self.containers.items()
             for place in places(one).values()
             if place["EndpointID"] and place["NetworkID"] == network["Id"]
@@ -119,8 +155,17 @@ class Networks:
 
     def disconnect(self, network: str, name: str) -> None:
         container = self.container(name)
-        found = next((key for key, place in places(container).items() if network in (key, place["NetworkID"])), None)
-        if found is None or (container["State"]["Running"] and not places(container)[found]["NetworkID"]):
+        found = next(
+            (
+                key
+                for key, place in places(container).items()
+                if network in (key, place["NetworkID"])
+            ),
+            None,
+        )
+        if found is None or (
+            container["State"]["Running"] and not places(container)[found]["NetworkID"]
+        ):
             self.network(network)
             raise Refusal(500, f"container {container['Id']} is not connected to network {network}")
         place = places(container).pop(found)
@@ -128,10 +173,14 @@ class Networks:
 
     def _bring_up(self, container: dict[str, Any], network: str, place: dict[str, Any]) -> None:
         self._addresses += 1
-        shapes.bring_up(place, list(self.networks).index(place["NetworkID"]) + 17, self._addresses % 250)
+        shapes.bring_up(
+            place, list(self.networks).index(place["NetworkID"]) + 17, self._addresses % 250
+        )
         self._told_network("connect", container, network, place)
 
-    def _told_network(self, action: str, container: dict[str, Any], network: str, place: dict[str, Any]) -> None:
+    def _told_network(
+        self, action: str, container: dict[str, Any], network: str, place: dict[str, Any]
+    ) -> None:
         driver = self.networks.get(place["NetworkID"], {}).get("Driver", "bridge")
         attributes = {"container": container["Id"], "name": network, "type": driver}
         self.log.emit("network", action, place["NetworkID"], attributes)
@@ -145,4 +194,7 @@ def places(container: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def subnets(network: Mapping[str, Any]) -> list[Subnet]:
     """The subnets that a network (or the body that asks for one) names."""
-    return [ipaddress.ip_network(each["Subnet"]) for each in (network.get("IPAM") or {}).get("Config") or ()]
+    return [
+        ipaddress.ip_network(each["Subnet"])
+        for each in (network.get("IPAM") or {}).get("Config") or ()
+    ]

@@ -1,4 +1,5 @@
-"""What dockmend made, written down nowhere but in memory: the rows of a journal that a test can look into."""
+"""What dockmend made, written down nowhere but in memory: the rows of a journal that a test can
+look into."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ class FileRows(Rows):
         temporary.replace(self.path)
 
 
-def owning(engine: Any, rows: Rows | None = None, clock: Callable[[], float] = time.time) -> Ownership:
+def owning(
+    engine: Any, rows: Rows | None = None, clock: Callable[[], float] = time.time
+) -> Ownership:
     """What a dockmend with this journal has made on an engine."""
     rows = rows or Rows()
     return Ownership(cast("Any", engine), rows, clock, OwnedObjects(INSTANCE, rows.kept.values()))

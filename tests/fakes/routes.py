@@ -1,4 +1,5 @@
-"""The fake engine's HTTP: the part of the Engine API that dockmend uses, answered as Docker Engine 26.1 answers."""
+"""The fake engine's HTTP: the part of the Engine API that dockmend uses, answered as Docker Engine
+26.1 answers."""
 
 from __future__ import annotations
 
@@ -29,20 +30,23 @@ def application(engine: FakeEngine) -> web.Application:
     routes = _Routes(engine)
     for line in (
         "GET /_ping ping", "GET /version version", "GET /info info", "GET /events events",
-        "GET /containers/json containers", "POST /containers/create create", "GET /containers/{id}/json inspect",
-        "POST /containers/{id}/start start", "POST /containers/{id}/stop stop", "POST /containers/{id}/restart restart",
-        "POST /containers/{id}/kill kill", "POST /containers/{id}/pause pause", "POST /containers/{id}/unpause unpause",
-        "POST /containers/{id}/update update", "POST /containers/{id}/exec exec_create",
-        "POST /containers/{id}/wait wait", "GET /containers/{id}/logs logs",
-        "POST /exec/{id}/start exec_start", "GET /exec/{id}/json exec_inspect",
-        "POST /containers/{id}/rename rename",
+        "GET /containers/json containers", "POST /containers/create create",
+        "GET /containers/{id}/json inspect", "POST /containers/{id}/start start",
+        "POST /containers/{id}/stop stop", "POST /containers/{id}/restart restart",
+        "POST /containers/{id}/kill kill", "POST /containers/{id}/pause pause",
+        "POST /containers/{id}/unpause unpause", "POST /containers/{id}/update update",
+        "POST /containers/{id}/exec exec_create", "POST /containers/{id}/wait wait",
+        "GET /containers/{id}/logs logs", "POST /exec/{id}/start exec_start",
+        "GET /exec/{id}/json exec_inspect", "POST /containers/{id}/rename rename",
         "DELETE /containers/{id} remove", "GET /containers/{id}/archive get_archive",
         "PUT /containers/{id}/archive put_archive", "GET /networks networks",
         "POST /networks/create create_network", "GET /networks/{id} network",
-        "POST /networks/{id}/connect connect", "POST /networks/{id}/disconnect disconnect", "GET /volumes volumes",
-        "POST /volumes/create create_volume", "GET /volumes/{id} volume", "DELETE /volumes/{id} remove_volume",
-        "GET /images/json images", "POST /images/load load_image", "GET /images/{id:.+}/json image",
-        "DELETE /images/{id:.+} remove_image", "POST /images/{id:.+}/tag tag_image", "POST /commit commit",
+        "POST /networks/{id}/connect connect", "POST /networks/{id}/disconnect disconnect",
+        "GET /volumes volumes", "POST /volumes/create create_volume", "GET /volumes/{id} volume",
+        "DELETE /volumes/{id} remove_volume", "GET /images/json images",
+        "POST /images/load load_image", "GET /images/{id:.+}/json image",
+        "DELETE /images/{id:.+} remove_image", "POST /images/{id:.+}/tag tag_image",
+        "POST /commit commit",
     ):  # fmt: skip
         method, path, name = line.split()
         for prefix in ("", r"/{version:v\d+\.\d+}"):
@@ -68,10 +72,18 @@ def _manners(engine: FakeEngine) -> Any:
                 if fault.kind == "hold":
                     await fault.released.wait()
                     break
-                await (asyncio.sleep(fault.seconds) if fault.kind == "delay" else asyncio.Event().wait())
+                await (
+                    asyncio.sleep(fault.seconds)
+                    if fault.kind == "delay"
+                    else asyncio.Event().wait()
+                )
         asked = request.match_info.get("version", "v0.0")[1:]
         if _number(asked) > _number(engine.versions[0]):
-            return _no(400, f"client version {asked} is too new. Maximum supported API version is {engine.versions[0]}")
+            return _no(
+                400,
+                f"client version {asked} is too new. Maximum supported API version is "
+                f"{engine.versions[0]}",
+            )
         try:
             return await handler(request)
         except Refusal as refusal:
@@ -86,7 +98,11 @@ def _number(version: str) -> tuple[int, ...]:
 
 def _json(value: Any, status: int = 200) -> web.Response:
     """With the engine's content type, which names no charset."""
-    return web.Response(body=json.dumps(shapes.public(value)).encode(), status=status, content_type="application/json")
+    return web.Response(
+        body=json.dumps(shapes.public(value)).encode(),
+        status=status,
+        content_type="application/json",
+    )
 
 
 def _no(status: int, message: str) -> web.Response:
@@ -100,14 +116,18 @@ def _done(changed: bool = True) -> web.Response:
 def _signal(text: str | None, default: signal.Signals) -> int:
     if not text:
         return default
-    return int(text) if text.isdecimal() else signal.Signals[text if text.startswith("SIG") else f"SIG{text}"]
+    return (
+        int(text)
+        if text.isdecimal()
+        else signal.Signals[text if text.startswith("SIG") else f"SIG{text}"]
+    )
 
 
 class _Routes:
     def __init__(self, engine: FakeEngine) -> None:
         self.engine = engine
 
-    # ---------------------------------------------------------------------------------------------------------- itself
+    # --------------------------------------------------------------------------------------- itself
 
     async def ping(self, request: web.Request) -> web.Response:
         return web.Response(text="OK")
@@ -115,11 +135,24 @@ class _Routes:
     async def version(self, request: web.Request) -> web.Response:
         newest, oldest = self.engine.versions
         platform = {"Arch": "amd64", "Os": "linux"}
-        return _json({"Version": "26.1.5", "ApiVersion": newest, "MinAPIVersion": oldest, **platform})
+        return _json(
+            {"Version": "26.1.5", "ApiVersion": newest, "MinAPIVersion": oldest, **platform}
+        )
 
     async def info(self, request: web.Request) -> web.Response:
-        told = {"ID": self.engine.identity, "Name": "fake", "ServerVersion": "26.1.5", "SystemTime": shapes.stamp()}
-        return _json({**told, "Containers": len(self.engine.containers), "Swarm": {"LocalNodeState": "inactive"}})
+        told = {
+            "ID": self.engine.identity,
+            "Name": "fake",
+            "ServerVersion": "26.1.5",
+            "SystemTime": shapes.stamp(),
+        }
+        return _json(
+            {
+                **told,
+                "Containers": len(self.engine.containers),
+                "Swarm": {"LocalNodeState": "inactive"},
+            }
+        )
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         log, query = self.engine.log, request.query
@@ -128,7 +161,11 @@ class _Routes:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         subscription = Subscription(filters)
-        past = log.past(nanoseconds(query["since"]), _until(query.get("until")), filters) if "since" in query else []
+        past = (
+            log.past(nanoseconds(query["since"]), _until(query.get("until")), filters)
+            if "since" in query
+            else []
+        )
         for event in past:
             subscription.add(encode(event))
         if "until" in query:
@@ -142,7 +179,7 @@ class _Routes:
             log.subscriptions.discard(subscription)
         return response
 
-    # ------------------------------------------------------------------------------------------------------ containers
+    # ----------------------------------------------------------------------------------- containers
 
     async def containers(self, request: web.Request) -> web.Response:
         labels = json.loads(request.query.get("filters") or "{}").get("label", [])
@@ -155,7 +192,8 @@ class _Routes:
                 "Labels": one["Config"]["Labels"],
             }
             for one in reversed(self.engine.containers.values())
-            if (everything or one["State"]["Running"]) and _labelled(one["Config"]["Labels"], labels)
+            if (everything or one["State"]["Running"])
+            and _labelled(one["Config"]["Labels"], labels)
         ]
         return _json(found)
 
@@ -179,7 +217,9 @@ class _Routes:
         return _done()
 
     async def kill(self, request: web.Request) -> web.Response:
-        self.engine.kill_container(request.match_info["id"], _signal(request.query.get("signal"), signal.SIGKILL))
+        self.engine.kill_container(
+            request.match_info["id"], _signal(request.query.get("signal"), signal.SIGKILL)
+        )
         return _done()
 
     async def pause(self, request: web.Request) -> web.Response:
@@ -192,7 +232,9 @@ class _Routes:
 
     async def remove(self, request: web.Request) -> web.Response:
         query = request.query
-        self.engine.remove_container(request.match_info["id"], query.get("force") == "1", query.get("v") == "1")
+        self.engine.remove_container(
+            request.match_info["id"], query.get("force") == "1", query.get("v") == "1"
+        )
         return _done()
 
     async def update(self, request: web.Request) -> web.Response:
@@ -212,16 +254,24 @@ class _Routes:
         lines = lines if tail == "all" else lines[-int(tail) :]
         pieces = [f"{line}\n".encode() for line in lines]
         if container["Config"].get("Tty"):
-            return web.Response(body=b"".join(pieces), content_type="application/vnd.docker.raw-stream")
+            return web.Response(
+                body=b"".join(pieces), content_type="application/vnd.docker.raw-stream"
+            )
         framed = (bytes((1, 0, 0, 0)) + len(piece).to_bytes(4, "big") + piece for piece in pieces)
-        return web.Response(body=b"".join(framed), content_type="application/vnd.docker.multiplexed-stream")
+        return web.Response(
+            body=b"".join(framed), content_type="application/vnd.docker.multiplexed-stream"
+        )
 
     async def exec_create(self, request: web.Request) -> web.Response:
-        return _json({"Id": self.engine.exec_create(request.match_info["id"], await request.json())}, 201)
+        return _json(
+            {"Id": self.engine.exec_create(request.match_info["id"], await request.json())}, 201
+        )
 
     async def exec_start(self, request: web.Request) -> web.StreamResponse:
         execution = self.engine.execution(request.match_info["id"])
-        response = web.StreamResponse(headers={"Content-Type": "application/vnd.docker.multiplexed-stream"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "application/vnd.docker.multiplexed-stream"}
+        )
         await response.prepare(request)
         async for number, data in self.engine.exec_run(execution):
             await response.write(bytes((number, 0, 0, 0)) + len(data).to_bytes(4, "big") + data)
@@ -253,12 +303,14 @@ class _Routes:
         data = await request.read()
         for mount in container["Mounts"]:
             try:
-                archive.unpack(self.engine.archives[mount["Name"]], data, mount["Destination"].strip("/"))
+                archive.unpack(
+                    self.engine.archives[mount["Name"]], data, mount["Destination"].strip("/")
+                )
             except ValueError as error:
                 return _no(500, str(error))
         return web.Response()
 
-    # --------------------------------------------------------------------------------------------- networks and volumes
+    # ------------------------------------------------------------------------- networks and volumes
 
     async def networks(self, request: web.Request) -> web.Response:
         return _json(list(self.engine.networks.values()))
@@ -284,7 +336,9 @@ class _Routes:
 
     async def create_volume(self, request: web.Request) -> web.Response:
         body = await request.json()
-        volume = self.engine.add_volume(body["Name"], body["Driver"], body.get("DriverOpts"), body.get("Labels"))
+        volume = self.engine.add_volume(
+            body["Name"], body["Driver"], body.get("DriverOpts"), body.get("Labels")
+        )
         return _json(volume, 201)
 
     async def volume(self, request: web.Request) -> web.Response:
@@ -297,13 +351,17 @@ class _Routes:
         self.engine.remove_volume(request.match_info["id"])
         return _done()
 
-    # ---------------------------------------------------------------------------------------------------------- images
+    # --------------------------------------------------------------------------------------- images
 
     async def images(self, request: web.Request) -> web.Response:
         labels = json.loads(request.query.get("filters") or "{}").get("label", [])
         images = self.engine.images.values()
         return _json(
-            [shapes.image_summary(one) for one in images if _labelled(one["Config"].get("Labels") or {}, labels)]
+            [
+                shapes.image_summary(one)
+                for one in images
+                if _labelled(one["Config"].get("Labels") or {}, labels)
+            ]
         )
 
     async def image(self, request: web.Request) -> web.Response:
@@ -316,7 +374,9 @@ class _Routes:
         identity = f"sha256:{hashlib.sha256(config).hexdigest()}"
         for name in manifest["RepoTags"]:
             self.engine.add_image(name, json.loads(config)["config"], identity)
-        return web.Response(text=json.dumps({"stream": "Loaded"}) + "\r\n", content_type="application/json")
+        return web.Response(
+            text=json.dumps({"stream": "Loaded"}) + "\r\n", content_type="application/json"
+        )
 
     async def remove_image(self, request: web.Request) -> web.Response:
         self.engine.remove_image(request.match_info["id"], request.query.get("force") == "1")

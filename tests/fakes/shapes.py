@@ -1,4 +1,5 @@
-"""The JSON of the fake engine's objects, in the shape that Docker Engine 26.1 (API 1.45) gives them."""
+"""The JSON of the fake engine's objects, in the shape that Docker Engine 26.1 (API 1.45) gives
+them."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def stamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
 
 
-def image(identity: str, tags: list[str], config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def image(
+    identity: str, tags: list[str], config: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     return {
         "Id": identity,
         "RepoTags": tags,
@@ -52,32 +55,42 @@ def network(
     body = dict(asked or {})
     ipam = {"Driver": "default", "Options": {}, **(body.get("IPAM") or {})}
     handed_out = [{"Subnet": f"172.{subnet}.0.0/16", "Gateway": f"172.{subnet}.0.1"}]
-    flags = {key: bool(body.get(key)) for key in ("EnableIPv6", "Internal", "Attachable", "Ingress", "ConfigOnly")}
+    flags = {
+        key: bool(body.get(key))
+        for key in ("EnableIPv6", "Internal", "Attachable", "Ingress", "ConfigOnly")
+    }
     return {
         "Id": new_id(), "Name": name, "Driver": driver, "Scope": "local", "Created": stamp(),
-        "Labels": dict(body.get("Labels") or {}), "Options": dict(body.get("Options") or {}), **flags,
-        "ConfigFrom": body.get("ConfigFrom") or {"Network": ""},
+        "Labels": dict(body.get("Labels") or {}), "Options": dict(body.get("Options") or {}),
+        **flags, "ConfigFrom": body.get("ConfigFrom") or {"Network": ""},
         "IPAM": {**ipam, "Config": ipam.get("Config") or handed_out}, "Containers": {},
         "_given": not ipam.get("Config"),
     }  # fmt: skip
 
 
-def volume(name: str, driver: str, options: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:
+def volume(
+    name: str, driver: str, options: Mapping[str, str], labels: Mapping[str, str]
+) -> dict[str, Any]:
     return {
-        "Name": name, "Driver": driver, "Mountpoint": f"/fake/volumes/{name}/_data", "Scope": "local",
-        "CreatedAt": stamp(), "Labels": dict(labels) or None, "Options": dict(options) or None,
+        "Name": name, "Driver": driver, "Mountpoint": f"/fake/volumes/{name}/_data",
+        "Scope": "local", "CreatedAt": stamp(), "Labels": dict(labels) or None,
+        "Options": dict(options) or None,
     }  # fmt: skip
 
 
-def endpoint(network_id: str, config: Mapping[str, Any] | None, name: str, identity: str) -> dict[str, Any]:
+def endpoint(
+    network_id: str, config: Mapping[str, Any] | None, name: str, identity: str
+) -> dict[str, Any]:
     """A place in a network, not in use yet: that is what `bring_up` adds."""
     asked = dict(config or {})
     return {
-        "IPAMConfig": asked.get("IPAMConfig"), "Links": asked.get("Links"), "Aliases": asked.get("Aliases"),
-        "MacAddress": "", "NetworkID": network_id, "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0,
-        "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DriverOpts": asked.get("DriverOpts"),
+        "IPAMConfig": asked.get("IPAMConfig"), "Links": asked.get("Links"),
+        "Aliases": asked.get("Aliases"), "MacAddress": "", "NetworkID": network_id,
+        "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
+        "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DriverOpts": asked.get("DriverOpts"),
         **({"GwPriority": asked["GwPriority"]} if "GwPriority" in asked else {}),
-        "DNSNames": [name, *(asked.get("Aliases") or []), identity[:12]], "_mac": asked.get("MacAddress") or "",
+        "DNSNames": [name, *(asked.get("Aliases") or []), identity[:12]],
+        "_mac": asked.get("MacAddress") or "",
     }  # fmt: skip
 
 
@@ -97,15 +110,17 @@ def container(
 ) -> dict[str, Any]:
     """A created container; `config` is merged with its image's already."""
     return {
-        "Id": identity, "Name": f"/{name}", "Created": stamp(), "Image": image_id, "RestartCount": 0,
+        "Id": identity, "Name": f"/{name}", "Created": stamp(), "Image": image_id,
+        "RestartCount": 0,
         "State": {
-            "Status": "created", "Running": False, "Paused": False, "Restarting": False, "OOMKilled": False,
-            "Dead": False, "Pid": 0, "ExitCode": 0, "Error": "", "StartedAt": ZERO, "FinishedAt": ZERO,
+            "Status": "created", "Running": False, "Paused": False, "Restarting": False,
+            "OOMKilled": False, "Dead": False, "Pid": 0, "ExitCode": 0, "Error": "",
+            "StartedAt": ZERO, "FinishedAt": ZERO,
         },
         "Config": {"Image": "", "Labels": {}, **config},
         "HostConfig": {
-            "NetworkMode": "default", "AutoRemove": False, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-            **host,
+            "NetworkMode": "default", "AutoRemove": False,
+            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, **host,
         },
         "Mounts": [], "NetworkSettings": {"Networks": {}},
     }  # fmt: skip

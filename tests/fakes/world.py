@@ -1,4 +1,5 @@
-"""The fake engine's objects and what can happen to them, with the events and refusals of the real one."""
+"""The fake engine's objects and what can happen to them, with the events and refusals of the real
+one."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from .refusal import Refusal
 
 
 class World(Commands, Networks):
-    """Containers, networks, volumes, images in memory. Its methods are synchronous and emit their events."""
+    """Containers, networks, volumes, images in memory. Its methods are synchronous and emit their
+    events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,17 +25,21 @@ class World(Commands, Networks):
         self.networks = {}
         self.volumes: dict[str, dict[str, Any]] = {}
         self.images: dict[str, dict[str, Any]] = {}
-        self.archives: dict[str, dict[str, Any]] = {}  # volume -> path within it -> tar entry, see archive.py
+        # volume -> path within it -> tar entry, see archive.py
+        self.archives: dict[str, dict[str, Any]] = {}
         self.written: dict[str, list[str]] = {}  # lines of a container's log, by its id
-        self.connect_keeps_mac = False  # as from API 1.54 on; before, MacAddress is taken and ignored
+        # as from API 1.54 on; before, MacAddress is taken and ignored
+        self.connect_keeps_mac = False
         self._addresses = 1
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
             self._network(name, driver)
         self.add_image("toolbox:latest", {"Cmd": ["/bin/sh"]})
 
-    # --------------------------------------------------------------------------------------------------- what is there
+    # -------------------------------------------------------------------------------- what is there
 
-    def add_image(self, name: str, config: Mapping[str, Any] | None = None, identity: str | None = None) -> str:
+    def add_image(
+        self, name: str, config: Mapping[str, Any] | None = None, identity: str | None = None
+    ) -> str:
         identity = identity or f"sha256:{shapes.new_id()}"
         self.images.setdefault(identity, shapes.image(identity, [], config))
         self.tag_image(identity, name)
@@ -95,7 +101,9 @@ class World(Commands, Networks):
 
     def container(self, name: str) -> dict[str, Any]:
         for identity, container in self.containers.items():
-            if name in (identity, container["Name"][1:]) or (len(name) >= 12 and identity.startswith(name)):
+            if name in (identity, container["Name"][1:]) or (
+                len(name) >= 12 and identity.startswith(name)
+            ):
                 return container
         raise Refusal(404, f"No such container: {name}")
 
@@ -110,10 +118,11 @@ class World(Commands, Networks):
                 return image
         raise Refusal(404, f"No such image: {full}")
 
-    # ---------------------------------------------------------------------------------------------------- what happens
+    # --------------------------------------------------------------------------------- what happens
 
     def emit(self, container: dict[str, Any], action: str, **attributes: str) -> None:
-        """A container's event, with its labels overwriting the engine's own attributes, as they do."""
+        """A container's event, with its labels overwriting the engine's own attributes, as they
+        do."""
         config = container["Config"]
         own = {"image": config["Image"], "name": container["Name"][1:], **attributes}
         self.log.emit("container", action, container["Id"], {**own, **(config["Labels"] or {})})
@@ -130,7 +139,10 @@ class World(Commands, Networks):
         """Health becomes `health`; the event comes on a change only."""
         container = self.container(name)
         before = container["State"]["Health"]["Status"]
-        container["State"]["Health"] |= {"Status": health, "FailingStreak": int(health == "unhealthy")}
+        container["State"]["Health"] |= {
+            "Status": health,
+            "FailingStreak": int(health == "unhealthy"),
+        }
         if health != before:
             self.emit(container, f"health_status: {health}")
 
@@ -146,18 +158,27 @@ class World(Commands, Networks):
         name = name or f"fake_{shapes.new_id()[:8]}"
         self._refuse_taken(name)
         image = self.image(body.get("Image", ""))
-        config = {key: value for key, value in body.items() if key not in ("HostConfig", "NetworkingConfig")}
+        config = {
+            key: value
+            for key, value in body.items()
+            if key not in ("HostConfig", "NetworkingConfig")
+        }
         config["Labels"] = {**(image["Config"].get("Labels") or {}), **(config.get("Labels") or {})}
         identity = shapes.new_id()
-        container = shapes.container(identity, name, image["Id"], config, body.get("HostConfig") or {})
+        container = shapes.container(
+            identity, name, image["Id"], config, body.get("HostConfig") or {}
+        )
         mode = container["HostConfig"]["NetworkMode"]
         wanted = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
         if not mode.startswith("container:") and not config.get("NetworkDisabled"):
             main = "bridge" if mode == "default" else mode
             for network in wanted or {main: None}:
-                place = shapes.endpoint(self.network(network)["Id"], wanted.get(network), name, identity)
+                place = shapes.endpoint(
+                    self.network(network)["Id"], wanted.get(network), name, identity
+                )
                 if network == main and (mac := place["_mac"] or config.get("MacAddress")):
-                    place["_mac"] = container["Config"]["MacAddress"] = mac  # and so it stays, whatever it leaves
+                    # and so it stays, whatever it leaves
+                    place["_mac"] = container["Config"]["MacAddress"] = mac
                 place["MacAddress"] = place["_mac"]
                 container["NetworkSettings"]["Networks"][network] = place
         for mount in container["HostConfig"].get("Mounts") or ():
@@ -167,7 +188,8 @@ class World(Commands, Networks):
                 "Name": volume["Name"],
                 "Source": volume["Mountpoint"],
                 "Destination": mount["Target"],
-                "_own": not mount.get("Source"),  # made for it, and removed with it where that is asked for
+                # made for it, and removed with it where that is asked for
+                "_own": not mount.get("Source"),
             }
             container["Mounts"].append(told)
         self.containers[identity] = container
@@ -178,7 +200,9 @@ class World(Commands, Networks):
         for other in self.containers.values():
             if other["Name"] == f"/{name}":
                 raise Refusal(
-                    409, f'Conflict. The container name "/{name}" is already in use by container "{other["Id"]}".'
+                    409,
+                    f'Conflict. The container name "/{name}" is already in use by container '
+                    f'"{other["Id"]}".',
                 )
 
     def rename_container(self, name: str, new: str) -> None:
@@ -194,14 +218,24 @@ class World(Commands, Networks):
         if state["Running"]:
             return False
         joined = container["HostConfig"]["NetworkMode"].removeprefix("container:")
-        if joined != container["HostConfig"]["NetworkMode"] and not self.container(joined)["State"]["Running"]:
+        if (
+            joined != container["HostConfig"]["NetworkMode"]
+            and not self.container(joined)["State"]["Running"]
+        ):
             raise Refusal(409, f"cannot join network of a non running container: {joined}")
         for network, place in places(container).items():
             if place["NetworkID"] not in self.networks:
                 state["Error"] = f"network {place['NetworkID']} not found"
                 raise Refusal(404, state["Error"])
             self._bring_up(container, network, place)
-        state |= {"Status": "running", "Running": True, "Pid": 4242, "Error": "", "ExitCode": 0, "OOMKilled": False}
+        state |= {
+            "Status": "running",
+            "Running": True,
+            "Pid": 4242,
+            "Error": "",
+            "ExitCode": 0,
+            "OOMKilled": False,
+        }
         state["StartedAt"] = shapes.stamp()
         if container["Config"].get("Healthcheck"):
             state["Health"] = {"Status": "starting", "FailingStreak": 0, "Log": []}
@@ -230,7 +264,9 @@ class World(Commands, Networks):
     def kill_container(self, name: str, number: int) -> None:
         container = self.container(name)
         if not container["State"]["Running"]:
-            raise Refusal(409, f"cannot kill container: {name}: container {container['Id']} is not running")
+            raise Refusal(
+                409, f"cannot kill container: {name}: container {container['Id']} is not running"
+            )
         self.emit(container, "kill", signal=str(int(number)))
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             self._end(container, 128 + number)
@@ -242,24 +278,34 @@ class World(Commands, Networks):
             raise Refusal(409, f"container {container['Id']} is not running")
         if state["Paused"] is paused:
             raise Refusal(
-                409 if paused else 500, f"Container {container['Id']} is {'already' if paused else 'not'} paused"
+                409 if paused else 500,
+                f"Container {container['Id']} is {'already' if paused else 'not'} paused",
             )
         state |= {"Paused": paused, "Status": "paused" if paused else "running"}
         if paused and state.get("Health"):
-            state["Health"]["Status"] = "unhealthy"  # as the engine does whenever it stops a check, and says nothing
+            # as the engine does whenever it stops a check, and says nothing
+            state["Health"]["Status"] = "unhealthy"
         self.emit(container, "pause" if paused else "unpause")
 
     def update_container(self, name: str, changes: Mapping[str, Any]) -> None:
         """`docker update`: the limit of memory may not exceed that of memory and swap."""
         container = self.container(name)
         host = container["HostConfig"]
-        memory, total = changes.get("Memory"), changes.get("MemorySwap", host.get("MemorySwap") or 0)
+        memory, total = (
+            changes.get("Memory"),
+            changes.get("MemorySwap", host.get("MemorySwap") or 0),
+        )
         if memory and 0 < total < memory:
-            text = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap as well"
+            text = (
+                "Memory limit should be smaller than already set memoryswap limit, update the "
+                "memoryswap as well"
+            )
             raise Refusal(409, f"Cannot update container {container['Id']}: {text}")
         policy = (changes.get("RestartPolicy") or {}).get("Name", "")
         if policy not in ("", "no") and host["AutoRemove"]:
-            text = "Restart policy cannot be updated because AutoRemove is enabled for the container"
+            text = (
+                "Restart policy cannot be updated because AutoRemove is enabled for the container"
+            )
             raise Refusal(409, f"Cannot update container {container['Id']}: {text}")
         host |= {key: value for key, value in changes.items() if value}
         self.emit(container, "update")
@@ -269,7 +315,9 @@ class World(Commands, Networks):
         if container["State"]["Running"]:
             if not force:
                 raise Refusal(
-                    409, f'cannot remove container "{container["Name"]}": container is running: stop the container'
+                    409,
+                    f'cannot remove container "{container["Name"]}": container is running: stop '
+                    "the container",
                 )
             self.kill_container(name, signal.SIGKILL)
         del self.containers[container["Id"]]
@@ -281,7 +329,9 @@ class World(Commands, Networks):
     def remove_volume(self, name: str) -> None:
         if name not in self.volumes:
             raise Refusal(404, f"get {name}: no such volume")
-        users = [c["Id"] for c in self.containers.values() if any(m["Name"] == name for m in c["Mounts"])]
+        users = [
+            c["Id"] for c in self.containers.values() if any(m["Name"] == name for m in c["Mounts"])
+        ]
         if users:
             raise Refusal(409, f"remove {name}: volume is in use - [{users[0]}]")
         self.archives.pop(name)
@@ -309,14 +359,23 @@ class World(Commands, Networks):
             image["RepoTags"].remove(full)
             return
         if users:
-            text = f"conflict: unable to delete {name} (must be forced) - container {users[0]['Id'][:12]} is using it"
+            text = (
+                f"conflict: unable to delete {name} (must be forced) - container "
+                f"{users[0]['Id'][:12]} is using it"
+            )
             raise Refusal(409, text)
         del self.images[image["Id"]]
         self.log.emit("image", "delete", image["Id"], {"name": image["Id"]})
 
     def _end(self, container: dict[str, Any], exit_code: int, stopped: bool = False) -> None:
         state = container["State"]
-        state |= {"Status": "exited", "Running": False, "Paused": False, "Pid": 0, "ExitCode": exit_code}
+        state |= {
+            "Status": "exited",
+            "Running": False,
+            "Paused": False,
+            "Pid": 0,
+            "ExitCode": exit_code,
+        }
         state["FinishedAt"] = shapes.stamp()
         if state.get("Health"):
             state["Health"]["Status"] = "unhealthy"  # as the engine does: what ended is not healthy

@@ -1,4 +1,5 @@
-"""Actions on a real engine, without the pipeline: what a runner would give them, and what it would write down."""
+"""Actions on a real engine, without the pipeline: what a runner would give them, and what it would
+write down."""
 
 from __future__ import annotations
 
@@ -56,7 +57,11 @@ class Known:
         return self.defined.get(name)
 
     def members(self, network: str) -> list[tuple[Container, Endpoint]]:
-        return [(self.seen[one], known[network]) for one, known in self.networks.items() if network in known]
+        return [
+            (self.seen[one], known[network])
+            for one, known in self.networks.items()
+            if network in known
+        ]
 
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         return self.networks.get(container_id, {})
@@ -121,14 +126,17 @@ class Acting:
     incident: str = INCIDENT
     network: str | None = None
     undo: dict[str, Any] = field(default_factory=dict)
-    ahead: float = 0.0  # seconds the clock is ahead: settling need not wait for what cannot be under way
-    forbidden: dict[str, str] = field(default_factory=dict)  # names of containers to be left alone, and why
+    # seconds the clock is ahead: settling need not wait for what cannot be under way
+    ahead: float = 0.0
+    # names of containers to be left alone, and why
+    forbidden: dict[str, str] = field(default_factory=dict)
     dies: bool = False  # at the moment the undo is on disk
 
     def context(self, subject: Container | Network) -> ActionContext:
         now = time.time() + self.ahead
         incident = Incident(
-            id=self.incident, rule=self.rule, trigger="container.unhealthy", target=target_of(subject),
+            id=self.incident, rule=self.rule, trigger="container.unhealthy",
+            target=target_of(subject),
             kind="network" if isinstance(subject, Network) else "container", object_id=subject.id,
             object_name=subject.name, trouble="t", opened_at=now, network=self.network,
         )  # fmt: skip
@@ -145,9 +153,10 @@ class Acting:
                 raise Died
 
         return ActionContext(
-            engine=self.client, own=owning(self.client, self.rows, lambda: time.time() + self.ahead),
-            view=self.view, teller=self.teller, incident=incident,
-            clock=lambda: time.time() + self.ahead, state=Path("/nonexistent"), bind_roots=(),
+            engine=self.client,
+            own=owning(self.client, self.rows, lambda: time.time() + self.ahead), view=self.view,
+            teller=self.teller, incident=incident, clock=lambda: time.time() + self.ahead,
+            state=Path("/nonexistent"), bind_roots=(),
             render=lambda text: compile_template(text, CONTEXTS).render(fields), remember=remember,
             forbids=self._forbids,
         )  # fmt: skip
@@ -199,9 +208,9 @@ class Acting:
 
     def record(self, action: str, subject: Container | Network) -> ActionRecord:
         return ActionRecord(
-            id="a00000000000test", incident=self.incident, rule=self.rule, target=target_of(subject),
-            attempt=1, action=action, object_id=subject.id, object_name=subject.name, params={},
-            began_at=time.time() + self.ahead, undo=self.undo,
+            id="a00000000000test", incident=self.incident, rule=self.rule,
+            target=target_of(subject), attempt=1, action=action, object_id=subject.id,
+            object_name=subject.name, params={}, began_at=time.time() + self.ahead, undo=self.undo,
         )  # fmt: skip
 
     async def settle(self, record: ActionRecord) -> Settled:

@@ -8,7 +8,8 @@ from typing import Any
 
 Raw = Mapping[str, Any]
 Test = Callable[[Raw, Any, Any], bool]
-"""Of the inspect answer before, the field before, the field after: whether that difference is meant."""
+"""Of the inspect answer before, the field before, the field after: whether that difference is
+meant."""
 
 
 def _always(before: Raw, old: Any, new: Any) -> bool:
@@ -19,7 +20,9 @@ def _handed_out(field: str) -> Test:
     """No endpoint asked for that address: the next one is as good."""
 
     def test(before: Raw, old: Any, new: Any) -> bool:
-        places = [each["IPAMConfig"] or {} for each in before["NetworkSettings"]["Networks"].values()]
+        places = [
+            each["IPAMConfig"] or {} for each in before["NetworkSettings"]["Networks"].values()
+        ]
         return all(not place.get(field) or place[field] != old for place in places)
 
     return test
@@ -34,7 +37,11 @@ def _made_up(before: Raw, old: Any, new: Any) -> bool:
 
 
 def _random_port(before: Raw, old: Any, new: Any) -> bool:
-    wanted = [each["HostPort"] for ports in (before["HostConfig"]["PortBindings"] or {}).values() for each in ports]
+    wanted = [
+        each["HostPort"]
+        for ports in (before["HostConfig"]["PortBindings"] or {}).values()
+        for each in ports
+    ]
     return old not in wanted
 
 
@@ -42,7 +49,9 @@ def _anonymous_added(before: Raw, old: Any, new: Any) -> bool:
     """The same binds, and those of the anonymous volumes by name."""
     kept = list(old or ())
     added = [str(each) for each in new[len(kept) :]]
-    return new[: len(kept)] == kept and all(re.fullmatch(r"[0-9a-f]{64}:/[^:]+", each) for each in added)
+    return new[: len(kept)] == kept and all(
+        re.fullmatch(r"[0-9a-f]{64}:/[^:]+", each) for each in added
+    )
 
 
 def _named_now(before: Raw, old: Any, new: Any) -> bool:
@@ -50,14 +59,20 @@ def _named_now(before: Raw, old: Any, new: Any) -> bool:
 
 
 def _of_anonymous(before: Raw, old: Any, new: Any) -> bool:
-    return {old, new} <= {"", "z"} and any(re.fullmatch(r"[0-9a-f]{64}", m.get("Name", "")) for m in before["Mounts"])
+    return {old, new} <= {"", "z"} and any(
+        re.fullmatch(r"[0-9a-f]{64}", m.get("Name", "")) for m in before["Mounts"]
+    )
 
 
 MAY_DIFFER: tuple[tuple[str, str, Test], ...] = (
     (r"Created|State\.(StartedAt|FinishedAt|Pid)", "times, and the process", _always),
     (r"State\.Health\..*|ExecIDs", "the check has begun anew, and may be under way", _always),
     (r"GraphDriver\.Data\..*", "a layer of its own", _always),
-    (r"NetworkSettings\.(SandboxID|SandboxKey)|NetworkSettings\.(Networks\..*\.)?EndpointID", "made anew", _always),
+    (
+        r"NetworkSettings\.(SandboxID|SandboxKey)|NetworkSettings\.(Networks\..*\.)?EndpointID",
+        "made anew",
+        _always,
+    ),
     (
         r"NetworkSettings\.(Networks\..*\.)?IPAddress",
         "an address handed out, not asked for",
@@ -83,7 +98,9 @@ def differences(before: Raw, after: Raw) -> list[str]:
     found = []
     for path in sorted(old.keys() | new.keys()):
         was, now = old.get(path), new.get(path)
-        if was != now and not any(re.fullmatch(p, path) and test(before, was, now) for p, _, test in MAY_DIFFER):
+        if was != now and not any(
+            re.fullmatch(p, path) and test(before, was, now) for p, _, test in MAY_DIFFER
+        ):
             found.append(f"{path}: {was!r} became {now!r}")
     return found
 
@@ -99,13 +116,15 @@ def _neutral(raw: Raw) -> Any:
             return {key: without_id(each) for key, each in value.items()}
         return [without_id(each) for each in value] if isinstance(value, list) else value
 
-    host = {**raw["HostConfig"], "Links": sorted(raw["HostConfig"]["Links"] or ())}  # the engine keeps them as a map
+    # the engine keeps them as a map
+    host = {**raw["HostConfig"], "Links": sorted(raw["HostConfig"]["Links"] or ())}
     mounts = {each["Destination"]: each for each in raw["Mounts"]}
     return without_id({**raw, "HostConfig": host, "Mounts": mounts})
 
 
 def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves by their path. Binds and other lists of plain values are leaves; so are empty maps, as nothing."""
+    """Leaves by their path. Binds and other lists of plain values are leaves; so are empty maps, as
+    nothing."""
     if isinstance(value, dict):
         for key, each in value.items():
             yield from _fields(each, f"{path}.{key}" if path else str(key))

@@ -1,6 +1,8 @@
-"""A process that runs one action and is killed by the test: `python -m tests.integration.dying JOB`.
+"""A process that runs one action and is killed by the test: `python -m tests.integration.dying
+JOB`.
 
-It prints what the action remembers as one line of JSON when that would be on disk, and `done` at the end.
+It prints what the action remembers as one line of JSON when that would be on disk, and `done` at
+the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A restore in place that comes to a point and stays there, to be killed: `python -m tests.integration.exchanging JOB`.
+"""A restore in place that comes to a point and stays there, to be killed: `python -m
+tests.integration.exchanging JOB`.
 
 It prints `reached` at that point and never goes on.
 """
@@ -23,8 +24,8 @@ from dockmend.snapshots.diff import compare
 from tests.fakes.owning import FileRows, owning
 
 POINTS = ("kept", "marked", "cleared", "half sent", "sent", "compared", "removed", "made")
-"""After: the safety snapshot, the mark, the clearing, the first bytes, all of them, the comparison; the volume's own
-removal and making, where its folder is out of reach."""
+"""After: the safety snapshot, the mark, the clearing, the first bytes, all of them, the comparison;
+the volume's own removal and making, where its folder is out of reach."""
 
 
 def reached() -> None:
@@ -49,7 +50,9 @@ class Stalling(DockerEngine):
             reached()
             await asyncio.Event().wait()
 
-        await super().put_archive(container, path, some() if self.point == "half sent" else body, encoding)
+        await super().put_archive(
+            container, path, some() if self.point == "half sent" else body, encoding
+        )
         if self.point == "sent":
             stay()
 

@@ -1,4 +1,5 @@
-"""What the end-to-end tests share: a running daemon, its incidents, and what the engine saw it do."""
+"""What the end-to-end tests share: a running daemon, its incidents, and what the engine saw it
+do."""
 
 from __future__ import annotations
 
@@ -48,7 +49,12 @@ def daemon(
 
 
 def closed(
-    one: Daemon, outcome: str | None = None, *, name: str | None = None, count: int = 1, timeout: float = LIMIT
+    one: Daemon,
+    outcome: str | None = None,
+    *,
+    name: str | None = None,
+    count: int = 1,
+    timeout: float = LIMIT,
 ) -> list[dict[str, Any]]:
     """Waits for closed incidents (of an outcome, about an object), the oldest first."""
 
@@ -60,11 +66,16 @@ def closed(
         ]  # fmt: skip
         return sorted(rows, key=lambda row: str(row["id"])) if len(rows) >= count else []
 
-    return eventually(look, timeout, what=f"{count} incident(s) {outcome or 'closed'} for {name or 'anything'}")
+    return eventually(
+        look, timeout, what=f"{count} incident(s) {outcome or 'closed'} for {name or 'anything'}"
+    )
 
 
 def actions_seen(engine: PrivateEngine, container: str, since: float, *actions: str) -> list[str]:
     """The engine's own account of what happened to a container."""
     return [
-        row["Action"] for row in engine.events(since=since, type="container", container=container, event=list(actions))
+        row["Action"]
+        for row in engine.events(
+            since=since, type="container", container=container, event=list(actions)
+        )
     ]

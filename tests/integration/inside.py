@@ -1,4 +1,5 @@
-"""The whole daemon in the test's own process, on a fake engine whose containers a test can break at will."""
+"""The whole daemon in the test's own process, on a fake engine whose containers a test can break at
+will."""
 
 from __future__ import annotations
 
@@ -24,9 +25,11 @@ from tests.unit.machine import Machine
 
 
 class Ward(FakeEngine):
-    """A fake engine whose patients have health checks: a restart cures those that are not `incurable`.
+    """A fake engine whose patients have health checks: a restart cures those that are not
+    `incurable`.
 
-    `restarts`: how often each was restarted. An incurable one gets well with the restart that is counted down to 0.
+    `restarts`: how often each was restarted. An incurable one gets well with the restart that is
+    counted down to 0.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,10 +63,15 @@ class Inside:
         self.machine = machine
 
     def passes(self, seconds: float) -> None:
-        """So much time passes at once: what is due by then is done, and nothing is due before, however busy it is."""
+        """So much time passes at once: what is due by then is done, and nothing is due before,
+        however busy it is."""
         self.machine.passes(seconds)
         reconciler = self.daemon.reconciler
-        for timers in (reconciler.timers, reconciler.action_budget.timers, reconciler.breakers.timers):
+        for timers in (
+            reconciler.timers,
+            reconciler.action_budget.timers,
+            reconciler.breakers.timers,
+        ):
             timers._changed.set()
         if self.daemon.telling is not None:
             self.daemon.telling._changed.set()
@@ -100,24 +108,31 @@ async def inside(
     ready: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Inside]:
-    """Ready when entered: the first list was taken up. `machine`: that of an earlier run, whose time goes on.
-    `ready`: False if the engine is away."""
+    """Ready when entered: the first list was taken up. `machine`: that of an earlier run, whose
+    time goes on. `ready`: False if the engine is away."""
     machine = machine or Machine()
     (folder / "rules.d").mkdir(exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
     (folder / "rules.d" / "rules.yaml").write_text(rules)
-    paths = {"rules": folder / "rules.d", "state": folder / "state", "socket": folder / "state" / "dockmend.sock"}
+    paths = {
+        "rules": folder / "rules.d",
+        "state": folder / "state",
+        "socket": folder / "state" / "dockmend.sock",
+    }
     told = {"heal": "off", "http": {"listen": None}, "paths": paths, **settings}
     engine = DockerEngine(ward.url)
     journal = SqliteJournal(folder / "state" / "journal.sqlite3", time.time)
-    daemon = Daemon(Settings.model_validate(told), engine, journal, clock=machine.clock(), dice=random.Random(1))
+    daemon = Daemon(
+        Settings.model_validate(told), engine, journal, clock=machine.clock(), dice=random.Random(1)
+    )
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(daemon.run(stop, 1.0))
             try:
                 await eventually_async(
-                    lambda: hasattr(daemon, "dispatcher") and (daemon.dispatcher.open or not ready), what="it is ready"
+                    lambda: hasattr(daemon, "dispatcher") and (daemon.dispatcher.open or not ready),
+                    what="it is ready",
                 )
                 yield Inside(daemon, folder / "state", machine)
             finally:

@@ -1,9 +1,10 @@
-"""Every option of `docker run` that the engines of docs/engines.md take: sets of them, each of which makes another
-container.
+"""Every option of `docker run` that the engines of docs/engines.md take: sets of them, each of
+which makes another container.
 
-A case is a name and the options; `{folder}` is a folder with files for those that read one. What has to be there
-first (networks, images, other containers) is in `SURROUNDINGS`. A case whose options the machine cannot start is
-created only: `CREATED_ONLY` says why. Options that leave no trace in a container are in `OF_THE_COMMAND`.
+A case is a name and the options; `{folder}` is a folder with files for those that read one. What
+has to be there first (networks, images, other containers) is in `SURROUNDINGS`. A case whose
+options the machine cannot start is created only: `CREATED_ONLY` says why. Options that leave no
+trace in a container are in `OF_THE_COMMAND`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    """One container; `image` and `command` where they are part of what is tried; `init` where --init would hide it."""
+    """One container; `image` and `command` where they are part of what is tried; `init` where
+    --init would hide it."""
 
     options: tuple[str, ...]
     image: str = "toolbox:latest"
     command: tuple[str, ...] = ("sleep", "86400")
 
 
-def case(*options: str, image: str = "toolbox:latest", command: tuple[str, ...] = ("sleep", "86400")) -> Case:
+def case(
+    *options: str, image: str = "toolbox:latest", command: tuple[str, ...] = ("sleep", "86400")
+) -> Case:
     return Case(options, image, command)
 
 
@@ -38,10 +42,11 @@ FILES = {"env": "FROM_FILE=yes\nALSO=file\n", "labels": "from.file=yes\n", "boun
 
 IMAGES: dict[str, tuple[str, ...]] = {
     "rich:latest": (
-        "ENV PATH=/bin:/usr/bin", "ENV COLOUR=blue", "ENV SIZE=small", "LABEL tier=web", "LABEL owner=image",
-        "EXPOSE 8080/tcp", "EXPOSE 9090/udp", "VOLUME /data", "VOLUME /cache", "WORKDIR /var", "USER nobody",
-        "STOPSIGNAL SIGUSR1", 'HEALTHCHECK --interval=7s --timeout=3s --retries=4 CMD ["true"]',
-        "ONBUILD ENV BUILT=yes", 'ENTRYPOINT ["/bin/busybox"]', 'CMD ["sleep", "86400"]',
+        "ENV PATH=/bin:/usr/bin", "ENV COLOUR=blue", "ENV SIZE=small", "LABEL tier=web",
+        "LABEL owner=image", "EXPOSE 8080/tcp", "EXPOSE 9090/udp", "VOLUME /data", "VOLUME /cache",
+        "WORKDIR /var", "USER nobody", "STOPSIGNAL SIGUSR1",
+        'HEALTHCHECK --interval=7s --timeout=3s --retries=4 CMD ["true"]', "ONBUILD ENV BUILT=yes",
+        'ENTRYPOINT ["/bin/busybox"]', 'CMD ["sleep", "86400"]',
     ),
 }  # fmt: skip
 """Images with as many defaults as there are: name -> Dockerfile lines."""
@@ -62,8 +67,7 @@ CASES: dict[str, Case] = {
     "cpu-period": case("--init", "--cpu-period", "50000", "--cpu-quota", "25000"),
     "cpu-quota": case("--init", "--cpu-quota", "90000"),
     "cpu-rt-period": case("--init", "--cpu-rt-period", "1000000", "--cpu-rt-runtime", "10000"),
-    "cpu-shares": case("--init", "--cpu-shares", "256"),
-    "cpus": case("--init", "--cpus", "0.75"),
+    "cpu-shares": case("--init", "--cpu-shares", "256"), "cpus": case("--init", "--cpus", "0.75"),
     "cpuset": case("--init", "--cpuset-cpus", "0", "--cpuset-mems", "0"),
     "device": case("--init", "--device", "/dev/null:/dev/mine:rw", "--device", "/dev/zero"),
     "device-cgroup-rule": case("--init", "--device-cgroup-rule", "c 42:* rmw"),
@@ -86,8 +90,8 @@ CASES: dict[str, Case] = {
     "gpus-all": case("--gpus", "all"),
     "group-add": case("--init", "--group-add", "nogroup", "--group-add", "1234"),
     "health-cmd": case(
-        "--init", "--health-cmd", "true", "--health-interval", "200ms", "--health-timeout", "2s", "--health-retries",
-        "5", "--health-start-period", "1s", "--health-start-interval", "500ms",
+        "--init", "--health-cmd", "true", "--health-interval", "200ms", "--health-timeout", "2s",
+        "--health-retries", "5", "--health-start-period", "1s", "--health-start-interval", "500ms",
     ),
     "health-only-cmd": case("--init", "--health-cmd", "true", "--health-interval", "300ms"),
     "no-healthcheck": case("--init", "--no-healthcheck"),
@@ -167,8 +171,7 @@ CASES: dict[str, Case] = {
     "tmpfs": case("--init", "--tmpfs", "/scratch:rw,size=1m,mode=1777", "--tmpfs", "/plain"),
     "ulimit": case("--init", "--ulimit", "nofile=1024:2048", "--ulimit", "nproc=99", "--ulimit", "core=-1"),
     "user": case("--init", "--user", "nobody:nogroup"),
-    "user-number": case("--init", "--user", "1000"),
-    "userns": case("--init", "--userns", "host"),
+    "user-number": case("--init", "--user", "1000"), "userns": case("--init", "--userns", "host"),
     "uts": case("--init", "--uts", "host"),
     "volume-named": case("--init", "--volume", "named:/n", "--volume", "named:/ro:ro"),
     "volume-bind": case("--init", "--volume", "{folder}:/folder", "--volume", "{folder}/bound:/file:ro"),
@@ -205,11 +208,14 @@ BY_BODY: dict[str, dict[str, object]] = {
     "io-maxiops": {"IOMaximumIOps": 100},
     "storage-opt": {"StorageOpt": {"size": "1G"}},
     "use-api-socket": {
-        "Mounts": [{"Type": "bind", "Source": "/var/run/docker.sock", "Target": "/var/run/docker.sock"}],
+        "Mounts": [
+            {"Type": "bind", "Source": "/var/run/docker.sock", "Target": "/var/run/docker.sock"}
+        ],
     },
 }
-"""Options that the command or the engine refuses here (Windows' own, another file system's, the socket of the
-host's own engine): what they would put into HostConfig, which must come out of inspect's answer as it went in."""
+"""Options that the command or the engine refuses here (Windows' own, another file system's, the
+socket of the host's own engine): what they would put into HostConfig, which must come out of
+inspect's answer as it went in."""
 
 OF_THE_COMMAND: dict[str, str] = {
     "detach": "whether the command waits",

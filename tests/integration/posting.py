@@ -20,7 +20,9 @@ class Post:
     put: list[tuple[str, Message]] = field(default_factory=list)
 
     def of(self, *kinds: Kind, channel: str = "ops") -> list[Message]:
-        return [each for name, each in self.put if name == channel and (not kinds or each.kind in kinds)]
+        return [
+            each for name, each in self.put if name == channel and (not kinds or each.kind in kinds)
+        ]
 
     async def has(self, *kinds: Kind, count: int = 1, channel: str = "ops") -> Message:
         """Waits for so many messages of these kinds; the newest."""
@@ -33,12 +35,15 @@ class Post:
 
 
 async def stand(one: Inside, *names: str) -> None:
-    """These are unwell, all others are well, and whoever tells has seen it: from now on their grace runs."""
+    """These are unwell, all others are well, and whoever tells has seen it: from now on their grace
+    runs."""
     telling = one.daemon.telling
     assert telling is not None
 
     def seen() -> bool:
         known = {each.trouble.object_name for each in telling._alarms.known.values()}
-        return {each.object_name for each in one.daemon.unwell()} == set(names) and set(names) <= known
+        return {each.object_name for each in one.daemon.unwell()} == set(names) and set(
+            names
+        ) <= known
 
     await eventually_async(seen, what=f"{names} are unwell")

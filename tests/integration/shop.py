@@ -1,4 +1,5 @@
-"""A shop as a Compose project: a database with a check, a job that completes, a shop, a worker, in order."""
+"""A shop as a Compose project: a database with a check, a job that completes, a shop, a worker, in
+order."""
 
 from __future__ import annotations
 
@@ -54,7 +55,9 @@ class Shop:
 
     def compose(self, *arguments: str) -> None:
         command = ["docker-compose", "-H", self.engine.url, "-p", "shop", *arguments]
-        done = subprocess.run(command, cwd=self.folder, check=False, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, cwd=self.folder, check=False, capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, done.stderr
 
     def up(self) -> None:

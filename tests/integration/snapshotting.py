@@ -1,6 +1,8 @@
-"""Snapshots by the action, in this process or in one that is killed: `python -m tests.integration.snapshotting JOB`.
+"""Snapshots by the action, in this process or in one that is killed: `python -m
+tests.integration.snapshotting JOB`.
 
-As a process it prints what the action remembers as one line of JSON when that would be on disk, and `done` at the end.
+As a process it prints what the action remembers as one line of JSON when that would be on disk, and
+`done` at the end.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from tests.lab import PrivateEngine
 
 @dataclass
 class Snapshotting(Acting):
-    """Acting with a state folder; `remembered_while`: which containers were paused as it remembered."""
+    """Acting with a state folder; `remembered_while`: which containers were paused as it
+    remembered."""
 
     state: Path = Path("/nonexistent")
     bind_roots: tuple[Path, ...] = ()
@@ -41,7 +44,9 @@ class Snapshotting(Acting):
         base = super().context(subject)
 
         async def remember(undo: Mapping[str, Any]) -> None:
-            listing = self.docker.docker("ps", "--filter", "status=paused", "--format", "{{.Names}}").split()
+            listing = self.docker.docker(
+                "ps", "--filter", "status=paused", "--format", "{{.Names}}"
+            ).split()
             self.remembered_while.append(listing)
             await base.remember(undo)
 
@@ -51,7 +56,9 @@ class Snapshotting(Acting):
         self, name: str, consistency: str = "live", last: int | None = None, **params: Any
     ) -> ActionResult:
         keep = Keep(last=last) if last is not None else None
-        return await self.run("snapshot_volume", SnapshotVolume(consistency=consistency, keep=keep, **params), name)  # type: ignore[arg-type]
+        return await self.run(
+            "snapshot_volume", SnapshotVolume(consistency=consistency, keep=keep, **params), name
+        )  # type: ignore[arg-type]
 
     def left_behind(self) -> list[str]:
         """Helpers and half-written files: there should be none."""

@@ -13,12 +13,17 @@ Story = tuple[Incident, list[ActionRecord]]
 
 
 def stories(one: Daemon | Path, **wanted: object) -> list[Story]:
-    """Incidents whose fields have these values, with their actions; the oldest first. A path: of a state folder."""
+    """Incidents whose fields have these values, with their actions; the oldest first. A path: of a
+    state folder."""
     path = (one if isinstance(one, Path) else one.state) / "journal.sqlite3"
     if not path.exists():
         return []
     with read_only(path) as reader:
-        found = [each for each in reader.incidents(limit=1000) if all(getattr(each, k) == v for k, v in wanted.items())]
+        found = [
+            each
+            for each in reader.incidents(limit=1000)
+            if all(getattr(each, k) == v for k, v in wanted.items())
+        ]
         told = [reader.story(each.id) for each in sorted(found, key=lambda each: each.id)]
     return [each for each in told if each is not None]
 

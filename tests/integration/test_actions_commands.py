@@ -26,7 +26,7 @@ def sleepers(docker: PrivateEngine, name: str) -> int:
     return docker.docker("exec", name, "ps").count("sleep 4242")
 
 
-# ---------------------------------------------------------------------------------------------------------------- exec
+# --------------------------------------------------------------------------------------------- exec
 async def test_exec_tells_exit_code_and_output_with_nothing_that_a_terminal_obeys(
     acting: Acting, docker: PrivateEngine
 ) -> None:
@@ -36,7 +36,13 @@ async def test_exec_tells_exit_code_and_output_with_nothing_that_a_terminal_obey
     done = await acting.run(
         "exec",
         exec_params(
-            "sh", "-c", script, env={"WORD": "{container.labels[word]}"}, user="1000", workdir="/tmp", exit_code=[0, 3]
+            "sh",
+            "-c",
+            script,
+            env={"WORD": "{container.labels[word]}"},
+            user="1000",
+            workdir="/tmp",
+            exit_code=[0, 3],
         ),
         "web",
     )
@@ -63,7 +69,9 @@ async def test_exec_fails_with_any_other_exit_code(acting: Acting, docker: Priva
 async def test_exec_keeps_little_of_much(acting: Acting, docker: PrivateEngine) -> None:
     docker.run("web")
 
-    done = await acting.run("exec", exec_params("sh", "-c", "echo begins; yes | head -c 20000000; echo ends"), "web")
+    done = await acting.run(
+        "exec", exec_params("sh", "-c", "echo begins; yes | head -c 20000000; echo ends"), "web"
+    )
 
     assert done.detail.startswith("exit code 0: begins ⏎ y ⏎ y")
     assert done.detail.endswith("y ⏎ ends")
@@ -86,13 +94,17 @@ async def test_exec_that_takes_too_long_is_ended_with_its_children(
     assert docker.state("web") == "running"
 
 
-async def test_only_what_bears_the_mark_in_that_container_is_killed(acting: Acting, docker: PrivateEngine) -> None:
+async def test_only_what_bears_the_mark_in_that_container_is_killed(
+    acting: Acting, docker: PrivateEngine
+) -> None:
     docker.run("web")
     docker.run("other")
     env = ("--env", f"{exec_command.MARK}=m1")
     for name in ("web", "other"):
         docker.docker("exec", "--detach", *env, name, "sleep", "4242")
-        docker.docker("exec", "--detach", "--env", f"{exec_command.MARK}=m11", name, "sleep", "4242")
+        docker.docker(
+            "exec", "--detach", "--env", f"{exec_command.MARK}=m11", name, "sleep", "4242"
+        )
     eventually(lambda: sleepers(docker, "web") == 2 and sleepers(docker, "other") == 2)
 
     assert exec_command.kill_marked(docker.inspect("web")["Id"], "m1") == 1
@@ -102,7 +114,9 @@ async def test_only_what_bears_the_mark_in_that_container_is_killed(acting: Acti
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.6])
-async def test_exec_of_a_dead_dockmend_is_not_run_twice(acting: Acting, docker: PrivateEngine, after: float) -> None:
+async def test_exec_of_a_dead_dockmend_is_not_run_twice(
+    acting: Acting, docker: PrivateEngine, after: float
+) -> None:
     docker.run("web")
     params = {"command": ["sh", "-c", "echo begun >>/ran; sleep 0.4; echo ended >>/ran"]}
 
@@ -113,7 +127,9 @@ async def test_exec_of_a_dead_dockmend_is_not_run_twice(acting: Acting, docker: 
     assert docker.docker("exec", "web", "cat", "/ran").split() == ["begun", "ended"]
 
 
-async def test_exec_of_a_dead_dockmend_is_ended_when_its_time_is_over(acting: Acting, docker: PrivateEngine) -> None:
+async def test_exec_of_a_dead_dockmend_is_ended_when_its_time_is_over(
+    acting: Acting, docker: PrivateEngine
+) -> None:
     docker.run("web")
     subject = await acting.client.inspect("web")
     async with asyncio.TaskGroup() as group:
@@ -151,12 +167,14 @@ async def test_exec_that_never_began_begins(acting: Acting, docker: PrivateEngin
     assert (settled.done, settled.detail) == (False, "the command had not begun")
 
 
-# ---------------------------------------------------------------------------------------------------------- set_limits
+# --------------------------------------------------------------------------------------- set_limits
 def host(docker: PrivateEngine, name: str) -> dict[str, object]:
     return dict(docker.inspect(name)["HostConfig"])
 
 
-async def test_memory_grows_to_its_ceiling_and_no_further(acting: Acting, docker: PrivateEngine) -> None:
+async def test_memory_grows_to_its_ceiling_and_no_further(
+    acting: Acting, docker: PrivateEngine
+) -> None:
     docker.run("web", "--memory", "100m")
     growth = SetLimits.model_validate({"memory": "+50%", "ceiling": "200m"})
 
@@ -166,7 +184,9 @@ async def test_memory_grows_to_its_ceiling_and_no_further(acting: Acting, docker
     assert first.detail == "memory 100 MiB → 150 MiB, memory and swap 200 MiB → 250 MiB"
     assert second.detail == "memory 150 MiB → 200 MiB, memory and swap 250 MiB → 300 MiB"
     assert host(docker, "web")["Memory"] == 200 << 20
-    with pytest.raises(ActionFailed, match=r"it is 200 MiB, and the rule's ceiling 200 MiB") as failure:
+    with pytest.raises(
+        ActionFailed, match=r"it is 200 MiB, and the rule's ceiling 200 MiB"
+    ) as failure:
         await acting.run("set_limits", growth, "web")
     assert not failure.value.again
 
@@ -179,7 +199,10 @@ async def test_the_kernel_holds_to_the_new_limit(acting: Acting, docker: Private
     await acting.run("set_limits", SetLimits.model_validate({"memory": "80m"}), "web")
 
     docker.docker(*eat)
-    assert (host(docker, "web")["Memory"], host(docker, "web")["MemorySwap"]) == (80 << 20, 80 << 20)
+    assert (host(docker, "web")["Memory"], host(docker, "web")["MemorySwap"]) == (
+        80 << 20,
+        80 << 20,
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,17 +213,25 @@ async def test_the_kernel_holds_to_the_new_limit(acting: Acting, docker: Private
         (("--memory=64m", "--memory-swap=64m"), {"memory": "+64m", "ceiling": "1g"},
          "memory 64 MiB → 128 MiB, memory and swap 64 MiB → 128 MiB"),
         (("--memory=128m", "--memory-reservation=100m"), {"memory": "64m"},
-         "memory 128 MiB → 64 MiB, memory and swap 256 MiB → 192 MiB, memory reservation 100 MiB → 64 MiB"),
+         ("memory 128 MiB → 64 MiB, memory and swap 256 MiB → 192 MiB, memory reservation 100 MiB "
+         "→ 64 MiB")),
         ((), {"cpu": 0.5, "pids": 50}, "cpu unlimited → 0.5, pids unlimited → 50"),
-        (("--cpu-quota=20000", "--cpu-period=50000"), {"cpu": 1.5}, "cpu quota in µs 20000 → 75000"),
-        (("--restart=always",), {"restart_policy": "unless-stopped"}, "restart policy always → unless-stopped"),
+        (("--cpu-quota=20000", "--cpu-period=50000"), {"cpu": 1.5}, ("cpu quota in µs "
+        "20000 → 75000")),
+        (("--restart=always",), {"restart_policy": "unless-stopped"}, ("restart policy always → "
+        "unless-stopped")),
         (("--restart=on-failure:3",), {"restart_policy": "on-failure"},
          "it has these limits already: restart policy on-failure"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("running", [True, False])
 async def test_each_limit_is_set_and_told(
-    acting: Acting, docker: PrivateEngine, options: tuple[str, ...], params: dict[str, object], told: str, running: bool
+    acting: Acting,
+    docker: PrivateEngine,
+    options: tuple[str, ...],
+    params: dict[str, object],
+    told: str,
+    running: bool,
 ) -> None:
     docker.run("web", *options)
     if not running:
@@ -209,7 +240,11 @@ async def test_each_limit_is_set_and_told(
     done = await acting.run("set_limits", SetLimits.model_validate(params), "web")
 
     assert done.detail == told
-    again = await acting.run("set_limits", SetLimits.model_validate(params), "web") if "ceiling" not in params else None
+    again = (
+        await acting.run("set_limits", SetLimits.model_validate(params), "web")
+        if "ceiling" not in params
+        else None
+    )
     assert again is None or again.detail.startswith("it has these limits already")
 
 
@@ -218,9 +253,13 @@ async def test_what_cannot_grow_is_said(acting: Acting, docker: PrivateEngine) -
     docker.run("once", "--rm")
 
     with pytest.raises(ActionFailed, match="it has none"):
-        await acting.run("set_limits", SetLimits.model_validate({"memory": "+50%", "ceiling": "1g"}), "web")
+        await acting.run(
+            "set_limits", SetLimits.model_validate({"memory": "+50%", "ceiling": "1g"}), "web"
+        )
     with pytest.raises(ActionFailed, match="AutoRemove"):
-        await acting.run("set_limits", SetLimits.model_validate({"restart_policy": "always"}), "once")
+        await acting.run(
+            "set_limits", SetLimits.model_validate({"restart_policy": "always"}), "once"
+        )
 
 
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.2])
@@ -237,8 +276,10 @@ async def test_a_growth_of_a_dead_dockmend_is_not_done_twice(
     assert host(docker, "web")["Memory"] == 150 << 20
 
 
-# -------------------------------------------------------------------------------------------------------------- remove
-async def test_remove_takes_what_it_is_told_and_never_a_named_volume(acting: Acting, docker: PrivateEngine) -> None:
+# ------------------------------------------------------------------------------------------- remove
+async def test_remove_takes_what_it_is_told_and_never_a_named_volume(
+    acting: Acting, docker: PrivateEngine
+) -> None:
     for name in ("plain", "thorough"):
         docker.run(name, "--volume", f"{name}:/data", "--volume", "/anonymous")
         docker.docker("stop", name)
@@ -246,7 +287,9 @@ async def test_remove_takes_what_it_is_told_and_never_a_named_volume(acting: Act
 
     assert (await acting.run("remove", Remove(), "plain")).detail == "removed"
     assert len(docker.api("GET", "/volumes")[1]["Volumes"]) == before
-    assert (await acting.run("remove", Remove(volumes=True), "thorough")).detail == "removed with its anonymous volumes"
+    assert (
+        await acting.run("remove", Remove(volumes=True), "thorough")
+    ).detail == "removed with its anonymous volumes"
 
     names = {row["Name"] for row in docker.api("GET", "/volumes")[1]["Volumes"]}
     assert len(names) == before - 1
@@ -262,11 +305,15 @@ async def test_what_runs_is_removed_by_force_only(acting: Acting, docker: Privat
         await acting.run("remove", Remove(), "web")
     assert not failure.value.again
     assert (await acting.run("remove", Remove(force=True), "web")).detail == "removed"
-    assert (await REGISTRY["remove"].run(acting.context(stale), Remove(), stale)).detail == "it was gone already"
+    assert (
+        await REGISTRY["remove"].run(acting.context(stale), Remove(), stale)
+    ).detail == "it was gone already"
 
 
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.3])
-async def test_remove_of_a_dead_dockmend_is_finished(acting: Acting, docker: PrivateEngine, after: float) -> None:
+async def test_remove_of_a_dead_dockmend_is_finished(
+    acting: Acting, docker: PrivateEngine, after: float
+) -> None:
     docker.run("web")
 
     settled = await killed(acting, "remove", {"force": True}, "web", after)

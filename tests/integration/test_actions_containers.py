@@ -18,7 +18,7 @@ def started(docker: PrivateEngine, name: str) -> str:
     return str(docker.inspect(name)["State"]["StartedAt"])
 
 
-# ------------------------------------------------------------------------------------------------------------- running
+# ------------------------------------------------------------------------------------------ running
 async def test_restart_starts_a_new_run_and_remembers_the_old_one(acting, docker):
     docker.run("web")
     before = started(docker, "web")
@@ -54,9 +54,13 @@ async def test_restart_keeps_a_container_that_would_be_removed_at_its_end(acting
 async def test_restart_sends_the_signal_of_the_rule(acting, docker):
     caught = "trap 'echo usr1 >>/caught; exit 0' USR1; touch /trapped; while :; do sleep 0.05; done"
     docker.run("web", command=("sh", "-c", caught), init=False)
-    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
+    eventually(
+        lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set"
+    )
 
-    await acting.run("restart", RestartParams.model_validate({"signal": "USR1", "timeout": "20s"}), "web")
+    await acting.run(
+        "restart", RestartParams.model_validate({"signal": "USR1", "timeout": "20s"}), "web"
+    )
 
     assert docker.docker("exec", "web", "cat", "/caught") == "usr1"
 
@@ -69,7 +73,9 @@ async def test_stop_start_pause_unpause(acting, docker):
     assert (await acting.run("pause", NoParams(), "web")).detail == "it was paused already"
     assert (await acting.run("unpause", NoParams(), "web")).detail == "unpaused"
     assert docker.state("web") == "running"
-    assert (await acting.run("unpause", NoParams(), "web")).detail == "it was not paused (it was running)"
+    assert (
+        await acting.run("unpause", NoParams(), "web")
+    ).detail == "it was not paused (it was running)"
     assert (await acting.run("stop", Stop(), "web")).detail == "stopped"
     assert docker.state("web") == "exited"
     assert (await acting.run("stop", Stop(), "web")).detail == "it did not run (it was exited)"
@@ -84,8 +90,9 @@ async def test_actions_go_by_how_it_is_now_and_not_by_what_the_attempt_began_wit
     ctx = acting.context(stale)
 
     for name, params, state in (
-        ("pause", NoParams(), "paused"), ("unpause", NoParams(), "running"), ("stop", Stop(), "exited"),
-        ("start", NoParams(), "running"), ("kill", Kill(), "exited"), ("start", NoParams(), "running"),
+        ("pause", NoParams(), "paused"), ("unpause", NoParams(), "running"),
+        ("stop", Stop(), "exited"), ("start", NoParams(), "running"), ("kill", Kill(), "exited"),
+        ("start", NoParams(), "running"),
     ):  # fmt: skip
         await REGISTRY[name].run(ctx, params, stale)
         docker.await_state("web", state)
@@ -94,7 +101,9 @@ async def test_actions_go_by_how_it_is_now_and_not_by_what_the_attempt_began_wit
 async def test_kill_sends_the_signal(acting, docker):
     caught = "trap 'echo hup >>/caught' HUP; touch /trapped; while :; do sleep 0.05; done"
     docker.run("web", command=("sh", "-c", caught), init=False)
-    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
+    eventually(
+        lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set"
+    )
 
     assert (await acting.run("kill", Kill(signal="HUP"), "web")).detail == "sent SIGHUP"
 
@@ -104,7 +113,7 @@ async def test_kill_sends_the_signal(acting, docker):
     assert docker.inspect("web")["State"]["ExitCode"] == 128 + signal.SIGKILL
 
 
-# -------------------------------------------------------------------------------------------------------------- refused
+# ------------------------------------------------------------------------------------------ refused
 async def test_a_dependent_is_not_stopped_while_its_owner_is_down(acting, docker):
     docker.run("owner")
     docker.run("tail", "--network", "container:owner")
@@ -157,13 +166,14 @@ async def test_a_signal_the_engine_does_not_know_fails_for_good(acting, docker):
     docker.run("web")
 
     with pytest.raises(ActionFailed, match="knows no such signal") as failure:
-        await acting.run("kill", Kill.model_construct(signal="SIGNONE"), "web")  # the loader refuses it
+        # the loader refuses it
+        await acting.run("kill", Kill.model_construct(signal="SIGNONE"), "web")
 
     assert not failure.value.again
     assert docker.state("web") == "running"
 
 
-# ------------------------------------------------------------------------------------------------------------- settling
+# ----------------------------------------------------------------------------------------- settling
 async def test_restart_that_never_began(acting, docker):
     docker.run("web")
     before = started(docker, "web")
@@ -193,8 +203,12 @@ async def test_restart_that_the_engine_finished_after_the_death(acting, docker):
 async def test_restart_that_is_still_under_way_is_waited_for(acting, docker):
     slow = "trap 'sleep 2; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done"
     docker.run("web", command=("sh", "-c", slow), init=False)
-    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
-    record = await acting.run_and_die("restart", RestartParams.model_validate({"timeout": "20s"}), "web")
+    eventually(
+        lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set"
+    )
+    record = await acting.run_and_die(
+        "restart", RestartParams.model_validate({"timeout": "20s"}), "web"
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(docker.adocker("restart", "--time", "20", "web"))
         settled = await acting.settle(record)
@@ -203,8 +217,11 @@ async def test_restart_that_is_still_under_way_is_waited_for(acting, docker):
     assert settled.detail == "the restart had gone through"
 
 
-async def test_container_that_somebody_stopped_before_the_restart_began_stays_stopped(acting, docker):
-    """The engine was there all the while: one that is asked for a restart would have gone on to the start."""
+async def test_container_that_somebody_stopped_before_the_restart_began_stays_stopped(
+    acting, docker
+):
+    """The engine was there all the while: one that is asked for a restart would have gone on to the
+    start."""
     docker.run("web")
     record = await acting.run_and_die("restart", RestartParams(), "web")
     docker.docker("stop", "--time", "1", "web")
@@ -213,7 +230,10 @@ async def test_container_that_somebody_stopped_before_the_restart_began_stays_st
     settled = await acting.settle(record)
 
     assert not settled.done
-    assert settled.detail == "the restart had not begun: somebody stopped it before the engine was asked"
+    assert (
+        settled.detail
+        == "the restart had not begun: somebody stopped it before the engine was asked"
+    )
     assert docker.state("web") == "exited"
 
 

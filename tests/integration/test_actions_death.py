@@ -1,4 +1,5 @@
-"""The actions in a process of their own that is killed at every stage: what the engine then holds is put right."""
+"""The actions in a process of their own that is killed at every stage: what the engine then holds
+is put right."""
 
 from __future__ import annotations
 
@@ -35,9 +36,11 @@ async def killed(
     writes: int = 1,
     network: Network | None = None,
 ) -> Settled:
-    """Kill a process with SIGKILL so long after it wrote its intent, and settle at once what it left.
+    """Kill a process with SIGKILL so long after it wrote its intent, and settle at once what it
+    left.
 
-    `writes`: how often it writes before its first change; `network`: what it is done to: `name` was in it.
+    `writes`: how often it writes before its first change; `network`: what it is done to: `name` was
+    in it.
     """
     subject = await acting.client.inspect(name)
     rows = (
@@ -46,11 +49,13 @@ async def killed(
     job = {
         "rows": str(rows),
         "url": acting.docker.url, "action": action, "params": params, "container": name,
-        "known": msgspec.to_builtins(acting.view.known_networks(subject.id)), "network": msgspec.to_builtins(network),
+        "known": msgspec.to_builtins(acting.view.known_networks(subject.id)),
+        "network": msgspec.to_builtins(network),
     }  # fmt: skip
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.dying", json.dumps(job), stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}", "PATH": "/usr/bin:/bin"},
+        sys.executable, "-m", "tests.integration.dying", json.dumps(job),
+        stdout=asyncio.subprocess.PIPE, cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert process.stdout is not None
     try:
@@ -88,23 +93,31 @@ async def test_restart_is_done_once(acting: Acting, docker: PrivateEngine, after
 
 
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.2, 1.0])
-async def test_commit_leaves_nothing_frozen_and_one_image(acting: Acting, docker: PrivateEngine, after: float) -> None:
+async def test_commit_leaves_nothing_frozen_and_one_image(
+    acting: Acting, docker: PrivateEngine, after: float
+) -> None:
     docker.run("web")
     docker.docker("exec", "web", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=60")
 
-    settled = await killed(acting, "commit_image", {"repository": "kept", "tag": "web"}, "web", after)
+    settled = await killed(
+        acting, "commit_image", {"repository": "kept", "tag": "web"}, "web", after
+    )
 
     assert docker.state("web") == "running"
     if not settled.done:
         await acting.run("commit_image", CommitImage(repository="kept", tag="web"), "web")
-    made = docker.docker("images", "--quiet", "--no-trunc", "--filter", f"label=dockmend.incident={INCIDENT}")
+    made = docker.docker(
+        "images", "--quiet", "--no-trunc", "--filter", f"label=dockmend.incident={INCIDENT}"
+    )
     assert len(made.splitlines()) == 1
     assert docker.state("web") == "running"
 
 
 @pytest.mark.parametrize("after", SOON)
 @pytest.mark.parametrize("running", [True, False])
-async def test_reconnection_is_finished(acting: Acting, docker: PrivateEngine, after: float, running: bool) -> None:
+async def test_reconnection_is_finished(
+    acting: Acting, docker: PrivateEngine, after: float, running: bool
+) -> None:
     docker.docker("network", "create", "--subnet", "10.89.0.0/24", "lane")
     docker.run("web", "--network", "lane", "--ip", "10.89.0.50", "--network-alias", "shop")
     await acting.learn("web")
@@ -122,8 +135,12 @@ async def test_reconnection_is_finished(acting: Acting, docker: PrivateEngine, a
     assert settled.done
     docker.await_state("web", "running")
     pinged = "64 bytes from 10.89.0.50"
-    eventually(lambda: pinged in docker.docker("exec", "peer", "ping", "-c", "1", "-W", "2", "shop"))
-    assert (await acting.run("reconnect_network", ReconnectNetwork(), "web")).detail == "was connected already to lane"
+    eventually(
+        lambda: pinged in docker.docker("exec", "peer", "ping", "-c", "1", "-W", "2", "shop")
+    )
+    assert (
+        await acting.run("reconnect_network", ReconnectNetwork(), "web")
+    ).detail == "was connected already to lane"
 
 
 @pytest.mark.parametrize("after", SOON)

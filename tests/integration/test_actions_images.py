@@ -1,4 +1,5 @@
-"""commit_image against a real engine: what it keeps, what it leaves alone, and what it puts right after a death."""
+"""commit_image against a real engine: what it keeps, what it leaves alone, and what it puts right
+after a death."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ def tags(docker: PrivateEngine, repository: str = "kept") -> set[str]:
 
 
 def ids(docker: PrivateEngine, label: str) -> list[str]:
-    return docker.docker("images", "--quiet", "--no-trunc", "--filter", f"label={label}").splitlines()
+    return docker.docker(
+        "images", "--quiet", "--no-trunc", "--filter", f"label={label}"
+    ).splitlines()
 
 
 def change(docker: PrivateEngine, name: str, text: str) -> None:
@@ -44,12 +47,14 @@ def change(docker: PrivateEngine, name: str, text: str) -> None:
     docker.docker("exec", name, "sh", "-c", f"echo {text} >/state")
 
 
-async def test_commit_keeps_what_the_container_was_and_says_who_made_it(acting: Acting, docker: PrivateEngine) -> None:
+async def test_commit_keeps_what_the_container_was_and_says_who_made_it(
+    acting: Acting, docker: PrivateEngine
+) -> None:
     docker.run("Web_1", "--label", "tier=front")
     change(docker, "Web_1", "first")
     params = CommitImage(
-        repository="kept/{container.name}", message="of {container.name}", author="rule {rule.name}",
-        changes=["ENV KEPT=yes", "LABEL of={container.name}"],
+        repository="kept/{container.name}", message="of {container.name}",
+        author="rule {rule.name}", changes=["ENV KEPT=yes", "LABEL of={container.name}"],
     )  # fmt: skip
 
     done = await acting.run("commit_image", params, "Web_1")
@@ -105,7 +110,9 @@ async def test_tag_of_somebody_elses_image_is_never_moved(acting, docker):
     docker.run("web")
     docker.docker("tag", "toolbox:latest", "kept:web")
 
-    with pytest.raises(ActionFailed, match="kept:web names an image that rule heal did not make") as failure:
+    with pytest.raises(
+        ActionFailed, match="kept:web names an image that rule heal did not make"
+    ) as failure:
         await acting.run("commit_image", KEPT, "web")
 
     assert not failure.value.again
@@ -122,7 +129,9 @@ async def test_tag_of_another_rules_image_gets_the_incident_added(acting, docker
 
     assert second.facts["reference"] == f"kept:web-{INCIDENT}"
     change(docker, "web", "again")
-    assert (await acting.run("commit_image", KEPT, "web")).facts["reference"] == f"kept:web-{INCIDENT}"
+    assert (await acting.run("commit_image", KEPT, "web")).facts[
+        "reference"
+    ] == f"kept:web-{INCIDENT}"
     assert image(docker, "kept:web")["Id"] == first.facts["image"]
 
 
@@ -140,11 +149,13 @@ async def test_field_with_a_line_break_adds_no_instruction(acting, docker):
 
     with pytest.raises(ActionFailed, match="put a line break into `changes`"):
         await acting.run(
-            "commit_image", CommitImage(repository="kept", changes=["LABEL n={container.labels[note]}"]), "web"
+            "commit_image",
+            CommitImage(repository="kept", changes=["LABEL n={container.labels[note]}"]),
+            "web",
         )
 
 
-# -------------------------------------------------------------------------------------------------------------- keeping
+# ------------------------------------------------------------------------------------------ keeping
 async def test_keep_removes_the_oldest_of_this_rule_and_container_only(acting, docker):
     docker.run("web")
     docker.run("api")
@@ -177,7 +188,8 @@ async def test_keep_with_one_tag_removes_what_lost_it(acting, docker):
 
     assert len(ids(docker, "dockmend.rule=heal")) == 2
     assert image(docker, "kept:web")["Id"] == last.facts["image"]
-    change(docker, "web", "again")  # a second attempt of the same incident takes the first one's place
+    # a second attempt of the same incident takes the first one's place
+    change(docker, "web", "again")
     await acting.run("commit_image", keep, "web")
     assert last.facts["image"] not in ids(docker, "dockmend.rule=heal")
     assert len(ids(docker, "dockmend.rule=heal")) == 2
@@ -210,13 +222,15 @@ async def test_keep_leaves_what_a_person_made_from_an_image_of_dockmends(acting,
     docker.docker("commit", "copy", "kept:persons")  # inherits every label, dockmend's too
     change(docker, "web", "more")
 
-    done = await acting.run("commit_image", CommitImage(repository="kept", tag="second", keep=1), "web")
+    done = await acting.run(
+        "commit_image", CommitImage(repository="kept", tag="second", keep=1), "web"
+    )
 
     assert "persons" in tags(docker)
     assert done.detail == "committed as kept:second; left kept:first: a container uses it"
 
 
-# ------------------------------------------------------------------------------------------------------------- settling
+# ----------------------------------------------------------------------------------------- settling
 async def test_death_before_the_commit(acting, docker):
     docker.run("web")
     record = await acting.run_and_die("commit_image", KEPT, "web")
@@ -233,10 +247,15 @@ async def test_death_while_the_engine_commits(acting, docker):
     docker.run("web")
     docker.docker("exec", "web", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=150")
     record = await acting.run_and_die("commit_image", KEPT, "web")
-    labels = {"dockmend.incident": INCIDENT, "dockmend.committed_at": record.undo["commit"]["committed_at"]}
+    labels = {
+        "dockmend.incident": INCIDENT,
+        "dockmend.committed_at": record.undo["commit"]["committed_at"],
+    }
     async with asyncio.TaskGroup() as group:
         group.create_task(
-            acting.client.commit(record.object_id, "kept", "web", labels=labels | {"dockmend.reference": "kept:web"})
+            acting.client.commit(
+                record.object_id, "kept", "web", labels=labels | {"dockmend.reference": "kept:web"}
+            )
         )
         settled = await acting.settle(record)
         assert docker.state("web") == "running"
@@ -279,8 +298,10 @@ async def test_an_earlier_attempts_image_is_not_taken_for_this_ones(acting, dock
     assert not (await acting.settle(record)).done
 
 
-# ------------------------------------------------------------------------------------- one image, whenever it ends
-async def test_death_between_a_second_commit_and_the_removal_of_the_first_ones_image(acting, docker, monkeypatch):
+# ---------------------------------------------------------------------- one image, whenever it ends
+async def test_death_between_a_second_commit_and_the_removal_of_the_first_ones_image(
+    acting, docker, monkeypatch
+):
     """How the campaign once came by an image without a name."""
     docker.run("web")
     await acting.run("commit_image", KEPT, "web")
@@ -304,7 +325,9 @@ async def _dies(*_: object, **__: object) -> None:
     raise Died
 
 
-async def test_commit_whose_client_is_gone_and_that_is_still_going_on_when_the_next_begins(acting, docker):
+async def test_commit_whose_client_is_gone_and_that_is_still_going_on_when_the_next_begins(
+    acting, docker
+):
     docker.run("web")
     docker.docker("exec", "web", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=200")
     docker.docker("kill", "web")
@@ -324,11 +347,15 @@ async def test_commit_whose_client_is_gone_and_that_is_still_going_on_when_the_n
         await _spare_images(acting).once()  # for a first one that takes longer than the second
         return await _one_is_left(acting, done.facts["image"])
 
-    # containerd's store gives the first one up with its client: "failed to export layer: CreateDiff: Canceled"
+    # containerd's store gives the first one up with its client: "failed to export layer:
+    # CreateDiff: Canceled"
     commits = 1 if docker.containerd_store else 2
 
     def all_ended() -> bool:
-        return len(docker.events(since=since, type="container", event="commit", container="web")) == commits
+        return (
+            len(docker.events(since=since, type="container", event="commit", container="web"))
+            == commits
+        )
 
     eventually(all_ended, 60, what="the engine has ended its commits")
     await eventually_async(one_is_left, what="one image is left")
@@ -336,7 +363,8 @@ async def test_commit_whose_client_is_gone_and_that_is_still_going_on_when_the_n
 
 @pytest.mark.parametrize("closed", [True, False])
 async def test_commit_that_ends_after_another_attempts_image_was_made(acting, docker, closed):
-    """It takes the name from that: the later attempt's image gets it back as soon as the incident is over."""
+    """It takes the name from that: the later attempt's image gets it back as soon as the incident
+    is over."""
     docker.run("web")
     record = await acting.run_and_die("commit_image", KEPT, "web")
     done = await acting.run("commit_image", KEPT, "web")
@@ -404,14 +432,19 @@ async def test_engine_that_died_in_the_middle_of_the_commit(acting, own_engine):
     assert docker.state("web") == "running"
 
 
-async def test_recreate_from_the_same_image_that_is_gone_leaves_the_container_as_it_is(acting, docker):
+async def test_recreate_from_the_same_image_that_is_gone_leaves_the_container_as_it_is(
+    acting, docker
+):
     """Which the classic store and containerd's let go of in ways of their own."""
     docker.run("maker")
     docker.docker("commit", "maker", "mine:1")
     old = docker.run("web", image="mine:1")
     docker.docker("stop", "--time", "0", "web")
-    docker.docker("rmi", "--force", image(docker, "mine:1")["Id"])  # by its name containerd's would keep it
-    with pytest.raises(ActionFailed, match=r"its image [0-9a-f]{12} is gone; name another") as failure:
+    # by its name containerd's would keep it
+    docker.docker("rmi", "--force", image(docker, "mine:1")["Id"])
+    with pytest.raises(
+        ActionFailed, match=r"its image [0-9a-f]{12} is gone; name another"
+    ) as failure:
         await acting.run("recreate", Recreate(), "web")
     assert not failure.value.again
     assert docker.inspect("web")["Id"] == old

@@ -1,4 +1,5 @@
-"""reconnect_network against a real engine: what was lost is back exactly, proven from another container."""
+"""reconnect_network against a real engine: what was lost is back exactly, proven from another
+container."""
 
 from __future__ import annotations
 
@@ -25,10 +26,16 @@ def endpoint(docker: PrivateEngine, container: str, name: str) -> Any:
 
 def pings(docker: PrivateEngine, source: str, host: str) -> str:
     """The address that `host` resolves to and that answered."""
-    return docker.docker("exec", source, "ping", "-c", "1", "-W", "2", host).partition("(")[2].partition(")")[0]
+    return (
+        docker.docker("exec", source, "ping", "-c", "1", "-W", "2", host)
+        .partition("(")[2]
+        .partition(")")[0]
+    )
 
 
-async def test_disconnected_container_is_back_with_alias_and_address(acting: Acting, docker: PrivateEngine) -> None:
+async def test_disconnected_container_is_back_with_alias_and_address(
+    acting: Acting, docker: PrivateEngine
+) -> None:
     network(docker, "lane")
     docker.run("web", "--network", "lane", "--ip", "10.89.0.50", "--network-alias", "shop")
     docker.run("peer", "--network", "lane")
@@ -43,7 +50,9 @@ async def test_disconnected_container_is_back_with_alias_and_address(acting: Act
     assert pings(docker, "peer", "web") == "10.89.0.50"
     assert done.detail == "reconnected to lane"
     assert done.facts == {"reconnected": {docker.inspect("web")["Id"]: ["lane"]}}
-    assert (await acting.run("reconnect_network", ANY, "web")).detail == "was connected already to lane"
+    assert (
+        await acting.run("reconnect_network", ANY, "web")
+    ).detail == "was connected already to lane"
 
 
 async def test_links_driver_options_link_local_and_ipv6_are_kept(acting, docker):
@@ -51,8 +60,9 @@ async def test_links_driver_options_link_local_and_ipv6_are_kept(acting, docker)
     docker.run("peer", "--network", "lane")
     docker.run("web")
     docker.docker(
-        "network", "connect", "--ip", "10.89.0.60", "--ip6", "fd00:89::60", "--link", "peer:db", "--alias", "shop",
-        "--driver-opt", "example.option=1", "--link-local-ip", "169.254.8.8", "lane", "web",
+        "network", "connect", "--ip", "10.89.0.60", "--ip6", "fd00:89::60", "--link", "peer:db",
+        "--alias", "shop", "--driver-opt", "example.option=1", "--link-local-ip", "169.254.8.8",
+        "lane", "web",
     )  # fmt: skip
     before = endpoint(docker, "web", "lane")
     await acting.learn("web")
@@ -61,7 +71,15 @@ async def test_links_driver_options_link_local_and_ipv6_are_kept(acting, docker)
     await acting.run("reconnect_network", ANY, "web")
 
     after = endpoint(docker, "web", "lane")
-    kept = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "IPAddress", "GlobalIPv6Address", "NetworkID")
+    kept = (
+        "IPAMConfig",
+        "Links",
+        "Aliases",
+        "DriverOpts",
+        "IPAddress",
+        "GlobalIPv6Address",
+        "NetworkID",
+    )
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
     assert after["IPAMConfig"] == {
         "IPv4Address": "10.89.0.60", "IPv6Address": "fd00:89::60", "LinkLocalIPs": ["169.254.8.8"],
@@ -81,7 +99,9 @@ async def test_mac_address_that_the_engine_does_not_take_over_is_said(acting, do
     done = await acting.run("reconnect_network", ANY, "web")
 
     kept = endpoint(docker, "web", "lane")["MacAddress"] == "02:42:0a:59:00:99"
-    assert kept is ("did not take over its MAC address 02:42:0a:59:00:99 in lane" not in done.detail)
+    assert kept is (
+        "did not take over its MAC address 02:42:0a:59:00:99 in lane" not in done.detail
+    )
 
 
 async def test_nothing_is_said_of_a_mac_address_that_the_engine_made_up(acting, docker):
@@ -139,7 +159,10 @@ async def test_network_made_again_under_a_container_whose_start_failed(acting, d
 
     assert docker.state("web") == "running"
     assert pings(docker, "peer", "shop") == "10.89.0.50"
-    assert done.detail == "reconnected to lane; started, since its last start failed for want of the network"
+    assert (
+        done.detail
+        == "reconnected to lane; started, since its last start failed for want of the network"
+    )
 
 
 async def test_network_made_again_under_a_container_that_somebody_stopped(acting, docker):
@@ -175,14 +198,17 @@ async def test_network_that_is_gone_is_named_and_may_come_back(acting, docker):
 async def test_one_network_that_is_gone_does_not_keep_the_others_away(acting, docker):
     network(docker, "gone")
     network(docker, "here", "10.90.0.0/24")
-    docker.run("web", "--network", "here")  # Engine 26.1 connects nothing at all while this first one is gone
+    # Engine 26.1 connects nothing at all while this first one is gone
+    docker.run("web", "--network", "here")
     docker.docker("network", "connect", "gone", "web")
     await acting.learn("web")
     for name in ("gone", "here"):
         docker.docker("network", "disconnect", name, "web")
     docker.docker("network", "rm", "gone")
 
-    with pytest.raises(ActionFailed, match=r"network gone does not exist.*it was reconnected to here"):
+    with pytest.raises(
+        ActionFailed, match=r"network gone does not exist.*it was reconnected to here"
+    ):
         await acting.run("reconnect_network", ANY, "web")
 
     assert endpoint(docker, "web", "here")["IPAddress"]
@@ -190,7 +216,9 @@ async def test_one_network_that_is_gone_does_not_keep_the_others_away(acting, do
 
 @pytest.mark.parametrize("again", [("--subnet", "10.99.0.0/24"), ()])
 @pytest.mark.parametrize("running", [True, False])
-async def test_fixed_address_outside_the_new_network_is_not_given_up(acting, docker, again, running):
+async def test_fixed_address_outside_the_new_network_is_not_given_up(
+    acting, docker, again, running
+):
     network(docker, "lane")
     docker.run("web", "--network", "lane", "--ip", "10.89.0.50")
     await acting.learn("web")
@@ -201,7 +229,9 @@ async def test_fixed_address_outside_the_new_network_is_not_given_up(acting, doc
     docker.docker("network", "rm", "lane")
     docker.docker("network", "create", *again, "lane")
 
-    with pytest.raises(ActionFailed, match="no subnet of its own that holds the container's fixed address") as failure:
+    with pytest.raises(
+        ActionFailed, match="no subnet of its own that holds the container's fixed address"
+    ) as failure:
         await acting.run("reconnect_network", ANY, "web")
 
     assert not failure.value.again
@@ -250,7 +280,9 @@ async def test_dependents_and_host_networks_cannot_be_connected(acting, docker):
     acting.network = "lane"
 
     for name in ("tail", "house"):
-        with pytest.raises(ActionFailed, match="shares the network of another container or of the host") as failure:
+        with pytest.raises(
+            ActionFailed, match="shares the network of another container or of the host"
+        ) as failure:
             await acting.run("reconnect_network", ANY, name)
         assert not failure.value.again
 
@@ -266,7 +298,7 @@ async def test_network_never_seen_is_not_guessed(acting, docker):
     assert not failure.value.again
 
 
-# ------------------------------------------------------------------------------------------------------------- settling
+# ----------------------------------------------------------------------------------------- settling
 async def test_death_between_disconnect_and_connect(acting, docker):
     network(docker, "lane")
     docker.run("web", "--network", "lane", "--ip", "10.89.0.50", "--network-alias", "shop")

@@ -1,4 +1,5 @@
-"""Networks made (again), connected and disconnected against a real engine; conflicts; drivers other than bridge."""
+"""Networks made (again), connected and disconnected against a real engine; conflicts; drivers other
+than bridge."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ from msgspec.structs import replace
 
 from dockmend.actions.action import ActionFailed
 from dockmend.model import Network, Subnet
-from dockmend.rules.action_parameters import ConnectNetwork, CreateNetwork, DisconnectNetwork, ReconnectNetwork
+from dockmend.rules.action_parameters import (
+    ConnectNetwork,
+    CreateNetwork,
+    DisconnectNetwork,
+    ReconnectNetwork,
+)
 from tests.integration.acting import Acting
 from tests.integration.test_actions_networks import endpoint, network, pings
 from tests.lab import LabError
@@ -28,9 +34,11 @@ async def as_made(acting: Acting, name: str) -> Network:
     return replace(await acting.client.inspect_network(name), id="", created_at=0.0)
 
 
-# ----------------------------------------------------------------------------------------------------- address conflict
+# --------------------------------------------------------------------------------- address conflict
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-async def test_who_has_the_address_is_said_and_the_next_start_does_not_suffer(acting, docker, family):
+async def test_who_has_the_address_is_said_and_the_next_start_does_not_suffer(
+    acting, docker, family
+):
     network(docker, "lane", "10.89.0.0/24", "--ipv6", "--subnet", "fd00:89::/64")
     address, flag = ("10.89.0.50", "--ip") if family == "ipv4" else ("fd00:89::50", "--ip6")
     docker.run("web")
@@ -39,11 +47,14 @@ async def test_who_has_the_address_is_said_and_the_next_start_does_not_suffer(ac
     docker.docker("network", "disconnect", "lane", "web")
     docker.run("thief", "--network", "lane", flag, address)
 
-    with pytest.raises(ActionFailed, match=f"its fixed address {address} is taken by thief") as failure:
+    with pytest.raises(
+        ActionFailed, match=f"its fixed address {address} is taken by thief"
+    ) as failure:
         await acting.run("reconnect_network", ANY, "web")
 
     assert failure.value.again
-    assert endpoint(docker, "web", "lane") is None  # what a refused connect leaves would fail the next start
+    # what a refused connect leaves would fail the next start
+    assert endpoint(docker, "web", "lane") is None
     docker.docker("restart", "--time", "1", "web")
     docker.docker("rm", "--force", "thief")
     done = await acting.run("reconnect_network", ANY, "web")
@@ -67,7 +78,8 @@ async def test_an_address_that_is_the_gateways_now_is_never_had(acting, docker):
 
 
 async def test_a_gateway_that_no_inspect_tells_of_leaves_nothing_behind(acting, docker):
-    """The engine refuses, as it does where an endpoint on another host of a swarm has the address."""
+    """The engine refuses, as it does where an endpoint on another host of a swarm has the
+    address."""
     network(docker, "lane")
     docker.run("web")
 
@@ -95,7 +107,7 @@ async def test_an_address_outside_says_which_subnets_there_are(acting, docker):
     assert not failure.value.again
 
 
-# --------------------------------------------------------------------------------------------------- routes and drivers
+# ------------------------------------------------------------------------------- routes and drivers
 @pytest.mark.parametrize("lost", ["aaa", "zzz"])
 async def test_the_default_route_of_several_networks_is_the_same_again(acting, docker, lost):
     network(docker, "aaa", "10.94.0.0/24")
@@ -122,7 +134,17 @@ async def test_macvlan(acting, docker):
     try:
         for end in ("mvp", "mvq"):
             subprocess.run([*inside, "set", end, "up"], check=True)
-        made = ("network", "create", "--driver", "macvlan", "--opt", "parent=mvp", "--subnet", "10.93.0.0/24", "lane")
+        made = (
+            "network",
+            "create",
+            "--driver",
+            "macvlan",
+            "--opt",
+            "parent=mvp",
+            "--subnet",
+            "10.93.0.0/24",
+            "lane",
+        )
         docker.docker(*made)
         docker.run("web", "--network", "lane", "--ip", "10.93.0.50", "--network-alias", "shop")
         docker.run("peer", "--network", "lane")
@@ -149,10 +171,21 @@ async def test_macvlan(acting, docker):
 
 async def test_overlay_in_a_swarm_of_one(acting, own_engine):
     docker = own_engine()
-    docker.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377")
+    docker.docker(
+        "swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377"
+    )
     async with acting.on(docker) as there:
         assert (await there.client.connect()).manager
-        docker.docker("network", "create", "--driver", "overlay", "--attachable", "--subnet", "10.96.0.0/24", "lane")
+        docker.docker(
+            "network",
+            "create",
+            "--driver",
+            "overlay",
+            "--attachable",
+            "--subnet",
+            "10.96.0.0/24",
+            "lane",
+        )
         docker.run("web", "--network", "lane", "--ip", "10.96.0.50", "--network-alias", "shop")
         docker.run("peer", "--network", "lane")
         await there.learn("web", "peer")
@@ -177,11 +210,12 @@ async def test_overlay_in_a_swarm_of_one(acting, own_engine):
         assert pings(docker, "peer", "shop") == "10.96.0.50"
 
 
-# ----------------------------------------------------------------------------------------------------------- made again
+# --------------------------------------------------------------------------------------- made again
 FULL = [
-    "--subnet", "10.89.0.0/24", "--ip-range", "10.89.0.128/25", "--gateway", "10.89.0.1", "--aux-address",
-    "nas=10.89.0.5", "--ipv6", "--subnet", "fd00:89::/64", "--opt", "com.docker.network.bridge.name=lanebr",
-    "--opt", "com.docker.network.driver.mtu=1400", "--label", "tier=web", "--internal", "--attachable",
+    "--subnet", "10.89.0.0/24", "--ip-range", "10.89.0.128/25", "--gateway", "10.89.0.1",
+    "--aux-address", "nas=10.89.0.5", "--ipv6", "--subnet", "fd00:89::/64", "--opt",
+    "com.docker.network.bridge.name=lanebr", "--opt", "com.docker.network.driver.mtu=1400",
+    "--label", "tier=web", "--internal", "--attachable",
 ]  # fmt: skip
 
 
@@ -191,7 +225,17 @@ async def test_a_network_is_made_again_as_it_was_with_its_containers_in_it(actin
     docker.docker("network", "connect", "--ip", "10.89.0.200", "--alias", "shop", "lane", "runs")
     docker.run("stopped", "--network", "lane", "--ip", "10.89.0.201")
     docker.run("failed", "--network", "lane", "--ip", "10.89.0.202")
-    docker.docker("create", "--name", "fresh", "--init", "--network", "lane", "toolbox:latest", "sleep", "1000")
+    docker.docker(
+        "create",
+        "--name",
+        "fresh",
+        "--init",
+        "--network",
+        "lane",
+        "toolbox:latest",
+        "sleep",
+        "1000",
+    )
     docker.run("ignored", "--network", "lane")
     await acting.learn("runs", "stopped", "failed", "fresh", "ignored")
     before = await learn_network(acting, "lane")
@@ -211,7 +255,9 @@ async def test_a_network_is_made_again_as_it_was_with_its_containers_in_it(actin
     )
     assert docker.state("stopped") == "exited"
     assert docker.state("failed") == "running"
-    assert "from 10.89.0.200" in docker.docker("exec", "failed", "ping", "-4", "-c", "1", "-W", "2", "shop")
+    assert "from 10.89.0.200" in docker.docker(
+        "exec", "failed", "ping", "-4", "-c", "1", "-W", "2", "shop"
+    )
     for name in ("stopped", "fresh"):
         docker.docker("start", name)
         assert pings(docker, "runs", name)
@@ -276,20 +322,22 @@ async def test_of_a_compose_project_that_is_down_nothing_is_made(acting, docker)
 async def test_a_network_of_the_rules_own(acting, docker):
     docker.run("web")
     wanted = CreateNetwork(
-        name="for-{container.name}", subnet=("10.98.0.0/24", "fd00:98::/64"), ipv6=True, internal=True,
-        labels={"of": "{container.name}"},
+        name="for-{container.name}", subnet=("10.98.0.0/24", "fd00:98::/64"), ipv6=True,
+        internal=True, labels={"of": "{container.name}"},
     )  # fmt: skip
 
     assert (await acting.run("create_network", wanted, "web")).detail == "network for-web was made"
 
     made = await as_made(acting, "for-web")
     assert made == Network(
-        id="", name="for-web", subnets=(Subnet("10.98.0.0/24"), Subnet("fd00:98::/64")), ipv6=True, internal=True,
-        labels={"of": "web"},
+        id="", name="for-web", subnets=(Subnet("10.98.0.0/24"), Subnet("fd00:98::/64")), ipv6=True,
+        internal=True, labels={"of": "web"},
     )  # fmt: skip
     again = await acting.run("create_network", wanted, "web")
     assert again.detail == "network for-web exists already"
-    with pytest.raises(ActionFailed, match="exists already, with the driver bridge and not macvlan"):
+    with pytest.raises(
+        ActionFailed, match="exists already, with the driver bridge and not macvlan"
+    ):
         await acting.run("create_network", CreateNetwork(name="for-web", driver="macvlan"), "web")
 
 
@@ -305,19 +353,23 @@ async def test_a_reconnection_makes_the_network_again_where_the_rule_says_so(act
     for name in ("lane", "back"):
         docker.docker("network", "rm", name)
     docker.docker("start", "web", check=False)
-    acting.network = "back"  # the incident is about one of them, and the container cannot start without the other
+    # the incident is about one of them, and the container cannot start without the other
+    acting.network = "back"
 
     with pytest.raises(ActionFailed, match="network back does not exist"):
         await acting.run("reconnect_network", ANY, "web")
     done = await acting.run("reconnect_network", ReconnectNetwork(create=True), "web")
 
-    assert done.detail == "reconnected to back, lane; started, since its last start failed for want of the network"
+    assert (
+        done.detail
+        == "reconnected to back, lane; started, since its last start failed for want of the network"
+    )
     docker.run("peer", "--network", "lane")
     assert pings(docker, "peer", "shop") == "10.89.0.50"
     assert endpoint(docker, "web", "back")["IPAddress"]
 
 
-# ------------------------------------------------------------------------------------------------- into one, out of one
+# ----------------------------------------------------------------------------- into one, out of one
 async def test_connect_and_disconnect(acting, docker):
     network(docker, "lane")
     docker.run("web")
@@ -326,11 +378,15 @@ async def test_connect_and_disconnect(acting, docker):
 
     assert (await acting.run("connect_network", to, "web")).detail == "connected to lane"
     assert pings(docker, "peer", "web-shop") == "10.89.0.50"
-    assert (await acting.run("connect_network", to, "web")).detail == "was connected already to lane"
+    assert (
+        await acting.run("connect_network", to, "web")
+    ).detail == "was connected already to lane"
     away = DisconnectNetwork(network="lane")
     assert (await acting.run("disconnect_network", away, "web")).detail == "disconnected from lane"
     assert endpoint(docker, "web", "lane") is None
-    assert (await acting.run("disconnect_network", away, "web")).detail == "was not connected to lane"
+    assert (
+        await acting.run("disconnect_network", away, "web")
+    ).detail == "was not connected to lane"
 
 
 @pytest.mark.parametrize("network_gone", [True, False])
@@ -359,9 +415,13 @@ async def test_what_cannot_be_connected(acting, docker):
         await acting.run("connect_network", ConnectNetwork(network="nope"), "web")
     assert failure.value.again
     with pytest.raises(ActionFailed, match="taken by thief") as failure:
-        await acting.run("connect_network", ConnectNetwork(network="lane", ipv4="10.89.0.50"), "web")
+        await acting.run(
+            "connect_network", ConnectNetwork(network="lane", ipv4="10.89.0.50"), "web"
+        )
     assert failure.value.again
     assert endpoint(docker, "web", "lane") is None
     for action in ("connect_network", "disconnect_network"):
-        with pytest.raises(ActionFailed, match="shares the network of another container or of the host"):
+        with pytest.raises(
+            ActionFailed, match="shares the network of another container or of the host"
+        ):
             await acting.run(action, ConnectNetwork(network="lane"), "house")

@@ -1,4 +1,5 @@
-"""snapshot_volume on a real engine: which volumes, what is held still, and what is left after a death."""
+"""snapshot_volume on a real engine: which volumes, what is held still, and what is left after a
+death."""
 
 from __future__ import annotations
 
@@ -55,10 +56,17 @@ async def test_all_volumes_of_a_container_and_no_bind_mount(acting, docker, tmp_
 
     done = await acting.snapshot("web")
 
-    anonymous = next(name for name in docker.docker("volume", "ls", "-q").split() if len(name) == 64)
+    anonymous = next(
+        name for name in docker.docker("volume", "ls", "-q").split() if len(name) == 64
+    )
     assert sorted(volumes(acting)) == sorted(["data", anonymous])
     (data,) = [each for each in acting.store.snapshots() if each.volume == "data"]
-    assert (data.rule, data.incident, data.consistency, data.files) == ("nightly", INCIDENT, "live", 1)
+    assert (data.rule, data.incident, data.consistency, data.files) == (
+        "nightly",
+        INCIDENT,
+        "live",
+        1,
+    )
     assert data.id in done.detail
     fact = next(each for each in done.facts["snapshots"] if each["volume"] == "data")
     assert fact["bytes"] == data.bytes
@@ -71,7 +79,17 @@ async def test_all_volumes_of_a_container_and_no_bind_mount(acting, docker, tmp_
      (["shop-a", "*-a"], ["shop-a"]), (["{container.name}-x"], ["web-x"])],
 )  # fmt: skip
 async def test_volumes_by_name_pattern_and_place(acting, docker, wanted, expected):
-    docker.run("web", "-v", "shop-a:/mnt/a", "-v", "shop-b:/mnt/b", "-v", "other:/mnt/c", "-v", "web-x:/mnt/d")
+    docker.run(
+        "web",
+        "-v",
+        "shop-a:/mnt/a",
+        "-v",
+        "shop-b:/mnt/b",
+        "-v",
+        "other:/mnt/c",
+        "-v",
+        "web-x:/mnt/d",
+    )
     await acting.snapshot("web", volumes=wanted)
     assert volumes(acting) == expected
 
@@ -89,14 +107,17 @@ async def test_a_volume_it_does_not_have(acting, docker):
 async def test_a_volume_as_the_subject(acting, docker):
     docker.docker("volume", "create", "alone")
     subject = await acting.client.inspect_volume("alone")
-    await REGISTRY["snapshot_volume"].run(acting.context(subject), SnapshotVolume(consistency="live"), subject)
+    await REGISTRY["snapshot_volume"].run(
+        acting.context(subject), SnapshotVolume(consistency="live"), subject
+    )
     assert volumes(acting) == ["alone"]
 
 
 async def test_pause_holds_every_writer_still_and_nobody_else(acting, docker):
     docker.run("web", "-v", "data:/data")
     docker.run("worker", "-v", "data:/other/place")
-    docker.run("sneaky", "-v", f"{folder(docker, 'data')}:/bind")  # the volume's folder, past the engine's books
+    # the volume's folder, past the engine's books
+    docker.run("sneaky", "-v", f"{folder(docker, 'data')}:/bind")
     docker.run("reader", "-v", "data:/data:ro")
     docker.run("stranger", "-v", "elsewhere:/data")
     docker.run("ignored", "-v", "data:/data", "--label", "dockmend.ignore=true")
@@ -109,7 +130,8 @@ async def test_pause_holds_every_writer_still_and_nobody_else(acting, docker):
 
     def named(action: str) -> list[str]:
         return sorted(
-            each["Actor"]["Attributes"]["name"] for each in docker.events(since=since, type="container", event=action)
+            each["Actor"]["Attributes"]["name"]
+            for each in docker.events(since=since, type="container", event=action)
         )
 
     assert named("pause") == named("unpause") == ["sneaky", "web", "worker"]
@@ -187,14 +209,24 @@ async def test_bind_mounts_only_when_named_and_below_the_roots(acting, docker, t
         each.mkdir(parents=True)
         (each / "file").write_text("x")
     (allowed / "bent").symlink_to(secret)
-    docker.run("web", "-v", f"{allowed / 'site'}:/site", "-v", f"{secret}:/secret", "-v", f"{allowed / 'bent'}:/bent")
+    docker.run(
+        "web",
+        "-v",
+        f"{allowed / 'site'}:/site",
+        "-v",
+        f"{secret}:/secret",
+        "-v",
+        f"{allowed / 'bent'}:/bent",
+    )
 
     with pytest.raises(ActionFailed, match="bind_roots allows none"):
         await acting.snapshot("web", volumes=["/site"])
     acting.bind_roots = (allowed,)
     with pytest.raises(ActionFailed, match="is outside the settings"):
         await acting.snapshot("web", volumes=["/secret"])
-    with pytest.raises(ActionFailed, match=rf"is outside the settings' snapshots.bind_roots .it is {secret}"):
+    with pytest.raises(
+        ActionFailed, match=rf"is outside the settings' snapshots.bind_roots .it is {secret}"
+    ):
         await acting.snapshot("web", volumes=["/bent"])
     assert volumes(acting) == []
 
@@ -245,8 +277,9 @@ async def test_killed_at_any_moment_nothing_is_left_paused_or_half_written(actin
     job = {"url": docker.url, "state": str(acting.state), "container": "web"}
     record = acting.record("snapshot_volume", subject)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.integration.snapshotting", json.dumps(job), stdout=asyncio.subprocess.PIPE,
-        cwd=ROOT, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}", "PATH": "/usr/bin:/bin"},
+        sys.executable, "-m", "tests.integration.snapshotting", json.dumps(job),
+        stdout=asyncio.subprocess.PIPE, cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert process.stdout is not None
     try:

@@ -1,4 +1,5 @@
-"""What a person does while dockmend waits, acts or verifies: their will holds, and no incident stays open for it."""
+"""What a person does while dockmend waits, acts or verifies: their will holds, and no incident
+stays open for it."""
 
 from __future__ import annotations
 
@@ -34,14 +35,15 @@ STATES = ("waiting", "acting", "verifying")
 def in_state(docker: PrivateEngine, one: Daemon, state: State) -> None:
     """`web` is unhealthy, no restart cures it, and its incident is in that state and stays there.
 
-    Waiting: for the second attempt. Acting: the first step waits for /go. Verifying: the first attempt is made.
+    Waiting: for the second attempt. Acting: the first step waits for /go. Verifying: the first
+    attempt is made.
     """
     if state != "acting":
         docker.docker("exec", "web", "touch", "/go")
     docker.docker("exec", "web", "rm", "-f", "/well")
     eventually(
-        lambda: [each for each in incidents(one, rule="heal", state=state) if each.attempts == 1], 60.0,
-        what=f"the incident is {state}",
+        lambda: [each for each in incidents(one, rule="heal", state=state) if each.attempts == 1],
+        60.0, what=f"the incident is {state}",
     )  # fmt: skip
 
 
@@ -49,19 +51,23 @@ def in_state(docker: PrivateEngine, one: Daemon, state: State) -> None:
 def rule(request: pytest.FixtureRequest) -> str:
     state = request.getfixturevalue("state")
     return RULE.format(
-        within="1s" if state == "waiting" else "10m", backoff="30m to 1h" if state == "waiting" else "100ms to 1s"
+        within="1s" if state == "waiting" else "10m",
+        backoff="30m to 1h" if state == "waiting" else "100ms to 1s",
     )
 
 
 def patient(docker: PrivateEngine, state: State) -> None:
-    """No restart cures it. One that is verified has no verdict of its health check for as long as the test lasts."""
+    """No restart cures it. One that is verified has no verdict of its health check for as long as
+    the test lasts."""
     start_period = ["--health-start-period", "10m"] if state == "verifying" else []
     docker.patient("web", *start_period, cured_by_restart=False)
 
 
 def touch(docker: PrivateEngine, path: str) -> None:
     """In `web`, which may be in the middle of a restart: then once it runs."""
-    eventually(lambda: docker.docker("exec", "web", "touch", path) == "", 60.0, what=f"{path} is made")
+    eventually(
+        lambda: docker.docker("exec", "web", "touch", path) == "", 60.0, what=f"{path} is made"
+    )
 
 
 def restarts(one: Daemon) -> int:
@@ -76,7 +82,9 @@ def witnessed(docker: PrivateEngine, one: Daemon) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_stop_ends_it_and_the_container_stays_down(docker: PrivateEngine, state: State, rule: str) -> None:
+def test_a_stop_ends_it_and_the_container_stays_down(
+    docker: PrivateEngine, state: State, rule: str
+) -> None:
     patient(docker, state)
     docker.patient("witness")
     with daemon(docker, rule, config=ALLOW) as one:
@@ -123,7 +131,9 @@ def test_a_pause_of_dockmend_holds_what_has_not_begun_and_a_resume_goes_on(
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_reset_forgets_the_attempts_and_disturbs_none(docker: PrivateEngine, state: State, rule: str) -> None:
+def test_a_reset_forgets_the_attempts_and_disturbs_none(
+    docker: PrivateEngine, state: State, rule: str
+) -> None:
     patient(docker, state)
     with daemon(docker, rule, config=ALLOW) as one:
         in_state(docker, one, state)
@@ -142,7 +152,9 @@ def test_a_reset_forgets_the_attempts_and_disturbs_none(docker: PrivateEngine, s
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_rule_that_is_taken_away_ends_what_is_open(docker: PrivateEngine, state: State, rule: str) -> None:
+def test_a_rule_that_is_taken_away_ends_what_is_open(
+    docker: PrivateEngine, state: State, rule: str
+) -> None:
     patient(docker, state)
     with daemon(docker, rule, config=ALLOW) as one:
         in_state(docker, one, state)
@@ -181,7 +193,9 @@ def test_who_asks_for_it_gets_an_answer_and_one_attempt_at_a_time(
         assert said.returncode in (0, 1), text
         assert "Traceback" not in text
         assert text.strip()
-        assert sum(each.state in ("acting", "verifying") for each in incidents(one, rule="heal")) <= 1
+        assert (
+            sum(each.state in ("acting", "verifying") for each in incidents(one, rule="heal")) <= 1
+        )
         touch(docker, "/go")
         touch(docker, "/well")
         eventually(lambda: not one_is_open(one), 90.0, what="nothing is open")

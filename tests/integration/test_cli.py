@@ -19,19 +19,30 @@ from dockmend.cli import demo_rootfs
 from tests.lab import Broker, PrivateEngine, eventually
 
 SOURCE = Path(__file__).resolve().parents[2] / "daemon"
-HEAL = "version: 1\nrules:\n  - {name: heal, when: container.unhealthy, match: {labels: {app: shop}}, then: restart}\n"
+HEAL = (
+    "version: 1\nrules:\n  - {name: heal, when: container.unhealthy, match: {labels: {app: "
+    "shop}}, then: restart}\n"
+)
 
 
 def environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "DOCKMEND_"))}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("DOCKER_", "DOCKMEND_"))
+    }
     return kept | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
 
 
 def dockmend(*arguments: object, code: int = 0) -> str:
     """Standard output of one command; fails where the exit code is another one."""
     command = [sys.executable, "-m", "dockmend", *map(str, arguments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment(), timeout=120)
-    assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=environment(), timeout=120
+    )
+    assert done.returncode == code, (
+        f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    )
     assert "Traceback" not in done.stderr
     return done.stdout
 
@@ -40,14 +51,20 @@ def holdings(engine: PrivateEngine) -> tuple[set[str], set[str], set[str]]:
     """Everything on an engine, by id: containers, images, volumes."""
     containers = {each["Id"] for each in engine.api("GET", "/containers/json?all=1")[1]}
     images = {each["Id"] for each in engine.api("GET", "/images/json?all=1")[1]}
-    return containers, images, {each["Name"] for each in engine.api("GET", "/volumes")[1]["Volumes"] or ()}
+    return (
+        containers,
+        images,
+        {each["Name"] for each in engine.api("GET", "/volumes")[1]["Volumes"] or ()},
+    )
 
 
 def counted(text: str) -> list[str]:
     """The metrics that an output of the demo shows, without their values."""
     lines = [line.strip() for line in text.splitlines()]
     return [
-        line.rpartition(" ")[0] for line in lines if line.startswith("dockmend_") and 'rule="heal-the-demo"' in line
+        line.rpartition(" ")[0]
+        for line in lines
+        if line.startswith("dockmend_") and 'rule="heal-the-demo"' in line
     ]
 
 
@@ -60,7 +77,7 @@ def running(engine_url: str) -> list[str]:
     return [line for line in lines if f"--engine {engine_url}" in line and " run " in line]
 
 
-# ---------------------------------------------------------------------------------------------------------------- demo
+# --------------------------------------------------------------------------------------------- demo
 
 
 def test_the_demo_heals_tells_and_leaves_nothing(docker, tmp_path):
@@ -70,7 +87,11 @@ def test_the_demo_heals_tells_and_leaves_nothing(docker, tmp_path):
     told = dockmend("demo", "--engine", docker.url)
     assert "mended    dockmend-demo-" in told
     assert 'dockmend_heals_total{outcome="healed",rule="heal-the-demo"} 1.0' in told
-    steps = [line.split()[1] for line in told.splitlines() if line.startswith("  ") and line.strip()[:2].isdigit()]
+    steps = [
+        line.split()[1]
+        for line in told.splitlines()
+        if line.startswith("  ") and line.strip()[:2].isdigit()
+    ]
     assert [step for step in steps if step in ("seen", "did", "verified", "closed")] == [
         "seen",
         "did",
@@ -124,12 +145,12 @@ def test_what_a_killed_demo_left_is_removed_by_the_next(docker):
     assert not any(folder.exists() for folder in left)
     assert left
     assert holdings(docker)[0] == before[0]
-    assert {tag for image in docker.api("GET", "/images/json")[1] for tag in image["RepoTags"] or ()} == {
-        "toolbox:latest"
-    }
+    assert {
+        tag for image in docker.api("GET", "/images/json")[1] for tag in image["RepoTags"] or ()
+    } == {"toolbox:latest"}
 
 
-# ------------------------------------------------------------------------------------------- coverage, explain, record
+# ------------------------------------------------------------------------ coverage, explain, record
 
 
 @pytest.fixture
@@ -145,7 +166,10 @@ def test_coverage_of_a_host(docker, rules):
     docker.run("plain")
     docker.run("mute", "--label", "app=shop")
     rows = {
-        row["name"]: row for row in json.loads(dockmend("coverage", "--engine", docker.url, "--rules", rules, "--json"))
+        row["name"]: row
+        for row in json.loads(
+            dockmend("coverage", "--engine", docker.url, "--rules", rules, "--json")
+        )
     }
     assert rows["web"]["rules"] == ["heal"]
     assert rows["plain"]["why"] == "no rule matches"
@@ -174,18 +198,24 @@ def test_what_was_recorded_is_explained(docker, rules, tmp_path):
             eventually(lambda: recording.stat().st_size > 0, what="the recording began")
             docker.docker("kill", "other")
             docker.sicken("web")
-            eventually(lambda: b"unhealthy" in recording.read_bytes(), what="the recording holds the break")
+            eventually(
+                lambda: b"unhealthy" in recording.read_bytes(), what="the recording holds the break"
+            )
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 130
-    told = json.loads(dockmend("explain", "--events", recording, "--rules", rules, "--engine", docker.url, "--json"))
+    told = json.loads(
+        dockmend(
+            "explain", "--events", recording, "--rules", rules, "--engine", docker.url, "--json"
+        )
+    )
     answers = {tuple(row["triggers"]): row["answers"] for row in told if row["triggers"]}
     assert answers[("container.stopped", "container.exited")] == []
     assert answers[("container.unhealthy",)][0]["answer"] == "fires"
     assert answers[("container.unhealthy",)][0]["rule"] == "heal"
 
 
-# -------------------------------------------------------------------------------------------------------------- doctor
+# ------------------------------------------------------------------------------------------- doctor
 
 
 def test_doctor_on_a_healthy_host(docker, rules, tmp_path):
@@ -214,24 +244,43 @@ def test_doctor_on_a_host_with_everything_wrong(docker, tmp_path):
     assert "container.unhealthy" in problems["rules"]["text"]
     notes = [row["text"] for row in rows if row["level"] == "note"]
     assert any(note.startswith("other-healer restarts unhealthy containers too") for note in notes)
-    assert any("container steered: label dockmend.heal=true comes from its image" in note for note in notes)
+    assert any(
+        "container steered: label dockmend.heal=true comes from its image" in note for note in notes
+    )
     assert all(row["todo"] for row in rows if row["level"] == "problem")
 
 
 def test_doctor_reaches_a_broker_that_is_there(docker, broker: Broker, rules, tmp_path):
     (tmp_path / "c.yaml").write_text(f"mqtt: {{host: 127.0.0.1, port: {broker.port}}}\n")
     told = dockmend(
-        "doctor", "--engine", docker.url, "--rules", rules, "--state", tmp_path, "--config", tmp_path / "c.yaml"
+        "doctor",
+        "--engine",
+        docker.url,
+        "--rules",
+        rules,
+        "--state",
+        tmp_path,
+        "--config",
+        tmp_path / "c.yaml",
     )
     assert f"ok      broker    127.0.0.1:{broker.port}: connected" in told
 
 
-# ----------------------------------------------------------------------------------------------------------- snapshots
+# ---------------------------------------------------------------------------------------- snapshots
 
 
 def test_snapshots_from_the_command_line(docker, tmp_path):
     docker.docker("volume", "create", "data")
-    docker.docker("run", "--rm", "-v", "data:/d", "toolbox", "sh", "-c", "echo one >/d/a; mkdir /d/b; ln /d/a /d/b/c")
+    docker.docker(
+        "run",
+        "--rm",
+        "-v",
+        "data:/d",
+        "toolbox",
+        "sh",
+        "-c",
+        "echo one >/d/a; mkdir /d/b; ln /d/a /d/b/c",
+    )
     flags: Sequence[Any] = ("--state", tmp_path, "--engine", docker.url)
     row = json.loads(dockmend("snapshots", "create", "data", *flags, "--json"))
     assert (row["volume"], row["rule"], row["incident"]) == ("data", None, None)
@@ -243,9 +292,16 @@ def test_snapshots_from_the_command_line(docker, tmp_path):
     assert "volume back" in dockmend("snapshots", "restore", row["id"], "--to", "back", *flags)
     assert docker.docker("run", "--rm", "-v", "back:/d", "toolbox", "cat", "/d/b/c") == "one"
     dockmend("snapshots", "restore", row["id"], "--to", "back", *flags, code=1)
-    assert "would remove" in dockmend("snapshots", "prune", "--keep", "1", "--dry-run", "--state", tmp_path)
-    assert dockmend("snapshots", "prune", "--keep", "1", "--state", tmp_path) == f"removed {row['id']}\n"
-    assert len(json.loads(dockmend("snapshots", "list", "data", "--state", tmp_path, "--json"))) == 1
+    assert "would remove" in dockmend(
+        "snapshots", "prune", "--keep", "1", "--dry-run", "--state", tmp_path
+    )
+    assert (
+        dockmend("snapshots", "prune", "--keep", "1", "--state", tmp_path)
+        == f"removed {row['id']}\n"
+    )
+    assert (
+        len(json.loads(dockmend("snapshots", "list", "data", "--state", tmp_path, "--json"))) == 1
+    )
 
 
 def test_what_differs_is_shown_and_put_back_in_place(docker, tmp_path):
@@ -267,11 +323,25 @@ def test_what_differs_is_shown_and_put_back_in_place(docker, tmp_path):
     )  # fmt: skip
     differences = json.loads(dockmend("snapshots", "diff", row["id"], *flags, "--json", code=1))
     assert [each["change"] for each in differences] == ["added", "changed", "removed"]
-    assert dockmend("snapshots", "diff", row["id"], "--state", tmp_path, "--engine", "unix:///nowhere", code=3) == ""
+    assert (
+        dockmend(
+            "snapshots",
+            "diff",
+            row["id"],
+            "--state",
+            tmp_path,
+            "--engine",
+            "unix:///nowhere",
+            code=3,
+        )
+        == ""
+    )
 
     dockmend("snapshots", "restore", row["id"], "--in-place", *flags, code=2)  # nobody to ask
     assert shell("cat /d/a") == "1"
-    restored = json.loads(dockmend("snapshots", "restore", row["id"], "--in-place", "--yes", "--json", *flags))
+    restored = json.loads(
+        dockmend("snapshots", "restore", row["id"], "--in-place", "--yes", "--json", *flags)
+    )
     assert restored["restored_to"] == "data"
     assert shell("cat /d/*") == "one\ntwo"
     safety = restored["safety"]
@@ -292,24 +362,45 @@ def test_in_place_asks_a_person_at_a_terminal(docker, tmp_path, answer, code, le
     row = json.loads(dockmend("snapshots", "create", "data", *flags, "--json"))
     shell("echo 1 >/d/a")
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "dockmend", "snapshots", "restore", row["id"], "--in-place", *map(str, flags)]
+    command = [
+        sys.executable,
+        "-m",
+        "dockmend",
+        "snapshots",
+        "restore",
+        row["id"],
+        "--in-place",
+        *map(str, flags),
+    ]
     try:
         os.write(ours, f"{answer}\n".encode())
         done = subprocess.run(
-            command, check=False, stdin=theirs, capture_output=True, text=True, env=environment(), timeout=120
+            command,
+            check=False,
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=120,
         )
     finally:
         os.close(ours)
         os.close(theirs)
     assert done.returncode == code, done.stderr
     assert "What the volume data holds now is replaced by" in done.stdout
-    assert ("nothing was done" if code else "is restored into the volume data itself") in done.stdout
+    assert (
+        "nothing was done" if code else "is restored into the volume data itself"
+    ) in done.stdout
     assert shell("cat /d/a") == left
 
 
 def test_a_damaged_snapshot_is_found_and_not_restored(docker, tmp_path):
     docker.docker("volume", "create", "data")
-    row = json.loads(dockmend("snapshots", "create", "data", "--state", tmp_path, "--engine", docker.url, "--json"))
+    row = json.loads(
+        dockmend(
+            "snapshots", "create", "data", "--state", tmp_path, "--engine", docker.url, "--json"
+        )
+    )
     [archive] = (tmp_path / "snapshots").rglob("*.tar.zst")
     archive.write_bytes(archive.read_bytes()[:-5])
     dockmend("snapshots", "verify", row["id"], "--state", tmp_path, code=1)
@@ -317,7 +408,7 @@ def test_a_damaged_snapshot_is_found_and_not_restored(docker, tmp_path):
     assert "data-restored" not in docker.docker("volume", "ls", "-q")
 
 
-# ---------------------------------------------------------------------------------------------------- the live daemon
+# ---------------------------------------------------------------------------------- the live daemon
 
 
 def test_a_person_and_the_running_daemon(docker, daemon):
@@ -329,10 +420,14 @@ def test_a_person_and_the_running_daemon(docker, daemon):
     docker.patient("web", "--label", "app=shop")
     assert "paused" in one.cli("pause", "--container", "web", "--for", "1h")
     docker.sicken("web")
-    eventually(lambda: one.incidents(rule="heal", state="waiting"), what="the trouble waits for the pause")
+    eventually(
+        lambda: one.incidents(rule="heal", state="waiting"), what="the trouble waits for the pause"
+    )
     assert docker.health("web") == "unhealthy"
     one.cli("resume", "--container", "web")
-    eventually(lambda: one.incidents(rule="heal", outcome="healed"), what="healed once the pause is over")
+    eventually(
+        lambda: one.incidents(rule="heal", outcome="healed"), what="healed once the pause is over"
+    )
     [row] = one.incidents(rule="heal", outcome="healed")
     assert "verified" in one.cli("incidents", row["id"])
     assert one.command("trigger", "heal", "nobody").returncode == 1
@@ -341,7 +436,9 @@ def test_a_person_and_the_running_daemon(docker, daemon):
 
 def test_a_second_daemon_on_the_same_state_names_the_first(docker, daemon):
     one = daemon(docker.url)
-    done = one.command("run", "--engine", docker.url, "--rules", one.rules, "--listen", "127.0.0.1:0")
+    done = one.command(
+        "run", "--engine", docker.url, "--rules", one.rules, "--listen", "127.0.0.1:0"
+    )
     assert done.returncode == 2
     assert f"process {one.pid}".encode() in done.stderr
     assert b"Traceback" not in done.stderr

@@ -1,4 +1,5 @@
-"""remove, set_limits and exec as rules use them: what they leave in the engine, in the journal and in the mirror."""
+"""remove, set_limits and exec as rules use them: what they leave in the engine, in the journal and
+in the mirror."""
 
 from __future__ import annotations
 
@@ -72,7 +73,14 @@ def test_what_dockmend_removed_before_it_was_killed_is_not_missing(docker: Priva
     with daemon(docker, TIDY, config=ALLOW) as one:
         docker.run("job-1", command=FAILING)
         eventually(
-            lambda: [each for each in docker.api("GET", "/containers/json?all=1")[1] if "job-1" in str(each)] == []
+            lambda: (
+                [
+                    each
+                    for each in docker.api("GET", "/containers/json?all=1")[1]
+                    if "job-1" in str(each)
+                ]
+                == []
+            )
         )
         one.kill()
         docker.docker("rm", "--force", "bystander")
@@ -84,9 +92,13 @@ def test_what_dockmend_removed_before_it_was_killed_is_not_missing(docker: Priva
         all_told(one)
 
 
-def test_without_the_policys_word_nothing_is_removed_and_check_says_so(docker: PrivateEngine) -> None:
+def test_without_the_policys_word_nothing_is_removed_and_check_says_so(
+    docker: PrivateEngine,
+) -> None:
     with daemon(docker, TIDY, config="heal: off\n") as one:
-        said = one.command("check", "--config", str(one.config), "--rules", str(one.rules)).stderr.decode()
+        said = one.command(
+            "check", "--config", str(one.config), "--rules", str(one.rules)
+        ).stderr.decode()
         docker.run("job-1", command=FAILING)
 
         (refused,) = closed(one, rule="tidy")
@@ -139,8 +151,8 @@ def test_what_the_kernel_killed_for_memory_gets_more_of_it(docker: PrivateEngine
     eats = ("sh", "-c", "exec dd if=/dev/zero of=/dev/null bs=24M count=1000000")
     with daemon(docker, shipped()) as one:
         docker.run(
-            "web", "--memory", "20m", "--memory-swap", "20m", "--label", "dockmend.raise-memory=true", command=eats,
-            init=False,
+            "web", "--memory", "20m", "--memory-swap", "20m", "--label",
+            "dockmend.raise-memory=true", command=eats, init=False,
         )  # fmt: skip
 
         (incident,) = closed(one, rule="raise-memory", timeout=60)

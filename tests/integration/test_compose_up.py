@@ -1,4 +1,5 @@
-"""compose_up on a real project: its files trusted or not, who is left alone, an end of what takes too long."""
+"""compose_up on a real project: its files trusted or not, who is left alone, an end of what takes
+too long."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def shop(docker: PrivateEngine, tmp_path: Path) -> Shop:
     return one
 
 
-def test_what_is_missing_is_brought_up_and_what_a_person_stopped_is_not(docker: PrivateEngine, shop: Shop) -> None:
+def test_what_is_missing_is_brought_up_and_what_a_person_stopped_is_not(
+    docker: PrivateEngine, shop: Shop
+) -> None:
     before = shop.began()
     with daemon(docker, RULE, config=OFF) as one:
         docker.docker("stop", "--time", "1", "shop-extra-1")
@@ -66,7 +69,9 @@ def test_a_policy_that_does_not_name_it_refuses_it(docker: PrivateEngine, shop: 
         assert (incident.outcome, incident.reason_code) == ("suppressed", "policy")
 
 
-def test_an_image_does_not_say_which_files_are_brought_up(docker: PrivateEngine, tmp_path: Path) -> None:
+def test_an_image_does_not_say_which_files_are_brought_up(
+    docker: PrivateEngine, tmp_path: Path
+) -> None:
     """Its author names files that root wrote, of a project that nobody brought up."""
     shop = Shop(docker, tmp_path / "shop")
     labels = {
@@ -83,7 +88,10 @@ def test_an_image_does_not_say_which_files_are_brought_up(docker: PrivateEngine,
 
         assert incident.outcome == "failed", incident
         assert incident.target == "container:stray"
-        assert "belongs to no Compose project (what its image's labels say does not count)" in incident.reason
+        assert (
+            "belongs to no Compose project (what its image's labels say does not count)"
+            in incident.reason
+        )
         assert docker.docker("ps", "--all", "--quiet") == ""
 
 
@@ -112,11 +120,15 @@ def _gone(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("bend", "why"),
     [
-        (_writable, "compose.yaml may be written by everybody"), (_folder, "shop may be written by everybody"),
-        (_variables, ".env may be written by everybody"), (_linked, "is a link"), (_gone, "No such file"),
+        (_writable, "compose.yaml may be written by everybody"),
+        (_folder, "shop may be written by everybody"),
+        (_variables, ".env may be written by everybody"), (_linked, "is a link"),
+        (_gone, "No such file"),
     ],
 )  # fmt: skip
-def test_files_that_are_not_to_be_trusted_are_refused(tmp_path: Path, bend: Callable[[Shop], None], why: str) -> None:
+def test_files_that_are_not_to_be_trusted_are_refused(
+    tmp_path: Path, bend: Callable[[Shop], None], why: str
+) -> None:
     shop = Shop(PrivateEngine.__new__(PrivateEngine), tmp_path / "shop")
     labels = {compose_up.FILES: str(shop.file), compose_up.FOLDER: str(shop.folder)}
     assert compose_up.checked(labels).compose == (str(shop.file),)
@@ -137,7 +149,9 @@ def test_files_that_are_not_to_be_trusted_are_refused(tmp_path: Path, bend: Call
         (compose_up.FOLDER, "/", "expected a folder of its own"),
     ],
 )  # fmt: skip
-def test_a_label_names_no_file_outside_the_projects_folder(tmp_path: Path, label: str, value: str, why: str) -> None:
+def test_a_label_names_no_file_outside_the_projects_folder(
+    tmp_path: Path, label: str, value: str, why: str
+) -> None:
     shop = Shop(PrivateEngine.__new__(PrivateEngine), tmp_path / "shop")
     labels = {compose_up.FILES: str(shop.file), compose_up.FOLDER: str(shop.folder)}
     with pytest.raises(ActionFailed, match=why):
@@ -147,7 +161,8 @@ def test_a_label_names_no_file_outside_the_projects_folder(tmp_path: Path, label
 def test_killed_in_the_middle_its_program_ends_and_the_project_comes_up(
     docker: PrivateEngine, shop: Shop, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The program hangs on a request that is held; at the latest it is ended when its step's time is over."""
+    """The program hangs on a request that is held; at the latest it is ended when its step's time
+    is over."""
     proxy = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     rule = RULE.replace("then: compose_up", "then: [{compose_up: {}, timeout: 8s}]")
     try:
@@ -176,7 +191,8 @@ def test_what_a_person_stops_while_compose_runs_stays_stopped(
     try:
         with Killed(docker, proxy, RULE, OFF) as killed:
             deed = proxy.meanwhile(
-                "POST /v[0-9.]+/containers/create", lambda: docker.docker("stop", "--time", "1", "shop-db-1")
+                "POST /v[0-9.]+/containers/create",
+                lambda: docker.docker("stop", "--time", "1", "shop-db-1"),
             )
             docker.docker("rm", "--force", "shop-worker-1")
 
@@ -184,7 +200,9 @@ def test_what_a_person_stops_while_compose_runs_stays_stopped(
             (incident,) = closed(killed.daemon, rule="up", timeout=90)
 
             assert incident.outcome == "healed", incident
-            assert killed.events.actions("shop-db-1", "start") == ["start"], "compose began it again"
+            assert killed.events.actions("shop-db-1", "start") == ["start"], (
+                "compose began it again"
+            )
             assert docker.state("shop-db-1") == "exited"
             assert docker.state("shop-worker-1") == docker.state("shop-web-1") == "running"
             story = [each for _, done in stories(killed.daemon) for each in done]

@@ -1,4 +1,5 @@
-"""copy on a real engine: between containers and the host's allowed folders, bounded, never through a link out."""
+"""copy on a real engine: between containers and the host's allowed folders, bounded, never through
+a link out."""
 
 from __future__ import annotations
 
@@ -48,7 +49,11 @@ async def test_there_and_back(acting: Acting, docker: PrivateEngine, root: Path)
     docker.run("web")
     docker.run("other")
     docker.docker(
-        "exec", "web", "sh", "-c", "mkdir -p /data/in; echo one >/data/a; echo two >/data/in/b; ln -s a /data/l"
+        "exec",
+        "web",
+        "sh",
+        "-c",
+        "mkdir -p /data/in; echo one >/data/a; echo two >/data/in/b; ln -s a /data/l",
     )
 
     detail = await copied(acting, root, "{container.name}:/data", str(root))
@@ -58,7 +63,10 @@ async def test_there_and_back(acting: Acting, docker: PrivateEngine, root: Path)
     assert detail.startswith(f"copied web:/data to {root} (")
     assert (root / "data/in/b").read_text() == "two\n"
     assert (root / "data/l").readlink() == Path("a")
-    assert docker.docker("exec", "other", "cat", "/tmp/data/l", "/tmp/data/in/b", "/tmp/data/in/a") == "one\ntwo\none"
+    assert (
+        docker.docker("exec", "other", "cat", "/tmp/data/l", "/tmp/data/in/b", "/tmp/data/in/a")
+        == "one\ntwo\none"
+    )
     assert [path.name for path in root.iterdir()] == ["data"]
 
 
@@ -90,7 +98,9 @@ async def test_links_that_lead_out_are_refused_on_the_host(
     assert list(root.iterdir()) == []
 
 
-async def test_links_of_the_host_are_not_followed(acting: Acting, docker: PrivateEngine, root: Path) -> None:
+async def test_links_of_the_host_are_not_followed(
+    acting: Acting, docker: PrivateEngine, root: Path
+) -> None:
     docker.run("web")
     secret = root.parent / "secret"
     secret.mkdir()
@@ -101,7 +111,11 @@ async def test_links_of_the_host_are_not_followed(acting: Acting, docker: Privat
     (root / "a").symlink_to(secret / "key")
     docker.docker("exec", "web", "sh", "-c", "echo mine >/a")
 
-    for source, target in ((str(root / "out"), "web:/tmp"), ("web:/a", str(root / "out")), ("/etc/passwd", "web:/tmp")):
+    for source, target in (
+        (str(root / "out"), "web:/tmp"),
+        ("web:/a", str(root / "out")),
+        ("/etc/passwd", "web:/tmp"),
+    ):
         with pytest.raises(ActionFailed, match=r"outside the settings' snapshots\.bind_roots"):
             await copied(acting, root, source, target)
     await copied(acting, root, str(root / "folder"), "web:/tmp")
@@ -119,10 +133,12 @@ async def test_what_cannot_be_is_said(acting: Acting, docker: PrivateEngine, roo
     docker.docker("exec", "web", "mkdir", "/full")
 
     for source, target, why in (
-        ("nope:/a", "web:/tmp", "no container"), ("web:/nowhere", "web:/tmp", "there is no /nowhere in web"),
-        ("a", "web:/tmp", "neither"),
-        (str(root), str(root), "in a container"), ("web:/full", str(root / "nope"), "cannot be checked"),
-        ("web:/full", str(root), "not empty"), ("web:/full", "web:/nowhere", "there is no /nowhere in web"),
+        ("nope:/a", "web:/tmp", "no container"),
+        ("web:/nowhere", "web:/tmp", "there is no /nowhere in web"), ("a", "web:/tmp", "neither"),
+        (str(root), str(root), "in a container"),
+        ("web:/full", str(root / "nope"), "cannot be checked"),
+        ("web:/full", str(root), "not empty"),
+        ("web:/full", "web:/nowhere", "there is no /nowhere in web"),
     ):  # fmt: skip
         with pytest.raises(ActionFailed, match=why):
             await copied(acting, root, source, target)

@@ -1,4 +1,5 @@
-"""Attempts that were cut short between two steps, with no intent open: they go on there, and nothing is done again."""
+"""Attempts that were cut short between two steps, with no intent open: they go on there, and
+nothing is done again."""
 
 from __future__ import annotations
 
@@ -41,7 +42,11 @@ rules:
 
 def waits(one: Daemon) -> bool:
     """Whether it is in the step that waits."""
-    return any(each.action == "wait" and each.outcome is None for _, actions in stories(one) for each in actions)
+    return any(
+        each.action == "wait" and each.outcome is None
+        for _, actions in stories(one)
+        for each in actions
+    )
 
 
 def parked(one: Daemon) -> bool:
@@ -85,5 +90,10 @@ def test_finally_is_gone_on_with_when_the_engine_is_back(own_engine: Makes):
 
         (incident,) = closed(one, timeout=60.0)
         assert (incident.outcome, incident.attempts) == ("healed", 1)
-        assert done(one, "start", "wait", "commit_image", "kill") == ["start", "wait", "commit_image", "kill"]
+        assert done(one, "start", "wait", "commit_image", "kill") == [
+            "start",
+            "wait",
+            "commit_image",
+            "kill",
+        ]
         assert engine.docker("images", "--format", "{{.Tag}}", "kept") == "web"

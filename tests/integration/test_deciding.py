@@ -23,7 +23,13 @@ from tests.unit.machine import Machine
 QUICK = "backoff: 50ms to 100ms"
 
 
-def rule(name: str, *lines: str, when: str = "container.unhealthy", match: str = "all", then: str = "restart") -> str:
+def rule(
+    name: str,
+    *lines: str,
+    when: str = "container.unhealthy",
+    match: str = "all",
+    then: str = "restart",
+) -> str:
     more = "".join(f"    {line}\n" for line in lines)
     return f"  - name: {name}\n    when: {when}\n    match: {match}\n    then: {then}\n{more}"
 
@@ -42,17 +48,39 @@ async def ward(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ward]:
 
 async def explained(ward: Ward, folder: Path, name: str, trigger: str) -> list[dict[str, Any]]:
     """`dockmend explain` beside the running daemon."""
-    command = [sys.executable, "-m", "dockmend", "explain", "--container", name, "--trigger", trigger, "--json"]
-    flags = ["--engine", ward.url, "--rules", str(folder / "rules.d"), "--state", str(folder / "state")]
+    command = [
+        sys.executable,
+        "-m",
+        "dockmend",
+        "explain",
+        "--container",
+        name,
+        "--trigger",
+        trigger,
+        "--json",
+    ]
+    flags = [
+        "--engine",
+        ward.url,
+        "--rules",
+        str(folder / "rules.d"),
+        "--state",
+        str(folder / "state"),
+    ]
     process = await asyncio.create_subprocess_exec(
-        *command, *flags, stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(SOURCE)}
+        *command,
+        *flags,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )
     out, _ = await asyncio.wait_for(process.communicate(), 60)
     return list(json.loads(out))
 
 
-# ------------------------------------------------------------------------------------------- one trouble, one remedy
-async def test_one_trouble_has_one_remedy_and_explain_names_the_loser(ward: Ward, tmp_path: Path) -> None:
+# -------------------------------------------------------------------------- one trouble, one remedy
+async def test_one_trouble_has_one_remedy_and_explain_names_the_loser(
+    ward: Ward, tmp_path: Path
+) -> None:
     rules = file(
         rule("broad", "priority: 1"),
         rule("urgent", "priority: 5"),
@@ -75,14 +103,16 @@ async def test_one_trouble_has_one_remedy_and_explain_names_the_loser(ward: Ward
 
 async def test_of_equal_priority_the_narrower_match_wins(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web")
-    async with inside(ward, tmp_path, file(rule("broad"), rule("narrow", match="{name: web}"))) as one:
+    async with inside(
+        ward, tmp_path, file(rule("broad"), rule("narrow", match="{name: web}"))
+    ) as one:
         ward.sicken("web")
         (incident,) = await one.closed()
         assert incident.rule == "narrow"
         assert ward.restarts == {"web": 1}
 
 
-# ------------------------------------------------------------------------------------------------------- how often
+# ---------------------------------------------------------------------------------------- how often
 async def test_times_acts_on_the_third_and_begins_anew(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web")
     when = "{transition: container.unhealthy, times: 3 within 10m}"
@@ -111,7 +141,9 @@ def health(one: Inside) -> str:
 
 async def test_cooldown_holds_the_next_incident_back(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web")
-    async with inside(ward, tmp_path, file(rule("heal", "limits: {cooldown: 1m, backoff: none}"))) as one:
+    async with inside(
+        ward, tmp_path, file(rule("heal", "limits: {cooldown: 1m, backoff: none}"))
+    ) as one:
         ward.sicken("web")
         (first,) = await one.closed()
         ward.sicken("web")
@@ -126,9 +158,13 @@ async def test_cooldown_holds_the_next_incident_back(ward: Ward, tmp_path: Path)
         assert second.closed_at - first.closed_at >= 60.0
 
 
-async def test_a_trouble_that_goes_during_the_cooldown_is_not_treated(ward: Ward, tmp_path: Path) -> None:
+async def test_a_trouble_that_goes_during_the_cooldown_is_not_treated(
+    ward: Ward, tmp_path: Path
+) -> None:
     ward.patient("web")
-    async with inside(ward, tmp_path, file(rule("heal", "limits: {cooldown: 1m, backoff: none}"))) as one:
+    async with inside(
+        ward, tmp_path, file(rule("heal", "limits: {cooldown: 1m, backoff: none}"))
+    ) as one:
         ward.sicken("web")
         await one.closed()
         ward.sicken("web")
@@ -163,7 +199,9 @@ async def test_the_hosts_budget_holds_over_all_rules(ward: Ward, tmp_path: Path)
         assert "dockmend_budget_suppressed_total 25.0" in one.daemon.metrics.render().decode()
 
 
-async def test_what_waits_for_the_budget_is_treated_once_there_is_room(ward: Ward, tmp_path: Path) -> None:
+async def test_what_waits_for_the_budget_is_treated_once_there_is_room(
+    ward: Ward, tmp_path: Path
+) -> None:
     names = [f"web{number}" for number in range(4)]
     ward.patient(*names)
     async with inside(ward, tmp_path, file(rule("heal")), limits={"rate": "2 per 1m"}) as one:
@@ -177,13 +215,18 @@ async def test_what_waits_for_the_budget_is_treated_once_there_is_room(ward: War
         assert begun[2] - begun[0] >= 60.0
 
 
-# ------------------------------------------------------------------------------------- when it triggers while running
+# ------------------------------------------------------------------- when it triggers while running
 @pytest.mark.parametrize(
     ("mode", "outcomes"),
-    [("single", ["done"]), ("queued", ["done", "done", "done"]), ("restart", ["interrupted", "interrupted", "done"])],
+    [
+        ("single", ["done"]),
+        ("queued", ["done", "done", "done"]),
+        ("restart", ["interrupted", "interrupted", "done"]),
+    ],
 )
 async def test_modes(ward: Ward, tmp_path: Path, mode: str, outcomes: list[str]) -> None:
-    """The first step of each attempt ends when the test says so: not before the next trigger has been read."""
+    """The first step of each attempt ends when the test says so: not before the next trigger has
+    been read."""
     ward.patient("web")
     held = [Fault("POST .*/commit", kind="hold") for _ in range(3)]
     ward.faults += held
@@ -204,11 +247,16 @@ async def test_modes(ward: Ward, tmp_path: Path, mode: str, outcomes: list[str])
         assert [each.outcome for each in await one.incidents()] == outcomes
         for earlier, later in pairwise(told):
             assert later.opened_at >= (earlier.closed_at or 0) or mode == "restart"
-        published = [action for _, actions in await one.stories() for action in actions if action.action == "publish"]
+        published = [
+            action
+            for _, actions in await one.stories()
+            for action in actions
+            if action.action == "publish"
+        ]
         assert len(published) == outcomes.count("done")
 
 
-# --------------------------------------------------------------------------------------------- escalation and finally
+# --------------------------------------------------------------------------- escalation and finally
 async def test_a_remedy_of_the_ladder_heals(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web")
     ward.incurable["web"] = 3  # the third restart makes it well
@@ -217,7 +265,8 @@ async def test_a_remedy_of_the_ladder_heals(ward: Ward, tmp_path: Path) -> None:
             "heal",
             f"limits: {{attempts: 2 per 1h, {QUICK}}}",
             "verify: {within: 5s}",
-            "escalate: [{publish: {topic: lost}}, {restart: {signal: SIGKILL}}, {publish: {topic: never}}, stop]",
+            "escalate: [{publish: {topic: lost}}, {restart: {signal: SIGKILL}}, {publish: {topic: "
+            "never}}, stop]",
         )
     )
     async with inside(ward, tmp_path, rules) as one:
@@ -229,43 +278,80 @@ async def test_a_remedy_of_the_ladder_heals(ward: Ward, tmp_path: Path) -> None:
         assert "escalation" in incident.reason
         assert [action.action for action in actions] == ["restart", "restart", "publish", "restart"]
         assert ward.restarts == {"web": 3}
-        assert one.daemon.history.of("heal", "container:web").healed_at is not None  # it closes once that has lasted
+        # it closes once that has lasted
+        assert one.daemon.history.of("heal", "container:web").healed_at is not None
 
 
 async def test_finally_always_runs(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web", "api")
-    ward.faults.append(Fault(rf"/containers/{ward.container('web')['Id']}/restart", status=500, times=-1))
-    rules = file(rule("heal", f"limits: {{attempts: 1 per 1h, {QUICK}}}", 'finally: [{publish: {topic: "seen/x"}}]'))
+    ward.faults.append(
+        Fault(rf"/containers/{ward.container('web')['Id']}/restart", status=500, times=-1)
+    )
+    rules = file(
+        rule(
+            "heal",
+            f"limits: {{attempts: 1 per 1h, {QUICK}}}",
+            'finally: [{publish: {topic: "seen/x"}}]',
+        )
+    )
     async with inside(ward, tmp_path, rules) as one:
         ward.sicken("web", "api")
         await one.closed(2)
-        told = {incident.object_name: (incident.outcome, actions) for incident, actions in await one.stories()}
+        told = {
+            incident.object_name: (incident.outcome, actions)
+            for incident, actions in await one.stories()
+        }
         assert told["web"][0] == "failed"
-        assert [(each.action, each.outcome) for each in told["web"][1]] == [("restart", "failed"), ("publish", "done")]
+        assert [(each.action, each.outcome) for each in told["web"][1]] == [
+            ("restart", "failed"),
+            ("publish", "done"),
+        ]
         assert told["api"][0] == "healed"
-        assert [(each.action, each.outcome) for each in told["api"][1]] == [("restart", "done"), ("publish", "done")]
+        assert [(each.action, each.outcome) for each in told["api"][1]] == [
+            ("restart", "done"),
+            ("publish", "done"),
+        ]
 
 
-async def test_a_failed_step_ends_the_attempt_unless_it_may_fail(ward: Ward, tmp_path: Path) -> None:
+async def test_a_failed_step_ends_the_attempt_unless_it_may_fail(
+    ward: Ward, tmp_path: Path
+) -> None:
     ward.patient("web", "api")
     ward.faults.append(Fault("POST .*/commit", status=500, times=-1))
     keep = "{commit_image: {repository: kept, tag: x}%s}"
     rules = file(
-        rule("strict", "limits: {attempts: 1 per 1h}", match="{name: web}", then=f"[{keep % ''}, restart]"),
+        rule(
+            "strict",
+            "limits: {attempts: 1 per 1h}",
+            match="{name: web}",
+            then=f"[{keep % ''}, restart]",
+        ),
         rule("lenient", match="{name: api}", then=f"[{keep % ', on_error: continue'}, restart]"),
     )
     async with inside(ward, tmp_path, rules) as one:
         ward.sicken("web", "api")
         await one.closed(2)
-        assert {each.rule: each.outcome for each in await one.incidents()} == {"strict": "failed", "lenient": "healed"}
+        assert {each.rule: each.outcome for each in await one.incidents()} == {
+            "strict": "failed",
+            "lenient": "healed",
+        }
         assert ward.restarts == {"api": 1}
 
 
-async def test_what_the_first_step_stopped_is_not_taken_for_well(ward: Ward, tmp_path: Path) -> None:
+async def test_what_the_first_step_stopped_is_not_taken_for_well(
+    ward: Ward, tmp_path: Path
+) -> None:
     """Its second step fails once: nothing stands any more but that dockmend took it down."""
     ward.patient("web")
     ward.faults.append(Fault("POST .*/start", status=500, times=1))
-    rules = file(rule("cold", f"limits: {{{QUICK}}}", "verify: {state: running, within: 5s}", then="[stop, start]"))
+    rules = file(
+        rule(
+            "cold",
+            f"limits: {{{QUICK}}}",
+            "verify: {state: running, within: 5s}",
+            then="[stop, start]",
+        )
+    )
     async with inside(ward, tmp_path, rules) as one:
         ward.sicken("web")
         (incident,) = await one.closed()
@@ -273,7 +359,7 @@ async def test_what_the_first_step_stopped_is_not_taken_for_well(ward: Ward, tmp
         assert ward.container("web")["State"]["Running"]
 
 
-# ---------------------------------------------------------------------------------------------------- whether at all
+# ----------------------------------------------------------------------------------- whether at all
 async def test_policy_protects_and_allows(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web")
     ward.patient("vault", labels={"tier": "pci-1"})
@@ -282,11 +368,17 @@ async def test_policy_protects_and_allows(ward: Ward, tmp_path: Path) -> None:
     async with inside(ward, tmp_path, file(rule("heal")), policy=policy) as one:
         ward.sicken("web", "vault", "mine")
         told = {each.object_name: (each.outcome, each.reason_code) for each in await one.closed(3)}
-        assert told == {"web": ("healed", ""), "vault": ("suppressed", "protected"), "mine": ("suppressed", "ignored")}
+        assert told == {
+            "web": ("healed", ""),
+            "vault": ("suppressed", "protected"),
+            "mine": ("suppressed", "ignored"),
+        }
         assert ward.restarts == {"web": 1}
 
 
-async def test_an_action_that_the_policy_does_not_allow_is_not_done(ward: Ward, tmp_path: Path) -> None:
+async def test_an_action_that_the_policy_does_not_allow_is_not_done(
+    ward: Ward, tmp_path: Path
+) -> None:
     ward.patient("web")
     rules = file(rule("heal"), rule("thaw", then="unpause", match="{name: nobody}"))
     async with inside(ward, tmp_path, rules, policy={"allow": ["start", "unpause"]}) as one:
@@ -329,7 +421,7 @@ async def test_for_waits_and_looks_again(ward: Ward, tmp_path: Path) -> None:
         assert (told["web"].closed_at or 0) - told["web"].opened_at >= 60.0
 
 
-# ------------------------------------------------------------------------------------------------------- raw events
+# --------------------------------------------------------------------------------------- raw events
 async def test_raw_events_set_off_the_rules_that_name_them(ward: Ward, tmp_path: Path) -> None:
     says = "{publish: {topic: seen}}"
     rules = file(
@@ -337,9 +429,16 @@ async def test_raw_events_set_off_the_rules_that_name_them(ward: Ward, tmp_path:
         rule("attached", when='{event: container.attach, attributes: {image: "tool*"}}', then=says),
         rule("not-this", when="{event: container.attach, attributes: {image: other}}", then=says),
         rule("restarted", when="{event: container.restart}", then=says),
-        rule("created", when="{event: container.create}", match="{labels: {new: 'yes'}}", then=says),
+        rule(
+            "created", when="{event: container.create}", match="{labels: {new: 'yes'}}", then=says
+        ),
         rule("gone", when="{event: container.destroy}", then=says),
-        rule("network", when="{event: network.create}", match="{kind: network, name: lane}", then=says),
+        rule(
+            "network",
+            when="{event: network.create}",
+            match="{kind: network, name: lane}",
+            then=says,
+        ),
     )
     ward.patient("web")
     async with inside(ward, tmp_path, rules) as one:
@@ -361,13 +460,15 @@ async def test_raw_events_set_off_the_rules_that_name_them(ward: Ward, tmp_path:
         assert told == ["attached", "created", "gone", "heal", "network", "restarted"]
 
 
-# ---------------------------------------------------------------------------------------- a restart forgets nothing
+# ------------------------------------------------------------------------ a restart forgets nothing
 async def test_for_goes_on_over_a_restart(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web", "api")
     rules, machine = file(rule("heal", "for: 2m")), Machine()
     async with inside(ward, tmp_path, rules, machine) as one:
         ward.sicken("web", "api")
-        began = min(each.opened_at for each in await one.having(2, state="waiting", waiting_for="for"))
+        began = min(
+            each.opened_at for each in await one.having(2, state="waiting", waiting_for="for")
+        )
     ward.set_health("api", "healthy")
     machine.passes(50)
     async with inside(ward, tmp_path, rules, machine) as one:
@@ -376,7 +477,10 @@ async def test_for_goes_on_over_a_restart(ward: Ward, tmp_path: Path) -> None:
         assert ward.restarts == {}
         one.passes(71)
         told = {each.object_name: each for each in await one.closed(2)}
-        assert {name: each.outcome for name, each in told.items()} == {"web": "healed", "api": "recovered"}
+        assert {name: each.outcome for name, each in told.items()} == {
+            "web": "healed",
+            "api": "recovered",
+        }
         assert (told["web"].closed_at or 0) - began >= 120.0
         assert ward.restarts == {"web": 1}
 
@@ -386,7 +490,12 @@ async def test_limits_are_not_forgotten_by_a_restart(ward: Ward, tmp_path: Path)
     ward.incurable["hopeless"] = 9
     rules = file(
         rule("heal", "limits: {rate: 1 per 1h}", match='{name: ["web", "api"]}'),
-        rule("tries", f"limits: {{attempts: 2 per 1h, {QUICK}}}", "verify: {within: 2s}", match="{name: hopeless}"),
+        rule(
+            "tries",
+            f"limits: {{attempts: 2 per 1h, {QUICK}}}",
+            "verify: {within: 2s}",
+            match="{name: hopeless}",
+        ),
     )
     async with inside(ward, tmp_path, rules) as one:
         ward.sicken("web", "hopeless")

@@ -1,4 +1,5 @@
-"""restart_dependents under another trigger than orphaned: every tie by which a restart is felt, and the others."""
+"""restart_dependents under another trigger than orphaned: every tie by which a restart is felt, and
+the others."""
 
 from __future__ import annotations
 
@@ -20,12 +21,22 @@ FOLLOW = {
     "memory": ("--ipc", "container:base"),
     "linked": ("--link", "base:gateway"),
     "told": ("--label", "dockmend.depends-on=base"),
-    "composed": ("--label", f"{OF}.project=p", "--label", f"{OF}.depends_on=base:service_started:true"),
+    "composed": (
+        "--label",
+        f"{OF}.project=p",
+        "--label",
+        f"{OF}.depends_on=base:service_started:true",
+    ),
     "behind": ("--label", "dockmend.depends-on=told"),
 }
 STAY = {
     "files": ("--volumes-from", "base"),
-    "loose": ("--label", f"{OF}.project=p", "--label", f"{OF}.depends_on=base:service_started:false"),
+    "loose": (
+        "--label",
+        f"{OF}.project=p",
+        "--label",
+        f"{OF}.depends_on=base:service_started:false",
+    ),
     "spared": ("--label", "dockmend.depends-on=base", "--label", "dockmend.ignore=true"),
 }
 

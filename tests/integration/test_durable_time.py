@@ -1,4 +1,5 @@
-"""A daemon on a machine on which the wall clock and what elapsed disagree: in a time namespace of its own."""
+"""A daemon on a machine on which the wall clock and what elapsed disagree: in a time namespace of
+its own."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ rules:
 
 @contextmanager
 def elapsed(one: Daemon, seconds: int) -> Iterator[Daemon]:
-    """The daemon started where that many seconds more have elapsed since boot, and the wall clock shows no more."""
+    """The daemon started where that many seconds more have elapsed since boot, and the wall clock
+    shows no more."""
     one.wrapper = ("unshare", "--time", "--boottime", str(seconds), "--monotonic", str(seconds))
     try:
         yield one.start()
@@ -33,8 +35,12 @@ def elapsed(one: Daemon, seconds: int) -> Iterator[Daemon]:
 
 
 def test_what_the_machine_slept_counts_as_elapsed() -> None:
-    """In a namespace where that clock is ahead of the other: on a machine that never slept they are the same."""
-    ask = "from dockmend.timekeeping import SINCE_BOOT; import time; print(SINCE_BOOT() - time.monotonic())"
+    """In a namespace where that clock is ahead of the other: on a machine that never slept they are
+    the same."""
+    ask = (
+        "from dockmend.timekeeping import SINCE_BOOT; import time; print(SINCE_BOOT() - "
+        "time.monotonic())"
+    )
     command = ("unshare", "--time", "--boottime", "100000", "--fork", sys.executable, "-c", ask)
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert float(done.stdout) > 99_999

@@ -31,8 +31,8 @@ def sh(script: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Case:
-    """`deed` ends the container `name`; `causes` are those of its ends in order; a trailing `~` means that it ran
-    again when the cause was settled, `?` that it may have been so.
+    """`deed` ends the container `name`; `causes` are those of its ends in order; a trailing `~`
+    means that it ran again when the cause was settled, `?` that it may have been so.
     """
 
     what: str
@@ -64,8 +64,11 @@ def kill_main(engine: PrivateEngine, name: str) -> None:
 
 
 def stop_in_backoff(engine: PrivateEngine, name: str) -> None:
-    """The engine waits 100 ms, 200 ms, 400 ms, … between its restarts: in the fifth wait there is time."""
-    eventually(lambda: engine.inspect(name)["RestartCount"] == 5 and engine.state(name) == "restarting")
+    """The engine waits 100 ms, 200 ms, 400 ms, … between its restarts: in the fifth wait there is
+    time."""
+    eventually(
+        lambda: engine.inspect(name)["RestartCount"] == 5 and engine.state(name) == "restarting"
+    )
     engine.docker("stop", name)
 
 
@@ -92,7 +95,8 @@ DEAF = sh(f"trap : HUP USR1; touch /trapped; {ON_CUE} exit 1")
 CASES = [
     Case("stopped", ["stopped"], docker("stop", "-t", "5")),
     Case("stopped, exits 3", ["stopped"], docker("stop"), TRAPS_TERM, init=False),
-    Case("stopped, exits 0", ["stopped"], docker("stop"), sh("trap 'exit 0' TERM; while :; do sleep 0.1; done"),
+    Case("stopped, exits 0", ["stopped"], docker("stop"), sh("trap 'exit 0' TERM; while :; do "
+    "sleep 0.1; done"),
          init=False),
     Case("stopped, deaf to TERM: KILL after its timeout", ["stopped"], docker("stop", "-t", "1"), init=False),
     Case("stopped by its own StopSignal", ["stopped"], docker("stop"), TRAPS_USR2, ("--stop-signal", "USR2"),
@@ -123,16 +127,19 @@ CASES = [
     Case("it ends well", ["completed"], cue, sh(f"{ON_CUE} exit 0")),
     Case("it ends at once", ["crashed"], lambda engine, name: None, sh("exit 1")),
     Case("it crashes, is started, crashes", ["crashed?", "crashed"], crash_start_crash, sh("exit 1")),
-    Case("the engine restarts it", ["crashed~"], cue, sh(f"[ -e /cue ] && exec sleep 86400; {ON_CUE} exit 1"),
+    Case("the engine restarts it", ["crashed~"], cue, sh("[ -e /cue ] && exec sleep 86400; "
+    f"{ON_CUE} exit 1"),
          ("--restart", "always")),
     Case("the engine gives it up", ["crashed~", "crashed~", "crashed"], cue, CRASHES, ("--restart", "on-failure:2")),
     Case("--rm, ends well", ["completed"], cue, sh(f"{ON_CUE} exit 0"), ("--rm",)),
     Case("--rm, crashes", ["crashed"], cue, sh(f"{ON_CUE} exit 7"), ("--rm",)),
     Case("--rm, stopped", ["stopped"], docker("stop", "-t", "5"), options=("--rm",)),
     Case("out of memory", ["oom_killed"], cue, sh(f"{ON_CUE} exec tail /dev/zero"), ("--memory", "16m"), init=False),
-    Case("a child out of memory, its end in order", ["completed"], cue, sh(f"{ON_CUE} tail /dev/zero; exit 0"),
+    Case("a child out of memory, its end in order", ["completed"], cue, sh(f"{ON_CUE} tail "
+    "/dev/zero; exit 0"),
          ("--memory", "16m"), init=False),
-    Case("a child out of memory, and a crash for it", ["crashed"], cue, sh(f"{ON_CUE} tail /dev/zero; exit 1"),
+    Case("a child out of memory, and a crash for it", ["crashed"], cue, sh(f"{ON_CUE} tail "
+    "/dev/zero; exit 1"),
          ("--memory", "16m"), init=False),
     Case("an image that forges exitCode", ["crashed"], cue, sh(f"{ON_CUE} exit 7"), image={"exitCode": "0"}),
     Case("an image that forges signal, a crash", ["crashed"], signalled_then_cued("USR1"), DEAF, init=False,
@@ -155,9 +162,11 @@ def causes_of(witness: Witness, name: str) -> list[str]:
 
 
 def takes_signals(engine: PrivateEngine, name: str, case: Case) -> bool:
-    """Whether a signal does what the case is about: the kernel drops what a PID 1 has no handler for yet.
+    """Whether a signal does what the case is about: the kernel drops what a PID 1 has no handler
+    for yet.
 
-    An init has set its own up when it has a child; a script says so by a file. True if it has ended already.
+    An init has set its own up when it has a child; a script says so by a file. True if it has ended
+    already.
     """
     pid = int(engine.inspect(name)["State"]["Pid"])
     if not pid:
@@ -174,11 +183,19 @@ def takes_signals(engine: PrivateEngine, name: str, case: Case) -> bool:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
 async def test_an_end_has_one_cause(docker: PrivateEngine, case: Case, late: bool):
     """`late`: dockmend reads nothing until it is all over, and inspect is ahead of the stream."""
-    image = docker.toolbox_image("forging:latest", labels=case.image) if case.image else "toolbox:latest"
+    image = (
+        docker.toolbox_image("forging:latest", labels=case.image)
+        if case.image
+        else "toolbox:latest"
+    )
     async with watching(docker) as witness:
         docker.run("web", *case.options, command=case.command, image=image, init=case.init)
-        await eventually_async(lambda: witness.of("web", "container.started"), what="its start was seen")
-        await eventually_async(lambda: takes_signals(docker, "web", case), what="its main process takes signals")
+        await eventually_async(
+            lambda: witness.of("web", "container.started"), what="its start was seen"
+        )
+        await eventually_async(
+            lambda: takes_signals(docker, "web", case), what="its main process takes signals"
+        )
         if late:
             case.deed(docker, "web")
         else:
@@ -213,7 +230,9 @@ async def test_a_child_out_of_memory_long_ago_explains_no_later_end(docker: Priv
         docker.run("web", "--memory", "16m", command=script, init=False)
         await eventually_async(lambda: witness.of("web", "container.started"))
         cue(docker, "web")
-        await eventually_async(lambda: docker.docker("exec", "web", "ls", "/past"), what="its child was killed")
+        await eventually_async(
+            lambda: docker.docker("exec", "web", "ls", "/past"), what="its child was killed"
+        )
         await witness.quiet()
         assert witness.ends("web") == []
         (entry,) = witness.mirror.entries.values()
@@ -249,7 +268,9 @@ async def test_compose_up_replaces_one(docker: PrivateEngine, tmp_path: Path):
         compose(docker, tmp_path, "1")
         await witness.quiet()
         compose(docker, tmp_path, "2")
-        await eventually_async(lambda: len([c for c in witness.changes if "container.started" in c.triggers]) == 2)
+        await eventually_async(
+            lambda: len([c for c in witness.changes if "container.started" in c.triggers]) == 2
+        )
         await witness.quiet()
         ends = [change for change in witness.changes if "container.exited" in change.triggers]
         assert [change.cause for change in ends] == ["stopped"]

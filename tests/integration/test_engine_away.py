@@ -1,4 +1,5 @@
-"""The engine stops, dies, freezes and comes back; so does dockmend. What broke meanwhile is healed, once."""
+"""The engine stops, dies, freezes and comes back; so does dockmend. What broke meanwhile is healed,
+once."""
 
 from __future__ import annotations
 
@@ -35,7 +36,11 @@ def healed(one: Daemon, name: str, timeout: float = 60.0) -> dict[str, Any]:
     """Waits for the first incident of a container that ended healed."""
 
     def look() -> list[dict[str, Any]]:
-        return [row for row in incidents(one) if (row["object_name"], row["outcome"]) == (name, "healed")]
+        return [
+            row
+            for row in incidents(one)
+            if (row["object_name"], row["outcome"]) == (name, "healed")
+        ]
 
     return eventually(look, timeout, what=f"{name} is healed", every=0.1)[0]
 
@@ -64,7 +69,8 @@ def test_an_engine_without_live_restore(own_engine: Makes, how: str):
         engine.run(f"ran-{policy}", "--restart", policy)
         engine.run(f"stopped-{policy}", "--restart", policy)
     if how == "terminate":
-        engine.run("deaf", "--stop-timeout", "3", init=False)  # takes the engine the whole of its patience
+        # takes the engine the whole of its patience
+        engine.run("deaf", "--stop-timeout", "3", init=False)
     engine.run("crashed")
     with daemon(engine, RULES) as one:
         for policy in ("no", "always", "unless-stopped"):
@@ -77,17 +83,23 @@ def test_an_engine_without_live_restore(own_engine: Makes, how: str):
         wanted = {"ran-no", "deaf"} if how == "terminate" else {"ran-no", "ran-unless-stopped"}
         eventually(lambda: wanted <= treated(one).keys(), 60, what=f"{wanted} are healed")
         no_more(one, engine, "witness")
-        # Every one that the engine left down was started once, for that reason; it stopped them, and nobody else did.
+        # Every one that the engine left down was started once, for that reason; it stopped them,
+        # and nobody else did.
         assert treated(one) == {
             "crashed": ["crashed", "left_down"], "witness": ["crashed"], **{name: ["left_down"] for name in wanted}
         }  # fmt: skip
         # What the engine brings back is the engine's work.
-        started = {name: actions_seen(engine, name, back, "start", "restart") for name in ("ran-always", "ran-no")}
+        started = {
+            name: actions_seen(engine, name, back, "start", "restart")
+            for name in ("ran-always", "ran-no")
+        }
         assert started == {"ran-always": [], "ran-no": ["start"]}
         for name in ("stopped-no", "stopped-unless-stopped"):
             assert engine.state(name) == "exited"
             assert actions_seen(engine, name, back, "start") == []
-        assert {engine.state(name) for name in wanted | {"ran-always", "ran-unless-stopped"}} == {"running"}
+        assert {engine.state(name) for name in wanted | {"ran-always", "ran-unless-stopped"}} == {
+            "running"
+        }
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])
@@ -123,14 +135,17 @@ def end_process(pid: int) -> None:
 
 
 def test_a_trouble_that_stood_before_the_engine_ended_is_healed_after_it_once(own_engine: Makes):
-    """With live-restore the container goes on, unhealthy; its health starts over and is announced again."""
+    """With live-restore the container goes on, unhealthy; its health starts over and is announced
+    again."""
     engine = own_engine(live_restore=True)
     engine.patient("web")
     rules = UNHEALTHY.replace("match: all", "for: 8s\n    match: all")
     with daemon(engine, rules) as one:
         began = engine.now()
         engine.sicken("web")
-        eventually(lambda: [row for row in incidents(one) if row["state"] == "waiting"], what="it waits")
+        eventually(
+            lambda: [row for row in incidents(one) if row["state"] == "waiting"], what="it waits"
+        )
         engine.kill()
         engine.start()
         healed(one, "web")
@@ -145,7 +160,9 @@ async def test_a_frozen_engine_is_given_up_and_taken_again(own_engine: Makes):
     engine = own_engine()
     engine.run("web", command=sh(f"{ON_CUE} exit 1"))
     engine.run("stopped")
-    async with watching(engine, pace=InspectPace(ping_every=0.3, ping_timeout=0.3), timeout=2.0) as witness:
+    async with watching(
+        engine, pace=InspectPace(ping_every=0.3, ping_timeout=0.3), timeout=2.0
+    ) as witness:
         pid = int(engine.inspect("web")["State"]["Pid"])
         engine.docker("stop", "-t", "1", "stopped")
         await witness.ended("stopped", ["stopped"])
@@ -157,7 +174,12 @@ async def test_a_frozen_engine_is_given_up_and_taken_again(own_engine: Makes):
         ends = await witness.ended("web", ["crashed"])
         assert [change.cause for change in ends] == ["crashed"]
         assert [change.cause for change in witness.ends("stopped")] == ["stopped"]
-        engines = [trigger for change in witness.changes for trigger in change.triggers if trigger.startswith("engine")]
+        engines = [
+            trigger
+            for change in witness.changes
+            for trigger in change.triggers
+            if trigger.startswith("engine")
+        ]
         assert engines == ["engine.lost", "engine.back"]
 
 
@@ -201,7 +223,9 @@ rules:
             ("before", "sicker", "sick", "crasher", "lone", "witness"), 1
         )
         assert docker.state("stopped") == "exited"
-        assert docker.inspect("lone")["NetworkSettings"]["Networks"]["lan"]["IPAddress"] == "10.91.0.9"
+        assert (
+            docker.inspect("lone")["NetworkSettings"]["Networks"]["lan"]["IPAddress"] == "10.91.0.9"
+        )
         for name in ("before", "sicker"):
             assert actions_seen(docker, name, back, "start", "restart", "kill") == []
         # Once more, with nothing broken: what is known is not told again.
@@ -215,8 +239,14 @@ rules:
 
 def persisted(one: Daemon, engine: PrivateEngine, since: float) -> bool:
     """Whether what dockmend knows of the engine's last event is on disk."""
-    last = max(row["timeNano"] for row in engine.events(since=since) if not row["Action"].startswith("exec_"))
-    with contextlib.closing(sqlite3.connect(f"file:{one.state / 'journal.sqlite3'}?mode=ro", uri=True)) as journal:
+    last = max(
+        row["timeNano"]
+        for row in engine.events(since=since)
+        if not row["Action"].startswith("exec_")
+    )
+    with contextlib.closing(
+        sqlite3.connect(f"file:{one.state / 'journal.sqlite3'}?mode=ro", uri=True)
+    ) as journal:
         ((value,),) = journal.execute("SELECT value FROM known WHERE key = 'cursor'").fetchall()
     return bool(msgspec.msgpack.decode(value, type=EventCursor).time_ns >= last)
 
@@ -237,8 +267,8 @@ def test_the_engine_and_dockmend_both_end(own_engine: Makes):
         eventually(lambda: wanted <= treated(one).keys(), 60, what=f"{wanted} are healed")
         no_more(one, engine, "second")
         assert treated(one) == {
-            "ran-no": ["left_down"], "ran-unless-stopped": ["left_down"], "witness": ["crashed", "left_down"],
-            "second": ["crashed"],
+            "ran-no": ["left_down"], "ran-unless-stopped": ["left_down"],
+            "witness": ["crashed", "left_down"], "second": ["crashed"],
         }  # fmt: skip
         assert engine.state("stopped") == "exited"
         assert engine.state("ran-always") == "running"

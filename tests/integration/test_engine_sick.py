@@ -1,4 +1,5 @@
-"""An engine that answers badly or not at all, for a while or for one container: nothing is missed, no other waits."""
+"""An engine that answers badly or not at all, for a while or for one container: nothing is missed,
+no other waits."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ INSPECT = "GET .*/containers/{}/json"
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -37,7 +40,9 @@ def without(action: str) -> Callable[[bytes], bytes]:
     return lambda data: data.replace(word, word.replace(b":", b"?"))
 
 
-def later_than(count: int, change: Callable[[bytes], bytes | None]) -> Callable[[bytes], bytes | None]:
+def later_than(
+    count: int, change: Callable[[bytes], bytes | None]
+) -> Callable[[bytes], bytes | None]:
     """Spoils all but the first pieces of an answer: those with its headers."""
     seen = 0
 
@@ -49,7 +54,7 @@ def later_than(count: int, change: Callable[[bytes], bytes | None]) -> Callable[
     return spoil
 
 
-# ---------------------------------------------------------------------------------------- the stream
+# --------------------------------------------------------------------------------------- the stream
 
 
 @pytest.mark.parametrize("also_the_ring", [0, 1], ids=["once", "once more when asked again"])
@@ -58,7 +63,8 @@ async def test_a_kill_whose_event_was_garbage_is_still_a_persons_will(
 ):
     docker.run("web")
     proxy.spoil(r"GET \S*/events\?(?!\S*until=)", without("kill"))
-    proxy.spoil(r"GET \S*/events\?\S*until=", without("kill"), times=1 + also_the_ring)  # the first is the marker's
+    # the first is the marker's
+    proxy.spoil(r"GET \S*/events\?\S*until=", without("kill"), times=1 + also_the_ring)
     async with watching(docker, url=proxy.url) as witness:
         await witness.quiet()
         proxy.release()
@@ -94,7 +100,8 @@ async def test_what_came_and_went_before_the_first_start_is_history_also_where_t
     proxy.spoil(r"GET \S*/events\?(?!\S*until=)", without("pause"))
     docker.run("before")
     docker.docker("kill", "before")
-    docker.docker("rm", "before")  # less than the overlap of a second before the garbage, on a machine that is quick
+    # less than the overlap of a second before the garbage, on a machine that is quick
+    docker.docker("rm", "before")
     async with watching(docker, url=proxy.url) as witness:
         await docker.adocker("pause", "web")
         await eventually_async(lambda: witness.gaps == ["malformed"])
@@ -116,11 +123,18 @@ async def test_a_stream_that_brings_nothing_although_the_engine_answers_is_taken
         kill_main(docker, "web")
         ends = await witness.ended("web", ["crashed"])
         assert [change.cause for change in ends] == ["crashed"]
-        engines = [trigger for change in witness.changes for trigger in change.triggers if trigger.startswith("engine")]
+        engines = [
+            trigger
+            for change in witness.changes
+            for trigger in change.triggers
+            if trigger.startswith("engine")
+        ]
         assert engines == ["engine.lost", "engine.back"]
 
 
-async def test_after_a_while_in_which_nothing_ran_all_is_listed_again(docker: PrivateEngine, proxy: HoldingProxy):
+async def test_after_a_while_in_which_nothing_ran_all_is_listed_again(
+    docker: PrivateEngine, proxy: HoldingProxy
+):
     docker.run("web")
     dropped = False
     proxy.spoil(r"GET \S*/events\?(?!\S*until=)", lambda data: b"" if dropped else data, times=1)
@@ -131,7 +145,9 @@ async def test_after_a_while_in_which_nothing_ran_all_is_listed_again(docker: Pr
         kill_main(docker, "web")
         await eventually_async(lambda: docker.state("web") == "exited")
         time.sleep(1.0)
-        await eventually_async(lambda: len(witness.ends("web")) == 1, what="its end is found by a list")
+        await eventually_async(
+            lambda: len(witness.ends("web")) == 1, what="its end is found by a list"
+        )
         assert "stalled" in witness.gaps
 
 
@@ -145,8 +161,9 @@ async def test_a_stream_that_is_silent_because_nothing_happens_is_kept(docker: P
 
 
 def test_events_of_ten_megabytes(docker: PrivateEngine, daemon: Callable[..., Daemon]):
-    """An event carries all labels of its container: dockmend must see such an event, and not fill the memory. dockmend
-    does not keep that many labels. So it leaves the container alone, and the incident says so."""
+    """An event carries all labels of its container: dockmend must see such an event, and not fill
+    the memory. dockmend does not keep that many labels. So it leaves the container alone, and the
+    incident says so."""
     docker.toolbox_image()
     one = daemon(docker.url, rules={"rules.yaml": CRASHED})
     body = {"Image": "toolbox:latest", "Cmd": ["sleep", "86400"], "Labels": {"large": "x" * 10_000_000},
@@ -163,7 +180,7 @@ def test_events_of_ten_megabytes(docker: PrivateEngine, daemon: Callable[..., Da
     assert most_memory(one) < 600
 
 
-# ----------------------------------------------------------------------------------------- the calls
+# ---------------------------------------------------------------------------------------- the calls
 
 
 def half(data: bytes) -> None:
@@ -189,7 +206,11 @@ def test_one_container_whose_inspect_is_bad_harms_no_other(
         docker.patient(name)
     bad = docker.inspect("bad")["Id"]
     inspect = INSPECT.format(bad)
-    spoilt = proxy.spoil(inspect, SPOILT[how]) if how in SPOILT else proxy.refuse(inspect, answer=ANSWERED[how])
+    spoilt = (
+        proxy.spoil(inspect, SPOILT[how])
+        if how in SPOILT
+        else proxy.refuse(inspect, answer=ANSWERED[how])
+    )
     one = daemon(proxy.url, rules={"rules.yaml": UNHEALTHY})  # ready: it has listed
     for name in ("bad", "good"):
         docker.sicken(name)
@@ -207,7 +228,8 @@ def test_one_container_whose_inspect_is_bad_harms_no_other(
 def test_an_engine_that_freezes_is_told_of_and_taken_again(
     own_engine: Callable[..., PrivateEngine], daemon: Callable[..., Daemon]
 ):
-    """A paused dockerd accepts and answers nothing; what broke meanwhile is healed once it goes on."""
+    """A paused dockerd accepts and answers nothing; what broke meanwhile is healed once it goes
+    on."""
     engine = own_engine()
     for name in ("web", "db"):
         engine.run(name)
@@ -216,7 +238,9 @@ def test_an_engine_that_freezes_is_told_of_and_taken_again(
     engine.pause()
     try:
         subprocess.run(["kill", "-9", str(pid)], check=True)
-        eventually(lambda: one.status("/readyz") == 503, 120, what="the engine is given up", every=1.0)
+        eventually(
+            lambda: one.status("/readyz") == 503, 120, what="the engine is given up", every=1.0
+        )
         assert "stream" in unready(one)
         assert one.metric("dockmend_engine_up") == 0
         assert "engine" in json.loads(one.cli("status", "--json", check=False))["degraded"]
@@ -231,25 +255,33 @@ def test_an_engine_that_freezes_is_told_of_and_taken_again(
 
 def unready(one: Daemon) -> str:
     done = subprocess.run(
-        ["curl", "-s", f"http://127.0.0.1:{one.port}/readyz"], check=True, capture_output=True, timeout=30
+        ["curl", "-s", f"http://127.0.0.1:{one.port}/readyz"],
+        check=True,
+        capture_output=True,
+        timeout=30,
     )
     return done.stdout.decode()
 
 
-# -------------------------------------------------------------------------------------- ten thousand
+# ------------------------------------------------------------------------------------- ten thousand
 
 
 def test_ten_thousand_containers(daemon: Callable[..., Daemon], tmp_path: Path):
-    """A host that answers as fast as a host can: they are listed in bounded memory, sixteen at a time."""
+    """A host that answers as fast as a host can: they are listed in bounded memory, sixteen at a
+    time."""
     path = tmp_path / "s"
     host = Path(__file__).parents[2] / "bench" / "fake_host.py"
-    with subprocess.Popen([sys.executable, str(host), str(path), "10000", "0"], stdout=subprocess.PIPE) as engine:
+    with subprocess.Popen(
+        [sys.executable, str(host), str(path), "10000", "0"], stdout=subprocess.PIPE
+    ) as engine:
         try:
             assert engine.stdout is not None
             assert engine.stdout.readline() == b"ready\n"
             one = daemon(f"unix://{path}", rules={"rules.yaml": UNHEALTHY}, start=False)
             one.start(timeout=180)
-            eventually(lambda: one.metric("dockmend_containers") == 10_000, 60, what="all are known")
+            eventually(
+                lambda: one.metric("dockmend_containers") == 10_000, 60, what="all are known"
+            )
             assert most_memory(one) < 400
         finally:
             engine.kill()

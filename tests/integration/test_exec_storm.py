@@ -1,4 +1,5 @@
-"""Twenty thousand exec events while twenty containers break: all are healed, and the engine is as quick as without."""
+"""Twenty thousand exec events while twenty containers break: all are healed, and the engine is as
+quick as without."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class Api:
 
     def call(self, method: str, path: str, body: object = None) -> int:
         raw = json.dumps(body).encode() if body is not None else None
-        self._connection.request(method, path, raw, {"Content-Type": "application/json"} if raw else {})
+        self._connection.request(
+            method, path, raw, {"Content-Type": "application/json"} if raw else {}
+        )
         response = self._connection.getresponse()
         response.read()
         return response.status
@@ -98,7 +101,9 @@ def test_an_exec_storm_hides_nothing(docker: PrivateEngine) -> None:
         assert storm.created == EXECS
         assert sorted(incident.object_name for incident in incidents(one)) == sorted(names)
         assert [name for name in names if docker.state(name) != "running"] == []
-        assert {name: events.actions(name, "start") for name in names} == {name: ["start"] for name in names}
+        assert {name: events.actions(name, "start") for name in names} == {
+            name: ["start"] for name in names
+        }
         assert one.metric("dockmend_event_gaps_total") == 0
         assert "exec_" not in one.metrics()
         all_told(one)
@@ -107,7 +112,8 @@ def test_an_exec_storm_hides_nothing(docker: PrivateEngine) -> None:
 def test_the_engine_is_as_quick_with_dockmend_as_without(docker: PrivateEngine) -> None:
     """Only the stream's cost is compared: a heal is work for the engine, whoever asks for it."""
     docker.run("bystander")
-    docker.run("without")  # one each: an inspect and an exec take the longer, the more execs a container has had
+    # one each: an inspect and an exec take the longer, the more execs a container has had
+    docker.run("without")
     docker.run("with")
     with Storm(docker, "without", SAMPLE) as storm:
         without = list(answer_times(docker, storm, "/containers/bystander/json"))

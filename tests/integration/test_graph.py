@@ -28,7 +28,10 @@ def test_every_kind_of_tie(docker: PrivateEngine) -> None:
     docker.docker("rename", "base", "renamed")
 
     found = json.loads(dockmend("graph", "--engine", docker.url, "--json"))
-    assert {(e["dependent"], e["dependency"], e["kind"], e["condition"], e["restart"]) for e in found["edges"]} == {
+    assert {
+        (e["dependent"], e["dependency"], e["kind"], e["condition"], e["restart"])
+        for e in found["edges"]
+    } == {
         ("net-by-name", "renamed", "network", "service_started", True),
         ("net-by-id", "renamed", "network", "service_started", True),
         ("lost", "renamed", "network", "service_started", True),
@@ -36,14 +39,15 @@ def test_every_kind_of_tie(docker: PrivateEngine) -> None:
         ("memory", "renamed", "ipc", "service_started", True),
         ("linked", "renamed", "link", "service_started", True),
         ("linked-there", "web", "link", "service_started", True),
-        ("files", "container base", "volumes", "service_started", False),  # the name that was given is nobody's now
+        # the name that was given is nobody's now
+        ("files", "container base", "volumes", "service_started", False),
         ("told", "container base", "label", "service_healthy", True),
         ("composed", "service db of project p", "compose", "service_healthy", True),
         ("composed", "web", "compose", "service_started", False),
     }
-    assert [(each["name"], sorted(one["name"] for one in each["members"])) for each in found["networks"]] == [
-        ("lane", ["linked-there", "web"])
-    ]
+    assert [
+        (each["name"], sorted(one["name"] for one in each["members"])) for each in found["networks"]
+    ] == [("lane", ["linked-there", "web"])]
     docker.docker("rm", "--force", "renamed")
     text = dockmend("graph", "--engine", docker.url)
     assert "shares its network" in text

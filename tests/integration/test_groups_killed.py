@@ -1,4 +1,5 @@
-"""dockmend killed at every journalled step of a group's restart: one of each member is left, running, named right."""
+"""dockmend killed at every journalled step of a group's restart: one of each member is left,
+running, named right."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ GROUP = ("one", "two", "deep")
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -51,7 +54,9 @@ def each_is_there_once(docker: PrivateEngine, killed: Killed) -> None:
     address = f"inet {docker.inspect('vpn')['NetworkSettings']['IPAddress']}/"
     for name in ("one", "two"):
         assert address in docker.docker("exec", name, "ip", "-o", "addr")
-    assert docker.inspect("deep")["State"]["StartedAt"] > docker.inspect("one")["State"]["StartedAt"]
+    assert (
+        docker.inspect("deep")["State"]["StartedAt"] > docker.inspect("one")["State"]["StartedAt"]
+    )
     assert [each.outcome for each in incidents(killed.daemon)] == ["healed"], stories(killed.daemon)
     all_told(killed.daemon)
 
@@ -62,7 +67,9 @@ RESTARTED = {"deep is stopped": ("deep", "stop"), "one": ("one", "restart"), "tw
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", RESTARTED)
-def test_an_owner_that_was_restarted(docker: PrivateEngine, proxy: HoldingProxy, step: str, moment: When) -> None:
+def test_an_owner_that_was_restarted(
+    docker: PrivateEngine, proxy: HoldingProxy, step: str, moment: When
+) -> None:
     owner(docker)
     ids = dependents(docker)
     name, action = RESTARTED[step]
@@ -88,7 +95,9 @@ REPLACED = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", REPLACED)
-def test_an_owner_that_was_replaced(docker: PrivateEngine, proxy: HoldingProxy, step: str, moment: When) -> None:
+def test_an_owner_that_was_replaced(
+    docker: PrivateEngine, proxy: HoldingProxy, step: str, moment: When
+) -> None:
     owner(docker)
     ids = dependents(docker)
     known = ids["deep"] if step.startswith("deep") else ids["one"]

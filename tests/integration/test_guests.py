@@ -1,4 +1,5 @@
-"""Guests: what lives in the namespaces of a container that dockmend restarts or makes anew comes back with it."""
+"""Guests: what lives in the namespaces of a container that dockmend restarts or makes anew comes
+back with it."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from tests.lab import PrivateEngine, eventually
 pytestmark = pytest.mark.timeout(240)
 
 CHECK = (
-    "--health-cmd", "test ! -e /sick", "--health-interval", "200ms", "--health-retries", "1", "--health-timeout", "5s",
+    "--health-cmd", "test ! -e /sick", "--health-interval", "200ms", "--health-retries", "1",
+    "--health-timeout", "5s",
 )  # fmt: skip
 DROP_IN = ("--label", "autoheal=true", *CHECK)
 NO_RULES = "version: 1\nrules: []\n"
@@ -35,7 +37,8 @@ rules:
 
 
 def owner(engine: PrivateEngine, *options: str) -> None:
-    """A gateway that is well until it has a file /sick, which a restart does not take away: a start does."""
+    """A gateway that is well until it has a file /sick, which a restart does not take away: a start
+    does."""
     engine.run("vpn", *options, command=("sh", "-c", "rm -f /sick; exec sleep 86400"))
     engine.await_health("vpn", "healthy", 30)
 
@@ -60,7 +63,9 @@ def host(docker: PrivateEngine) -> PrivateEngine:
     return docker
 
 
-def test_unlabelled_guests_of_what_the_drop_in_rule_restarts_have_their_network_again(host: PrivateEngine) -> None:
+def test_unlabelled_guests_of_what_the_drop_in_rule_restarts_have_their_network_again(
+    host: PrivateEngine,
+) -> None:
     owner(host, *DROP_IN)
     for name in ("app", "web", "idle"):
         guest(host, name)
@@ -102,18 +107,28 @@ def test_guests_of_one_that_is_made_anew_are_made_anew(host: PrivateEngine) -> N
         sicken(host)
         closed(one, outcome="healed", timeout=90)
         assert has_network(host, "app")
-        assert host.inspect("app")["HostConfig"]["NetworkMode"] == f"container:{host.inspect('vpn')['Id']}"
-        assert [each.rule for each in incidents(one)] == ["anew"]  # the rejoin rule has nothing left to do
+        assert (
+            host.inspect("app")["HostConfig"]["NetworkMode"]
+            == f"container:{host.inspect('vpn')['Id']}"
+        )
+        # the rejoin rule has nothing left to do
+        assert [each.rule for each in incidents(one)] == ["anew"]
         all_told(one)
 
 
 def test_a_dockmend_that_is_killed_as_it_brings_guests_back_goes_on(host: PrivateEngine) -> None:
     owner(host, *DROP_IN)
-    slow = ("sh", "-c", "trap '' TERM; while :; do sleep 1; done")  # the restart takes as long as its stop timeout
+    # the restart takes as long as its stop timeout
+    slow = ("sh", "-c", "trap '' TERM; while :; do sleep 1; done")
     host.run("app", "--network", "container:vpn", "--stop-timeout", "8", command=slow, init=False)
     with daemon(host, NO_RULES) as one:
         sicken(host)
-        eventually(lambda: [each for _, actions in stories(one) for each in actions if each.part == "member"], 60)
+        eventually(
+            lambda: [
+                each for _, actions in stories(one) for each in actions if each.part == "member"
+            ],
+            60,
+        )
         one.kill()
         one.start()
         closed(one, outcome="healed", timeout=90)
@@ -122,7 +137,9 @@ def test_a_dockmend_that_is_killed_as_it_brings_guests_back_goes_on(host: Privat
         all_told(one)
 
 
-def test_what_would_cut_off_an_ignored_guest_is_not_done_unless_the_rule_says_so(host: PrivateEngine) -> None:
+def test_what_would_cut_off_an_ignored_guest_is_not_done_unless_the_rule_says_so(
+    host: PrivateEngine,
+) -> None:
     owner(host, *CHECK)
     guest(host, "app", "--label", "dockmend.ignore=true")
     rule = RECREATE.replace("recreate", "restart")

@@ -1,4 +1,5 @@
-"""Guests of an owner that a Compose action brings back, and containers that link to one that dockmend makes anew."""
+"""Guests of an owner that a Compose action brings back, and containers that link to one that
+dockmend makes anew."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ OFF = "heal: off\n"
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -66,7 +69,9 @@ def test_a_guest_outside_the_project_comes_back_with_what_compose_restart_restar
         all_told(one)
 
 
-def test_guests_of_a_missing_owner_that_compose_up_makes_again_come_back(docker: PrivateEngine, tmp_path: Path) -> None:
+def test_guests_of_a_missing_owner_that_compose_up_makes_again_come_back(
+    docker: PrivateEngine, tmp_path: Path
+) -> None:
     """Those of its project as well: `compose up` does not touch what runs."""
     folder = tmp_path / "shop"
     folder.mkdir(mode=0o755)
@@ -84,8 +89,11 @@ def test_guests_of_a_missing_owner_that_compose_up_makes_again_come_back(docker:
         all_told(one)
 
 
-def test_a_one_off_behind_an_owner_is_left_alone_and_said(docker: PrivateEngine, tmp_path: Path) -> None:
-    """To bring it back would run its job again; those beside it come back, and it makes nobody's incident fail."""
+def test_a_one_off_behind_an_owner_is_left_alone_and_said(
+    docker: PrivateEngine, tmp_path: Path
+) -> None:
+    """To bring it back would run its job again; those beside it come back, and it makes nobody's
+    incident fail."""
     project = Project(docker, tmp_path)
     project.up()
     project.compose("run", "--detach", "--no-deps", "--name", "oneoff", "app", "sleep", "86400")
@@ -104,7 +112,8 @@ def test_a_one_off_behind_an_owner_is_left_alone_and_said(docker: PrivateEngine,
 
 
 def linked(engine: PrivateEngine, name: str) -> bool:
-    """Whether a container can be entered, and finds what it links to as `alias` at its present address."""
+    """Whether a container can be entered, and finds what it links to as `alias` at its present
+    address."""
     (network,) = engine.inspect("vpn")["NetworkSettings"]["Networks"].values()
     hosts = engine.docker("exec", name, "cat", "/etc/hosts", check=False)
     return any(line.split()[:2] == [network["IPAddress"], "alias"] for line in hosts.splitlines())
@@ -138,13 +147,17 @@ def behind_a_link(docker: PrivateEngine) -> tuple[str, str]:
 def test_what_links_to_one_that_is_made_anew_and_ends_meanwhile_is_brought_back(
     docker: PrivateEngine, proxy: HoldingProxy
 ) -> None:
-    """Nothing else could: the engine refuses to start it, as its link is to the one that is gone."""
+    """Nothing else could: the engine refuses to start it, as its link is to the one that is
+    gone."""
     behind_a_link(docker)
     docker.run("idle", "--link", "vpn:alias")
     crash(docker, "idle")  # before: that is no consequence
     docker.await_state("idle", "exited")
     with Killed(docker, proxy, RECREATE, OFF) as killed:
-        proxy.meanwhile(f"POST /v[0-9.]+/containers/{identity(docker, 'vpn')}/rename", lambda: crash(docker, "app"))
+        proxy.meanwhile(
+            f"POST /v[0-9.]+/containers/{identity(docker, 'vpn')}/rename",
+            lambda: crash(docker, "app"),
+        )
         sicken(docker)
         closed(killed.daemon, rule="anew", outcome="healed", timeout=90)
         assert linked(docker, "app")
@@ -163,8 +176,11 @@ DEATHS: dict[str, tuple[str, When]] = {
 
 
 @pytest.mark.parametrize("death", DEATHS)
-def test_killed_while_what_links_to_it_is_made_anew(docker: PrivateEngine, proxy: HoldingProxy, death: str) -> None:
-    """Once it was stopped the old one cannot be started again, as its link is dead: the next dockmend makes it anew."""
+def test_killed_while_what_links_to_it_is_made_anew(
+    docker: PrivateEngine, proxy: HoldingProxy, death: str
+) -> None:
+    """Once it was stopped the old one cannot be started again, as its link is dead: the next
+    dockmend makes it anew."""
     verb, when = DEATHS[death]
     app, _ = behind_a_link(docker)
     with Killed(docker, proxy, RECREATE, OFF) as killed:
@@ -195,7 +211,9 @@ def test_what_links_to_one_that_is_restarted_is_left_alone(docker: PrivateEngine
         assert [each.object_name for each in actions if each.part == "member"] == ["guest"]
 
 
-def test_what_would_break_an_ignored_one_that_links_to_it_is_not_done(docker: PrivateEngine) -> None:
+def test_what_would_break_an_ignored_one_that_links_to_it_is_not_done(
+    docker: PrivateEngine,
+) -> None:
     owner(docker, *CHECK)
     docker.run("app", "--link", "vpn:alias", "--label", "dockmend.ignore=true")
     vpn = docker.inspect("vpn")["Id"]

@@ -10,7 +10,11 @@ from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, closed, 
 from tests.lab import PrivateEngine
 from tests.lab.waiting import eventually
 
-ONCE = ("sh", "-c", "[ -e /cue ] && exec sleep 86400; while [ ! -e /cue ]; do sleep 0.1; done; exit 7")
+ONCE = (
+    "sh",
+    "-c",
+    "[ -e /cue ] && exec sleep 86400; while [ ! -e /cue ]; do sleep 0.1; done; exit 7",
+)
 """Exits 7 once /cue is made; started again, it stays."""
 
 
@@ -57,7 +61,9 @@ def test_what_a_person_stops_kills_or_restarts_is_left_alone(docker: PrivateEngi
         docker.docker("restart", "-t", "1", "restarted")
         crash(docker, "witness")  # last: once it is healed, the others were seen
         closed(one, "healed", name="witness")
-        assert {row["object_name"] for row in one.incidents() if row["outcome"] == "healed"} == {"witness"}
+        assert {row["object_name"] for row in one.incidents() if row["outcome"] == "healed"} == {
+            "witness"
+        }
         assert docker.state("stopped") == "exited"
         assert docker.state("killed") == "exited"
         assert docker.state("restarted") == "running"
@@ -74,7 +80,9 @@ def test_one_that_gets_well_during_for_is_not_touched(docker: PrivateEngine):
     with daemon(docker, rules) as one:
         began = docker.now()
         docker.sicken("web")
-        eventually(lambda: [row for row in one.incidents() if row["state"] == "waiting"], what="it waits")
+        eventually(
+            lambda: [row for row in one.incidents() if row["state"] == "waiting"], what="it waits"
+        )
         docker.cure("web")
         docker.await_health("web", "healthy")
         (incident,) = closed(one, "recovered", name="web")
@@ -103,7 +111,8 @@ def test_an_ignored_container_is_left_alone_and_said_so(docker: PrivateEngine):
 
 def test_an_images_labels_steer_nothing(docker: PrivateEngine):
     docker.toolbox_image(
-        "steering:latest", labels={"dockmend.heal": "true", "dockmend.ignore": "true", "exitCode": "0"}
+        "steering:latest",
+        labels={"dockmend.heal": "true", "dockmend.ignore": "true", "exitCode": "0"},
     )
     docker.patient("web", image="steering:latest")
     docker.run("job", image="steering:latest", command=ONCE)
@@ -112,7 +121,8 @@ def test_an_images_labels_steer_nothing(docker: PrivateEngine):
         docker.docker("exec", "job", "touch", "/cue")
         (incident,) = closed(one, "healed", name="job")
         assert incident["cause"] == "crashed"
-        assert one.incidents(object_name="web") == []  # the built-in rule: only the image asked for it
+        # the built-in rule: only the image asked for it
+        assert one.incidents(object_name="web") == []
 
 
 def test_a_container_that_cannot_be_healed_is_given_up_with_its_breaker_open(docker: PrivateEngine):

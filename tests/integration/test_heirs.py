@@ -1,4 +1,5 @@
-"""Which object is which: owners that are renamed, or replaced twice, also while dockmend is down; what is linked."""
+"""Which object is which: owners that are renamed, or replaced twice, also while dockmend is down;
+what is linked."""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ rules:
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -58,7 +61,11 @@ def has_network_of(docker: PrivateEngine, name: str, vpn: str) -> bool:
 
 def rejoined(docker: PrivateEngine, vpn: str, *names: str) -> None:
     for name in names:
-        eventually(partial(has_network_of, docker, name, vpn), 120, what=f"{name} has the network of its owner")
+        eventually(
+            partial(has_network_of, docker, name, vpn),
+            120,
+            what=f"{name} has the network of its owner",
+        )
 
 
 def names(docker: PrivateEngine) -> dict[str, str]:
@@ -91,7 +98,10 @@ def test_an_owner_that_is_replaced_again_while_dockmend_is_dead(
         rejoined(docker, third, "guest")
         closed(killed.daemon, outcome="healed", timeout=120)
         assert names(docker) == {"vpn": "running", "guest": "running"}
-        told = [f"{each.reason} {[action.detail for action in done]}" for each, done in stories(killed.daemon)]
+        told = [
+            f"{each.reason} {[action.detail for action in done]}"
+            for each, done in stories(killed.daemon)
+        ]
         assert not any("stopped by a person" in each for each in told), told
         assert not any("nothing needed it" in each for each in told), told
         all_told(killed.daemon)
@@ -134,7 +144,9 @@ def test_an_owner_that_was_set_aside_under_another_name_and_removed(docker: Priv
         closed(one, outcome="healed", timeout=60)
 
 
-def test_a_stranger_with_the_name_of_a_set_aside_owner_is_never_taken_for_it(docker: PrivateEngine) -> None:
+def test_a_stranger_with_the_name_of_a_set_aside_owner_is_never_taken_for_it(
+    docker: PrivateEngine,
+) -> None:
     """dockmend sets one aside under such a name, but the journal does not tell of this one."""
     owner(docker)
     docker.run("vpn.dockmend-old-i000000000000000", "--stop-timeout", "2")
@@ -142,12 +154,18 @@ def test_a_stranger_with_the_name_of_a_set_aside_owner_is_never_taken_for_it(doc
     with daemon(docker, RULE) as one:
         docker.docker("rm", "--force", "vpn")
         waits = partial(incidents, one, waiting_for="owner", attempts=0)
-        eventually(lambda: any("is waited for" in each.reason for each in waits()), 60, what="the owner is waited for")
+        eventually(
+            lambda: any("is waited for" in each.reason for each in waits()),
+            60,
+            what="the owner is waited for",
+        )
         rejoined(docker, owner(docker), "guest")
         closed(one, outcome="healed", timeout=90)
 
 
-def test_an_owner_that_nobody_knows_is_told_at_once_and_nothing_is_waited_for(docker: PrivateEngine) -> None:
+def test_an_owner_that_nobody_knows_is_told_at_once_and_nothing_is_waited_for(
+    docker: PrivateEngine,
+) -> None:
     owner(docker)
     guest = docker.run("guest", "--network", "container:vpn", *REJOIN)
     replaced(docker)
@@ -180,11 +198,14 @@ TIES = {
 
 @pytest.mark.parametrize("tie", TIES)
 def test_one_is_recreated_and_then_the_one_that_names_it(docker: PrivateEngine, tie: str) -> None:
-    rules = ANEW.replace("NAME", "base") + ANEW.partition("rules:\n")[2].replace("anew", "other").replace("NAME", "web")
+    rules = ANEW.replace("NAME", "base") + ANEW.partition("rules:\n")[2].replace(
+        "anew", "other"
+    ).replace("NAME", "web")
     docker.patient("base", "--ipc", "shareable", "--volume", "/files", "--stop-timeout", "2")
     web = docker.run(
-        "web", *TIES[tie], "--health-cmd", "test ! -e /ill", "--health-interval=300ms", "--health-retries=1",
-        "--stop-timeout", "2", init=tie != "pid", command=("sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"),
+        "web", *TIES[tie], "--health-cmd", "test ! -e /ill", "--health-interval=300ms",
+        "--health-retries=1", "--stop-timeout", "2", init=tie != "pid",
+        command=("sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"),
     )  # fmt: skip
     docker.await_health("web", "healthy", 30)
     with daemon(docker, rules, config=QUIET) as one:
@@ -210,7 +231,9 @@ def test_one_is_recreated_and_then_the_one_that_names_it(docker: PrivateEngine, 
         assert names(docker) == {"base": "running", "web": "running"}
 
 
-def test_a_link_to_a_stranger_with_a_name_like_a_set_aside_one_stays_that(docker: PrivateEngine) -> None:
+def test_a_link_to_a_stranger_with_a_name_like_a_set_aside_one_stays_that(
+    docker: PrivateEngine,
+) -> None:
     stranger = "base.dockmend-old-i00000000000test"
     docker.run("base")
     docker.run(stranger)
@@ -233,7 +256,9 @@ rules:
 
 
 @pytest.mark.parametrize("tie", TIES)
-def test_those_that_are_tied_to_one_that_was_recreated_follow(docker: PrivateEngine, tie: str) -> None:
+def test_those_that_are_tied_to_one_that_was_recreated_follow(
+    docker: PrivateEngine, tie: str
+) -> None:
     docker.patient("base", "--ipc", "shareable", "--volume", "/files", "--stop-timeout", "2")
     web = docker.run("web", *TIES[tie], "--stop-timeout", "2", init=tie != "pid")
     with daemon(docker, FOLLOW, config=QUIET) as one:
@@ -262,7 +287,9 @@ rules:
 """
 
 
-def test_a_network_that_was_lost_before_a_recreation_for_another_reason_comes_back(docker: PrivateEngine) -> None:
+def test_a_network_that_was_lost_before_a_recreation_for_another_reason_comes_back(
+    docker: PrivateEngine,
+) -> None:
     docker.docker("network", "create", "--subnet", "10.89.7.0/24", "lane")
     docker.patient("web", "--stop-timeout", "2")
     docker.docker("network", "connect", "--ip", "10.89.7.7", "--alias", "shop", "lane", "web")
@@ -270,8 +297,13 @@ def test_a_network_that_was_lost_before_a_recreation_for_another_reason_comes_ba
         one.kill()
         docker.docker("network", "disconnect", "lane", "web")
         docker.run("thief", "--network", "lane", "--ip", "10.89.7.7")
-        one.start()  # its address is another's: the reconnection fails, and waits for its next attempt
-        eventually(lambda: incidents(one, rule="back", waiting_for="backoff"), 60, what="the reconnection failed")
+        # its address is another's: the reconnection fails, and waits for its next attempt
+        one.start()
+        eventually(
+            lambda: incidents(one, rule="back", waiting_for="backoff"),
+            60,
+            what="the reconnection failed",
+        )
         docker.sicken("web", wait=False)
         closed(one, rule="anew", outcome="healed", timeout=90)
         (waiting,) = incidents(one, rule="back")
@@ -305,9 +337,20 @@ class Gate:
 def test_the_place_in_a_network_that_was_lost_outlives_the_bare_one_that_its_heir_is_made_with(
     docker: PrivateEngine, proxy: HoldingProxy
 ) -> None:
-    """Its main network, which each creation connects without address and alias: dockmend looks before it is left."""
+    """Its main network, which each creation connects without address and alias: dockmend looks
+    before it is left."""
     docker.docker("network", "create", "--subnet", "10.89.8.0/24", "lane")
-    docker.patient("web", "--stop-timeout", "2", "--network", "lane", "--ip", "10.89.8.7", "--network-alias", "shop")
+    docker.patient(
+        "web",
+        "--stop-timeout",
+        "2",
+        "--network",
+        "lane",
+        "--ip",
+        "10.89.8.7",
+        "--network-alias",
+        "shop",
+    )
     gate = Gate()
     proxy.spoil(r"POST \S*/containers/create\?name=web\.dockmend-new", gate, times=1)
     with daemon(docker, LANE, config=QUIET) as one:
@@ -315,25 +358,46 @@ def test_the_place_in_a_network_that_was_lost_outlives_the_bare_one_that_its_hei
         docker.docker("network", "disconnect", "lane", "web")
         docker.run("thief", "--network", "lane", "--ip", "10.89.8.7")
         one.engine_url = proxy.url
-        one.start()  # its address is another's: the reconnection fails, and waits for its next attempt
-        eventually(lambda: incidents(one, rule="back", waiting_for="backoff"), what="the reconnection failed")
+        # its address is another's: the reconnection fails, and waits for its next attempt
+        one.start()
+        eventually(
+            lambda: incidents(one, rule="back", waiting_for="backoff"),
+            what="the reconnection failed",
+        )
         docker.sicken("web", wait=False)
-        eventually(lambda: '"web.dockmend-new' in one.page("/api/containers"), what="dockmend knows the new one")
+        eventually(
+            lambda: '"web.dockmend-new' in one.page("/api/containers"),
+            what="dockmend knows the new one",
+        )
         gate.open()
         closed(one, rule="anew", outcome="healed", timeout=90)
         docker.docker("rm", "--force", "thief")
         closed(one, rule="back", outcome="healed", timeout=90)
         place = docker.inspect("web")["NetworkSettings"]["Networks"]["lane"]
-        assert (place["IPAMConfig"], place["IPAddress"]) == ({"IPv4Address": "10.89.8.7"}, "10.89.8.7")
+        assert (place["IPAMConfig"], place["IPAddress"]) == (
+            {"IPv4Address": "10.89.8.7"},
+            "10.89.8.7",
+        )
         assert "shop" in place["Aliases"]
 
 
 def test_a_network_that_a_person_took_it_out_of_is_not_its_heirs_although_that_was_made_with_it(
     docker: PrivateEngine, proxy: HoldingProxy
 ) -> None:
-    """The same bare place, of a network that nobody misses: it is not connected to it again, without its address."""
+    """The same bare place, of a network that nobody misses: it is not connected to it again,
+    without its address."""
     docker.docker("network", "create", "--subnet", "10.89.9.0/24", "lane")
-    docker.patient("web", "--stop-timeout", "2", "--network", "lane", "--ip", "10.89.9.7", "--network-alias", "shop")
+    docker.patient(
+        "web",
+        "--stop-timeout",
+        "2",
+        "--network",
+        "lane",
+        "--ip",
+        "10.89.9.7",
+        "--network-alias",
+        "shop",
+    )
     docker.docker("network", "disconnect", "lane", "web")
     gate = Gate()
     proxy.spoil(r"POST \S*/containers/create\?name=web\.dockmend-new", gate, times=1)
@@ -342,7 +406,10 @@ def test_a_network_that_a_person_took_it_out_of_is_not_its_heirs_although_that_w
         one.engine_url = proxy.url
         one.start()
         docker.sicken("web", wait=False)
-        eventually(lambda: '"web.dockmend-new' in one.page("/api/containers"), what="dockmend knows the new one")
+        eventually(
+            lambda: '"web.dockmend-new' in one.page("/api/containers"),
+            what="dockmend knows the new one",
+        )
         gate.open()
         closed(one, rule="anew", outcome="healed", timeout=90)
         one.stop()
@@ -362,7 +429,9 @@ rules:
 """
 
 
-def test_rules_by_image_go_on_with_one_whose_reference_names_another_image_by_now(docker: PrivateEngine) -> None:
+def test_rules_by_image_go_on_with_one_whose_reference_names_another_image_by_now(
+    docker: PrivateEngine,
+) -> None:
     docker.toolbox_image("shop:1")
     docker.patient("web", "--stop-timeout", "2", image="shop:1")
     docker.toolbox_image("shop:2", labels={"version": "2"})
@@ -388,13 +457,19 @@ rules:
 """
 
 
-def test_an_owner_and_its_guest_that_were_both_removed_are_made_again(docker: PrivateEngine) -> None:
+def test_an_owner_and_its_guest_that_were_both_removed_are_made_again(
+    docker: PrivateEngine,
+) -> None:
     owner(docker)
     docker.run("guest", "--network", "container:vpn", "--stop-timeout", "2")
     with daemon(docker, AGAIN, config=f"{QUIET}policy: {{allow: [run]}}\n") as one:
         eventually(lambda: len(kept(one)) == 2, what="both definitions are kept")
         docker.docker("rm", "--force", "guest", "vpn")
-        eventually(lambda: names(docker) == {"vpn": "running", "guest": "running"}, 120, what="both are there again")
+        eventually(
+            lambda: names(docker) == {"vpn": "running", "guest": "running"},
+            120,
+            what="both are there again",
+        )
         vpn = str(docker.inspect("vpn")["Id"])
         rejoined(docker, vpn, "guest")
         told = closed(one, count=2, outcome="healed", timeout=60)
@@ -416,12 +491,21 @@ rules:
 """
 
 
-def test_a_member_of_a_project_whose_owner_was_replaced_is_made_anew_onto_the_new_one(docker: PrivateEngine) -> None:
+def test_a_member_of_a_project_whose_owner_was_replaced_is_made_anew_onto_the_new_one(
+    docker: PrivateEngine,
+) -> None:
     def service(name: str) -> tuple[str, ...]:
-        return ("--label", "com.docker.compose.project=p", "--label", f"com.docker.compose.service={name}")
+        return (
+            "--label",
+            "com.docker.compose.project=p",
+            "--label",
+            f"com.docker.compose.service={name}",
+        )
 
     docker.run("vpn", "--stop-timeout", "2", *service("vpn"))
-    old = docker.patient("app", "--network", "container:vpn", "--stop-timeout", "2", *service("app"))
+    old = docker.patient(
+        "app", "--network", "container:vpn", "--stop-timeout", "2", *service("app")
+    )
     with daemon(docker, PROJECT, config=QUIET) as one:
         docker.docker("rm", "--force", "vpn")
         vpn = docker.run("vpn", "--stop-timeout", "2", *service("vpn"))

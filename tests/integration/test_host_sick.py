@@ -1,5 +1,5 @@
-"""A host that is sick: a disk that is full or read-only, no file descriptor left, no thread. Nothing is done unwritten,
-it is told everywhere, and all is well again by itself."""
+"""A host that is sick: a disk that is full or read-only, no file descriptor left, no thread.
+Nothing is done unwritten, it is told everywhere, and all is well again by itself."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class Manager:
                 self.heard.append(self._socket.recv(65536).decode())
             except BlockingIOError:
                 break
-        lines = [line for word in self.heard for line in word.splitlines() if line.startswith("STATUS=")]
+        lines = [
+            line for word in self.heard for line in word.splitlines() if line.startswith("STATUS=")
+        ]
         return lines[-1] if lines else ""
 
     def close(self) -> None:
@@ -114,15 +116,25 @@ def test_a_full_disk_under_the_journal(docker: PrivateEngine, daemon: Makes, man
         docker.sicken("web")
         eventually(lambda: waits_for_journal(one), 60, what="the incident waits for the journal")
         # What people are told follows within the second in which it is looked at again.
-        eventually(lambda: one.metric("dockmend_degraded", part="journal") == 1, what="the metrics say so")
-        assert "nothing is done" in json.loads(one.cli("status", "--json", check=False))["degraded"]["journal"]
+        eventually(
+            lambda: one.metric("dockmend_degraded", part="journal") == 1, what="the metrics say so"
+        )
+        assert (
+            "nothing is done"
+            in json.loads(one.cli("status", "--json", check=False))["degraded"]["journal"]
+        )
         assert "degraded: journal: " in manager.status()
         assert actions_seen(docker, "web", began, "kill", "restart") == []
         switch(False)
         closed(one, "healed", name="web", timeout=60)
         eventually(lambda: one.status("/readyz") == 200, what="it is ready again")
-        eventually(lambda: one.metric("dockmend_degraded", part="journal") == 0, what="the metrics say so")
-        eventually(lambda: "watching 1 containers" in manager.status(), what="systemd is told that all is well")
+        eventually(
+            lambda: one.metric("dockmend_degraded", part="journal") == 0, what="the metrics say so"
+        )
+        eventually(
+            lambda: "watching 1 containers" in manager.status(),
+            what="systemd is told that all is well",
+        )
         assert actions_seen(docker, "web", began, "restart") == ["restart"]
 
 
@@ -132,7 +144,8 @@ def waits_for_journal(one: Daemon) -> bool:
 
 
 def test_a_full_disk_under_the_snapshots(docker: PrivateEngine, daemon: Makes):
-    """No snapshot, so no start (it comes after it); nothing half-written stays; with space, both are done."""
+    """No snapshot, so no start (it comes after it); nothing half-written stays; with space, both
+    are done."""
     docker.run("db", "--volume", "data:/data", command=("sh", "-c", "exec sleep 86400"))
     docker.docker("exec", "db", "sh", "-c", "head -c 3000000 /dev/urandom >/data/big")
     one = daemon(docker.url, rules={"rules.yaml": COPIES}, start=False)
@@ -155,13 +168,19 @@ def test_a_full_disk_under_the_snapshots(docker: PrivateEngine, daemon: Makes):
         assert list(snapshots.rglob("*.partial")) == []
 
 
-def test_a_snapshot_that_is_too_large_leaves_the_journal_its_disk(docker: PrivateEngine, daemon: Makes):
-    """They share one: the snapshot fails and says why, nothing of it stays, and others are healed as ever."""
+def test_a_snapshot_that_is_too_large_leaves_the_journal_its_disk(
+    docker: PrivateEngine, daemon: Makes
+):
+    """They share one: the snapshot fails and says why, nothing of it stays, and others are healed
+    as ever."""
     docker.run("db", "--volume", "large:/data", command=("sh", "-c", "exec sleep 86400"))
     docker.docker("exec", "db", "sh", "-c", "head -c 60000000 /dev/urandom >/data/large")
     docker.patient("web")
     one = daemon(docker.url, rules={"rules.yaml": COPIES, "others.yaml": UNHEALTHY}, start=False)
-    with mounted(one.state, "-t", "tmpfs", "-o", "size=40m,mode=0700", "tmpfs"), ExitStack() as stack:
+    with (
+        mounted(one.state, "-t", "tmpfs", "-o", "size=40m,mode=0700", "tmpfs"),
+        ExitStack() as stack,
+    ):
         stack.callback(one.stop)
         one.start(timeout=120)
         kill_main(docker, "db")
@@ -169,7 +188,10 @@ def test_a_snapshot_that_is_too_large_leaves_the_journal_its_disk(docker: Privat
                    what="a snapshot failed")  # fmt: skip
         assert one.status("/readyz") == 200
         (incident,) = [each for each in one.incidents() if each["object_name"] == "db"]
-        assert "2 MiB of disk space would be left, which dockmend keeps free for its journal" in incident["reason"]
+        assert (
+            "2 MiB of disk space would be left, which dockmend keeps free for its journal"
+            in incident["reason"]
+        )
         docker.sicken("web")
         closed(one, "healed", name="web", timeout=60)
         one.stop()
@@ -194,7 +216,8 @@ def no_thread_left(pid: int) -> Iterator[None]:
 
 
 def test_no_thread_left(docker: PrivateEngine, daemon: Makes):
-    """A snapshot needs threads of its own: it fails and says why, leaves nothing, and is made when there are some."""
+    """A snapshot needs threads of its own: it fails and says why, leaves nothing, and is made when
+    there are some."""
     docker.run("db", "--volume", "data:/data", command=("sh", "-c", "exec sleep 86400"))
     one = daemon(docker.url, rules={"rules.yaml": COPIES}, start=False)
     one.start(timeout=120)
@@ -214,7 +237,8 @@ def test_no_thread_left(docker: PrivateEngine, daemon: Makes):
 
 
 def test_no_file_descriptor_left(docker: PrivateEngine, daemon: Makes, manager: Manager):
-    """Neither the servers' accept loops nor the watchdog's food end with it; what broke meanwhile is healed, once."""
+    """Neither the servers' accept loops nor the watchdog's food end with it; what broke meanwhile
+    is healed, once."""
     docker.run("web")
     one = daemon(docker.url, rules={"rules.yaml": CRASHED},
                  environment={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "2000000"})  # fmt: skip
@@ -223,14 +247,18 @@ def test_no_file_descriptor_left(docker: PrivateEngine, daemon: Makes, manager: 
     resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     assert lowest > 3
     try:
-        with socket.create_connection(("127.0.0.1", one.port), 10) as knocking:  # the kernel takes it, nobody accepts
+        # the kernel takes it, nobody accepts
+        with socket.create_connection(("127.0.0.1", one.port), 10) as knocking:
             knocking.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             kill_main(docker, "web")
             eventually(lambda: "Too many open files" in one.text or "no file descriptor" in one.text, 90,
                        what="it is told")  # fmt: skip
             manager.status()
             fed = len(manager.heard)
-            eventually(lambda: manager.status() is not None and len(manager.heard) > fed, what="the watchdog is fed")
+            eventually(
+                lambda: manager.status() is not None and len(manager.heard) > fed,
+                what="the watchdog is fed",
+            )
             assert one.running  # and a connection that it kept may have healed web already
     finally:
         resource.prlimit(one.pid, resource.RLIMIT_NOFILE, before)
@@ -240,7 +268,9 @@ def test_no_file_descriptor_left(docker: PrivateEngine, daemon: Makes, manager: 
     assert json.loads(one.cli("status", "--json"))["degraded"] == {}
 
 
-def test_a_flood_of_connections_leaves_the_engine_its_descriptors(docker: PrivateEngine, daemon: Makes):
+def test_a_flood_of_connections_leaves_the_engine_its_descriptors(
+    docker: PrivateEngine, daemon: Makes
+):
     docker.patient("web")
     one = daemon(docker.url, rules={"rules.yaml": UNHEALTHY})
     resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (128, 128))
@@ -248,5 +278,9 @@ def test_a_flood_of_connections_leaves_the_engine_its_descriptors(docker: Privat
         for _ in range(200):
             stack.enter_context(socket.create_connection(("127.0.0.1", one.port), 10))
         docker.sicken("web")
-        eventually(lambda: docker.health("web") == "healthy", 60, what="it was restarted while they are connected")
+        eventually(
+            lambda: docker.health("web") == "healthy",
+            60,
+            what="it was restarted while they are connected",
+        )
     closed(one, "healed", name="web")

@@ -1,4 +1,5 @@
-"""Names that the engine allows: networks that no path of its API can hold, and names without an end."""
+"""Names that the engine allows: networks that no path of its API can hold, and names without an
+end."""
 
 from __future__ import annotations
 
@@ -25,14 +26,18 @@ def made(docker: PrivateEngine, path: str, body: Any) -> str:
 
 
 def test_a_network_of_any_name_is_reconnected(docker: PrivateEngine):
-    networks = [made(docker, "/networks/create", {"Name": name, "Driver": "bridge"}) for name in ODD]
+    networks = [
+        made(docker, "/networks/create", {"Name": name, "Driver": "bridge"}) for name in ODD
+    ]
     for number, network in enumerate(networks):
         docker.run(f"web{number}", "--network", network)
     with daemon(docker, RECONNECT) as one:
         for number, network in enumerate(networks):
             docker.docker("network", "disconnect", "--force", network, f"web{number}")
         rows = closed(one, count=len(ODD))
-        assert {(row["outcome"], row["network"]) for row in rows} == {("healed", name) for name in ODD}
+        assert {(row["outcome"], row["network"]) for row in rows} == {
+            ("healed", name) for name in ODD
+        }
         for number, name in enumerate(ODD):
             assert name in docker.inspect(f"web{number}")["NetworkSettings"]["Networks"]
         shown = one.cli("incidents") + one.cli("graph") + one.text
@@ -46,7 +51,9 @@ def test_a_name_without_an_end_fills_no_journal_and_is_left_alone(docker: Privat
             container = made(docker, f"/containers/create?name={'b' * 500_000}{number}", body)
             docker.api("POST", f"/containers/{container}/start")
         rows = closed(one, count=5)
-        assert {(row["outcome"], row["reason_code"]) for row in rows} == {("suppressed", "protected")}
+        assert {(row["outcome"], row["reason_code"]) for row in rows} == {
+            ("suppressed", "protected")
+        }
         assert len({row["object_name"] for row in rows}) == 5
         assert max(len(str(row)) for row in rows) < 4000
         assert sum(path.stat().st_size for path in one.state.glob("journal.sqlite3*")) < 4 << 20

@@ -1,4 +1,5 @@
-"""A rule's hours on the real engine: what breaks before them is treated as they begin, after a restart too."""
+"""A rule's hours on the real engine: what breaks before them is treated as they begin, after a
+restart too."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ def next_minute(ahead: float) -> float:
     return (time.time() + ahead) // 60 * 60 + 60
 
 
-def test_what_broke_before_the_hours_is_treated_as_they_begin_and_a_restart_forgets_nothing(docker: PrivateEngine):
+def test_what_broke_before_the_hours_is_treated_as_they_begin_and_a_restart_forgets_nothing(
+    docker: PrivateEngine,
+):
     for name in ("web", "well-again"):
         docker.patient(name)
     opens = next_minute(25)
@@ -33,7 +36,9 @@ rules:
         began = docker.now()
         docker.sicken("web")
         docker.sicken("well-again")
-        eventually(lambda: len(incidents(one, waiting_for="window")) == 2, what="both wait for the hours")
+        eventually(
+            lambda: len(incidents(one, waiting_for="window")) == 2, what="both wait for the hours"
+        )
         docker.cure("well-again")
         (recovered,) = closed(one, "recovered", name="well-again")
         assert recovered["attempts"] == 0

@@ -1,4 +1,5 @@
-"""The container image and the Compose files, from a clone of another user's with a umask of 077, on a real engine."""
+"""The container image and the Compose files, from a clone of another user's with a umask of 077, on
+a real engine."""
 
 from __future__ import annotations
 
@@ -22,14 +23,20 @@ from tests.lab import PrivateEngine, eventually, sweep
 from tests.lab.packages import BASE, OFFLINE, USER, Clone, base_image
 
 LABELLED = ("--label", "dockmend.heal=true")
-QUICKLY = ("--health-interval=1s", "--health-timeout=60s", "--health-retries=1", "--health-start-period=0s")
+QUICKLY = (
+    "--health-interval=1s",
+    "--health-timeout=60s",
+    "--health-retries=1",
+    "--health-start-period=0s",
+)
 pytestmark = pytest.mark.timeout(900)  # the first one waits for a Debian and two images to be made
 BIGGEST = 60_000_000
 """Bytes that dockmend may take above the base image."""
 
 
 class Host:
-    """An engine with both images, built by a user of its group from a clone that only that user can read."""
+    """An engine with both images, built by a user of its group from a clone that only that user can
+    read."""
 
     def __init__(self, engine: PrivateEngine, clone: Clone) -> None:
         self.engine = engine
@@ -55,7 +62,9 @@ class Host:
         """The first closed incident of a container, by the dockmend in its container."""
 
         def closed() -> dict[str, Any] | None:
-            found = json.loads(self.inside("dockmend", "incidents", "--json", "--container", name) or "[]")
+            found = json.loads(
+                self.inside("dockmend", "incidents", "--json", "--container", name) or "[]"
+            )
             return next((each for each in found if each["outcome"]), None)
 
         incident = eventually(closed, what=f"an incident of {name} is closed")
@@ -115,12 +124,15 @@ def test_the_clone_of_a_user_is_a_whole_installation(host: Host):
 
 
 def test_what_a_person_stopped_unseen_stays_stopped_in_the_standard_installation(host: Host):
-    """dockmend is down, a person stops a container, and the engine forgets that before dockmend is back."""
+    """dockmend is down, a person stops a container, and the engine forgets that before dockmend is
+    back."""
     host.engine.run("first")
     host.compose("compose.yaml", "up", "--detach")
     for name in ("stopped", "killed"):
         host.engine.run(name, "--label", "dockmend.heal=true", "--restart", "no")
-    eventually(lambda: host.inside("dockmend", "coverage").count("label:heal") >= 2, what="both are seen")
+    eventually(
+        lambda: host.inside("dockmend", "coverage").count("label:heal") >= 2, what="both are seen"
+    )
     host.engine.docker("stop", "dockmend")
     host.engine.docker("stop", "-t", "1", "stopped")
     host.engine.docker("kill", "killed")
@@ -131,18 +143,25 @@ def test_what_a_person_stopped_unseen_stays_stopped_in_the_standard_installation
     kill_main(host.engine, "witness")
     assert host.incident("witness")["outcome"] == "healed"
     assert [host.engine.state(name) for name in ("stopped", "killed")] == ["exited", "exited"]
-    assert json.loads(host.inside("dockmend", "incidents", "--json", "--container", "stopped")) == []
+    assert (
+        json.loads(host.inside("dockmend", "incidents", "--json", "--container", "stopped")) == []
+    )
     said = host.inside("dockmend", "doctor")
     assert re.search(r"data/containers: readable", said), said
 
 
-def test_after_the_engine_was_killed_it_comes_back_and_so_does_what_the_engine_left_down(host: Host):
-    """An engine that was killed ends every container, and starts only those with `restart: always` again."""
+def test_after_the_engine_was_killed_it_comes_back_and_so_does_what_the_engine_left_down(
+    host: Host,
+):
+    """An engine that was killed ends every container, and starts only those with `restart: always`
+    again."""
     host.compose("compose.yaml", "up", "--detach")
     host.engine.run("web", *LABELLED, "--restart", "unless-stopped")
     host.engine.run("mine", *LABELLED, "--restart", "unless-stopped")
     host.engine.docker("stop", "-t", "1", "mine")
-    eventually(lambda: host.inside("dockmend", "coverage").count("label:heal") >= 2, what="both are seen")
+    eventually(
+        lambda: host.inside("dockmend", "coverage").count("label:heal") >= 2, what="both are seen"
+    )
     host.engine.kill()
     host.engine.start()
     assert host.incident("web")["cause"] == "left_down"
@@ -162,14 +181,20 @@ def test_the_image_is_small_and_says_what_it_is(host: Host):
     }
     assert {"title", "description", "licenses", "version", "base.name"} <= labels.keys()
     assert (labels["version"], labels["base.name"]) == (__version__, BASE)
-    assert host.engine.docker("run", "--rm", "--entrypoint", "ls", "dockmend", "/etc/dockmend/rules.d") == ""
+    assert (
+        host.engine.docker("run", "--rm", "--entrypoint", "ls", "dockmend", "/etc/dockmend/rules.d")
+        == ""
+    )
 
 
 def test_rules_of_a_share_take_one_setting_that_the_error_names(host: Host, tmp_path: Path):
     folder = tmp_path / "rules.d"
     folder.mkdir()
     file = folder / "web.yaml"
-    file.write_text("version: 1\nrules: [{name: mine, when: container.unhealthy, match: {name: web}, then: restart}]\n")
+    file.write_text(
+        "version: 1\nrules: [{name: mine, when: container.unhealthy, match: {name: web}, then: "
+        "restart}]\n"
+    )
     for each in (file, folder):
         os.chown(each, 99, 100)
         each.chmod(0o777)
@@ -189,7 +214,9 @@ def test_rules_of_a_share_take_one_setting_that_the_error_names(host: Host, tmp_
     log = host.command("docker", "logs", "refused")
     assert "or the variable `DOCKMEND_POLICY_RULES_OWNER=99`, which takes it as it is" in log
     setting = ("--env", "DOCKMEND_POLICY_RULES_OWNER=99")
-    host.engine.docker("run", "--detach", "--name", "taken", *QUICKLY, *setting, *mounted, "dockmend")
+    host.engine.docker(
+        "run", "--detach", "--name", "taken", *QUICKLY, *setting, *mounted, "dockmend"
+    )
     eventually(lambda: host.engine.health("taken") == "healthy", what="it is healthy")
     assert '"mine"' in host.inside("dockmend", "rules", "--json", name="taken")
 
@@ -197,15 +224,23 @@ def test_rules_of_a_share_take_one_setting_that_the_error_names(host: Host, tmp_
 def test_an_engine_that_is_away_makes_nobody_restart_dockmend(host: Host):
     nowhere = ("--env", "DOCKMEND_ENGINE=unix:///none.sock")
     host.engine.docker("run", "--detach", "--name", "lonely", *QUICKLY, *nowhere, "dockmend")
-    eventually(lambda: "engine" in host.inside("dockmend", "status", "--health", name="lonely"), what="it is missed")
-    eventually(lambda: verdicts(host, "lonely")[-1][1].startswith("healthy; no reason"), what="the check says so")
+    eventually(
+        lambda: "engine" in host.inside("dockmend", "status", "--health", name="lonely"),
+        what="it is missed",
+    )
+    eventually(
+        lambda: verdicts(host, "lonely")[-1][1].startswith("healthy; no reason"),
+        what="the check says so",
+    )
     assert verdicts(host, "lonely")[-1][0] == 0
     assert host.engine.health("lonely") == "healthy"
 
 
 def test_a_daemon_that_stands_still_is_unhealthy(host: Host):
     mounted = ("--volume", f"{host.engine.socket}:/var/run/docker.sock")
-    host.engine.docker("run", "--detach", "--name", "still", *QUICKLY, "--health-timeout=15s", *mounted, "dockmend")
+    host.engine.docker(
+        "run", "--detach", "--name", "still", *QUICKLY, "--health-timeout=15s", *mounted, "dockmend"
+    )
     eventually(lambda: host.engine.health("still") == "healthy", what="it is healthy")
     host.engine.docker("kill", "--signal", "STOP", "still")
     eventually(lambda: host.engine.health("still") == "unhealthy", what="it is unhealthy")
@@ -219,8 +254,9 @@ def test_without_root_in_the_sockets_group(host: Host, tmp_path: Path):
     try:
         group = str(host.engine.socket.stat().st_gid)
         host.engine.docker(
-            "run", "--detach", "--name", "dockmend", "--user", str(USER), "--group-add", group, "--volume",
-            f"{host.engine.socket}:/var/run/docker.sock", "--volume", f"{state}:/var/lib/dockmend", "dockmend",
+            "run", "--detach", "--name", "dockmend", "--user", str(USER), "--group-add", group,
+            "--volume", f"{host.engine.socket}:/var/run/docker.sock", "--volume",
+            f"{state}:/var/lib/dockmend", "dockmend",
         )  # fmt: skip
         host.engine.patient("web", *LABELLED)
         eventually(lambda: "label:heal" in host.inside("dockmend", "coverage"), what="web is seen")
@@ -243,11 +279,13 @@ asked.endheaders()
 print(asked.getresponse().status)
 """
 REFUSED = (
-    "POST /containers/create", "POST /v1.45/containers/web/exec", "PUT /v1.45/containers/web/archive?path=/",
-    "DELETE /v1.45/containers/web", "POST /build", "GET /v1.45/containers/web/archive?path=/", "HEAD /_ping",
-    "POST //containers/create", "POST /v1.45/containers/web/../create", "POST /v1.45/containers/web%2f..%2fcreate",
-    "POST /v1.45/containers/x/restart/../../create", "GET /v1.45/containers/web/logs?stdout=1", "GET /v1.45/secrets",
-    "POST /v1.45/containers/%2e%2e/containers/create", "POST /v1.45/images/create?fromImage=x", "GET /v1.45//info",
+    "POST /containers/create", "POST /v1.45/containers/web/exec",
+    "PUT /v1.45/containers/web/archive?path=/", "DELETE /v1.45/containers/web", "POST /build",
+    "GET /v1.45/containers/web/archive?path=/", "HEAD /_ping", "POST //containers/create",
+    "POST /v1.45/containers/web/../create", "POST /v1.45/containers/web%2f..%2fcreate",
+    "POST /v1.45/containers/x/restart/../../create", "GET /v1.45/containers/web/logs?stdout=1",
+    "GET /v1.45/secrets", "POST /v1.45/containers/%2e%2e/containers/create",
+    "POST /v1.45/images/create?fromImage=x", "GET /v1.45//info",
 )  # fmt: skip
 
 
@@ -257,12 +295,17 @@ def test_behind_the_proxy_it_heals_and_all_else_is_refused(host: Host):
     host.engine.docker("network", "create", "lane")
     host.engine.docker("network", "connect", "lane", "web")
     host.engine.patient("anew", *LABELLED, "--label", "dockmend.heal.action=recreate")
-    eventually(lambda: host.inside("dockmend", "coverage").count("label:heal") == 2, what="both are seen")
+    eventually(
+        lambda: host.inside("dockmend", "coverage").count("label:heal") == 2, what="both are seen"
+    )
     host.engine.sicken("web")
     assert host.incident("web")["outcome"] == "healed"
     before = host.engine.inspect("anew")["Id"]
     host.engine.sicken("anew")
-    told = eventually(lambda: "403" in host.inside("dockmend", "incidents", "--json") and "yes", what="it is refused")
+    told = eventually(
+        lambda: "403" in host.inside("dockmend", "incidents", "--json") and "yes",
+        what="it is refused",
+    )
     assert told
     assert host.engine.inspect("anew")["Id"] == before
     for each in REFUSED:
@@ -274,7 +317,9 @@ def test_behind_the_proxy_it_heals_and_all_else_is_refused(host: Host):
     assert re.search(r"GET \S*/containers/json", refused) is None
 
 
-def test_with_the_lines_that_are_commented_out_what_has_to_be_made_anew_is(host: Host, tmp_path: Path):
+def test_with_the_lines_that_are_commented_out_what_has_to_be_made_anew_is(
+    host: Host, tmp_path: Path
+):
     text = (host.clone.folder / "deploy/haproxy.cfg").read_text()
     allowed, lines = re.subn(r"^    # (acl|http-request)", r"    \1", text, flags=re.MULTILINE)
     assert lines == 4
@@ -282,14 +327,16 @@ def test_with_the_lines_that_are_commented_out_what_has_to_be_made_anew_is(host:
     shared = ("--volume", "engine:/run/engine")
     mounted = (f"{host.engine.socket}:/var/run/docker.sock", f"{tmp_path}:/etc/haproxy:ro")
     host.engine.docker(
-        "run", "--detach", "--name", "proxy", *shared, *(word for each in mounted for word in ("--volume", each)),
-        "dockmend-proxy",
+        "run", "--detach", "--name", "proxy", *shared,
+        *(word for each in mounted for word in ("--volume", each)), "dockmend-proxy",
     )  # fmt: skip
     host.engine.docker(
-        "run", "--detach", "--name", "dockmend", *shared, "--env", "DOCKMEND_ENGINE=unix:///run/engine/docker.sock",
-        "dockmend",
+        "run", "--detach", "--name", "dockmend", *shared, "--env",
+        "DOCKMEND_ENGINE=unix:///run/engine/docker.sock", "dockmend",
     )  # fmt: skip
-    host.engine.patient("anew", *LABELLED, "--label", "dockmend.heal.action=recreate", "--volume", "/data")
+    host.engine.patient(
+        "anew", *LABELLED, "--label", "dockmend.heal.action=recreate", "--volume", "/data"
+    )
     eventually(lambda: "label:heal" in host.inside("dockmend", "coverage"), what="it is seen")
     before = host.engine.inspect("anew")["Id"]
     host.engine.sicken("anew")
@@ -304,7 +351,11 @@ def test_a_release_is_whole_and_the_same_twice(host: Host, tmp_path: Path):
     subprocess.run(["git", "init", "--quiet", top], check=True)
     (top / ".git/info/exclude").write_text(".venv\n")
     who = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
-    for words in (("add", "--all"), (*who, "commit", "--quiet", "--message=all"), ("tag", f"v{__version__}")):
+    for words in (
+        ("add", "--all"),
+        (*who, "commit", "--quiet", "--message=all"),
+        ("tag", f"v{__version__}"),
+    ):
         subprocess.run(["git", "-C", top, *words], check=True)
 
     def release(**more: str) -> tuple[dict[str, str], str]:
@@ -314,7 +365,9 @@ def test_a_release_is_whole_and_the_same_twice(host: Host, tmp_path: Path):
             env={**os.environ, "DOCKER_HOST": host.engine.url, **OFFLINE, **more},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        subprocess.run(["sha256sum", "--quiet", "--check", "SHA256SUMS"], cwd=top / "dist", check=True)
+        subprocess.run(
+            ["sha256sum", "--quiet", "--check", "SHA256SUMS"], cwd=top / "dist", check=True
+        )
         sums = (line.split() for line in (top / "dist/SHA256SUMS").read_text().splitlines())
         return {name: each for each, name in sums}, done.stderr
 

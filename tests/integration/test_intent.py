@@ -1,4 +1,5 @@
-"""What people and hosts do on purpose is no trouble: paused, stopped, replaced, updated, upgraded, shut down."""
+"""What people and hosts do on purpose is no trouble: paused, stopped, replaced, updated, upgraded,
+shut down."""
 
 from __future__ import annotations
 
@@ -34,11 +35,14 @@ Makes = Callable[..., Daemon]
 
 
 def nothing_but_the_witness(one: Daemon, engine: PrivateEngine) -> None:
-    """A container that breaks last is healed, and nothing else ever was a trouble that was answered."""
+    """A container that breaks last is healed, and nothing else ever was a trouble that was
+    answered."""
     engine.run("witness")
     kill_main(engine, "witness")
     closed(one, "healed", name="witness", timeout=60)
-    assert {row["object_name"] for row in one.incidents() if row["outcome"] != "on_purpose"} == {"witness"}
+    assert {row["object_name"] for row in one.incidents() if row["outcome"] != "on_purpose"} == {
+        "witness"
+    }
 
 
 def test_what_a_person_does_to_one(docker: PrivateEngine, daemon: Makes):
@@ -54,19 +58,28 @@ def test_what_a_person_does_to_one(docker: PrivateEngine, daemon: Makes):
     docker.docker("rm", "-f", "replaced")
     docker.run("replaced")
     nothing_but_the_witness(one, docker)
-    assert {name: docker.state(name) for name in ("stopped", "killed")} == {"stopped": "exited", "killed": "exited"}
+    assert {name: docker.state(name) for name in ("stopped", "killed")} == {
+        "stopped": "exited",
+        "killed": "exited",
+    }
     for name in ("stopped", "killed", "updated", "other"):
         assert actions_seen(docker, name, began, "start", "restart") == []
 
 
-def test_one_that_is_paused_is_not_said_to_be_well_and_not_tried_again(docker: PrivateEngine, daemon: Makes):
+def test_one_that_is_paused_is_not_said_to_be_well_and_not_tried_again(
+    docker: PrivateEngine, daemon: Makes
+):
     docker.docker("network", "create", "lane")
     docker.run("web", "--network", "lane")
     one = daemon(docker.url, rules={"reconnect.yaml": RECONNECT})
     began = docker.now()
     docker.docker("pause", "web")
     docker.docker("network", "disconnect", "--force", "lane", "web")
-    eventually(lambda: waiting_for(one, "web") == ["paused"], 60, what="it waits until the container goes on")
+    eventually(
+        lambda: waiting_for(one, "web") == ["paused"],
+        60,
+        what="it waits until the container goes on",
+    )
     assert "lane" in docker.inspect("web")["NetworkSettings"]["Networks"]
     docker.docker("unpause", "web")
     (incident,) = closed(one, "healed", name="web", timeout=60)
@@ -86,7 +99,9 @@ rules:
 """
 
 
-def test_a_container_replaced_in_the_middle_of_an_attempt_is_no_reason_to_give_up(docker: PrivateEngine, daemon: Makes):
+def test_a_container_replaced_in_the_middle_of_an_attempt_is_no_reason_to_give_up(
+    docker: PrivateEngine, daemon: Makes
+):
     docker.run("web")
     one = daemon(docker.url, rules={"slow.yaml": SLOW_START})
     kill_main(docker, "web")
@@ -103,7 +118,9 @@ SLOW_CHECK = (
 )  # fmt: skip
 
 
-def test_a_container_that_goes_on_after_a_pause_is_not_unhealthy(docker: PrivateEngine, daemon: Makes):
+def test_a_container_that_goes_on_after_a_pause_is_not_unhealthy(
+    docker: PrivateEngine, daemon: Makes
+):
     """The engine calls it so until the next probe, and who lists then must not believe it."""
     docker.run("web", "--health-cmd", "true", "--health-interval=1h", *SLOW_CHECK)
     docker.await_health("web", "healthy")
@@ -120,7 +137,14 @@ def test_a_check_that_fails_on_after_a_pause_is_found_though_no_event_tells(
     docker: PrivateEngine, daemon: Makes, tmp_path: Path
 ):
     (tmp_path / "well").touch()
-    options = ("--volume", f"{tmp_path}:/h", "--health-cmd", "test -e /h/well", "--health-interval=1s", *SLOW_CHECK)
+    options = (
+        "--volume",
+        f"{tmp_path}:/h",
+        "--health-cmd",
+        "test -e /h/well",
+        "--health-interval=1s",
+        *SLOW_CHECK,
+    )
     docker.run("web", *options)
     docker.await_health("web", "healthy")
     one = daemon(docker.url, rules=ALL)
@@ -128,7 +152,9 @@ def test_a_check_that_fails_on_after_a_pause_is_found_though_no_event_tells(
     (tmp_path / "well").unlink()
     began = docker.now()
     docker.docker("unpause", "web")
-    eventually(lambda: one.incidents(object_name="web", rule="heal"), 60, what="it is found unhealthy")
+    eventually(
+        lambda: one.incidents(object_name="web", rule="heal"), 60, what="it is found unhealthy"
+    )
     assert docker.events(since=began, container="web", event="health_status: unhealthy") == []
 
 
@@ -148,11 +174,18 @@ rules:
 """
 
 
-def test_a_container_renamed_in_the_middle_of_an_incident_has_no_second_one(docker: PrivateEngine, daemon: Makes):
+def test_a_container_renamed_in_the_middle_of_an_incident_has_no_second_one(
+    docker: PrivateEngine, daemon: Makes
+):
     docker.patient("web", cured_by_restart=False)
     one = daemon(docker.url, rules={"rules.yaml": RENAMED})
     docker.sicken("web")
-    eventually(lambda: waiting_for(one, "web") == ["backoff"], 60, what="the first attempt failed", every=0.5)
+    eventually(
+        lambda: waiting_for(one, "web") == ["backoff"],
+        60,
+        what="the first attempt failed",
+        every=0.5,
+    )
 
     docker.docker("rename", "web", "shop")
     kill_main(docker, "shop")  # a trouble of its own, under its new name
@@ -161,7 +194,9 @@ def test_a_container_renamed_in_the_middle_of_an_incident_has_no_second_one(dock
     kill_main(docker, "witness")  # its trouble comes after the other's
     closed(one, "healed", name="witness", timeout=60)
 
-    assert [row["object_name"] for row in one.incidents() if row["object_name"] != "witness"] == ["web"]
+    assert [row["object_name"] for row in one.incidents() if row["object_name"] != "witness"] == [
+        "web"
+    ]
     eventually(lambda: docker.state("shop") == "running", 60, what="it is restarted")
     docker.cure("shop")
     (row,) = closed(one, "healed", name="web", timeout=120)
@@ -184,8 +219,11 @@ def test_compose_up_that_replaces_a_container(docker: PrivateEngine, daemon: Mak
 
 
 @pytest.mark.parametrize("live_restore", [False, True], ids=["plain", "live-restore"])
-def test_an_engine_upgrade(own_engine: Callable[..., PrivateEngine], daemon: Makes, live_restore: bool):
-    """dockerd is terminated and another one started: what it brings back, or kept, is no trouble."""
+def test_an_engine_upgrade(
+    own_engine: Callable[..., PrivateEngine], daemon: Makes, live_restore: bool
+):
+    """dockerd is terminated and another one started: what it brings back, or kept, is no
+    trouble."""
     engine = own_engine(live_restore=live_restore)
     engine.run("kept", "--restart", "always")
     engine.run("stopped", "--restart", "unless-stopped", "--stop-timeout", "1")
@@ -203,7 +241,9 @@ def test_an_engine_upgrade(own_engine: Callable[..., PrivateEngine], daemon: Mak
 
 
 @pytest.mark.parametrize("first", ["dockmend", "engine"])
-def test_a_host_that_is_shut_down(own_engine: Callable[..., PrivateEngine], daemon: Makes, first: str):
+def test_a_host_that_is_shut_down(
+    own_engine: Callable[..., PrivateEngine], daemon: Makes, first: str
+):
     """Everything is stopped by the engine going down; dockmend ends before it, or after it."""
     engine = own_engine()
     engine.run("always", "--restart", "always")
@@ -212,7 +252,9 @@ def test_a_host_that_is_shut_down(own_engine: Callable[..., PrivateEngine], daem
     engine.docker("stop", "stopped")
     nothing_but_the_witness(one, engine)
     engine.docker("rm", "-f", "witness")
-    for each in (one.stop, engine.terminate) if first == "dockmend" else (engine.terminate, one.stop):
+    for each in (
+        (one.stop, engine.terminate) if first == "dockmend" else (engine.terminate, one.stop)
+    ):
         each()
     engine.start()
     eventually(lambda: engine.state("always") == "running", 60, what="it runs again")
@@ -224,7 +266,8 @@ def test_a_host_that_is_shut_down(own_engine: Callable[..., PrivateEngine], daem
 def test_what_a_host_that_was_away_for_long_took_down_runs_again(
     own_engine: Callable[..., PrivateEngine], daemon: Makes
 ):
-    """One without a restart policy that obeys the engine's signal ends with 0, as one whose work is done."""
+    """One without a restart policy that obeys the engine's signal ends with 0, as one whose work is
+    done."""
     engine = own_engine()
     engine.run("kept", "--restart", "unless-stopped")
     engine.run("obeys", command=("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"))
@@ -235,10 +278,18 @@ def test_what_a_host_that_was_away_for_long_took_down_runs_again(
     ended = time.time()
     engine.terminate()
     away = GOING_DOWN + 5.0
-    eventually(lambda: time.time() > ended + away, away + 30.0, what="longer than an engine takes to go down")
+    eventually(
+        lambda: time.time() > ended + away,
+        away + 30.0,
+        what="longer than an engine takes to go down",
+    )
     engine.start()
     eventually(lambda: engine.state("kept") == "running", 60, what="it runs again")
     one.start(timeout=60)
-    eventually(lambda: engine.state("obeys") == "running", 60, what="it was left down, and is started")
-    assert [row["cause"] for row in one.incidents() if row["object_name"] == "obeys"] == ["left_down"]
+    eventually(
+        lambda: engine.state("obeys") == "running", 60, what="it was left down, and is started"
+    )
+    assert [row["cause"] for row in one.incidents() if row["object_name"] == "obeys"] == [
+        "left_down"
+    ]
     assert engine.state("by-person") == "exited"

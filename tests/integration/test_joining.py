@@ -1,7 +1,9 @@
-"""A guest joins its owner's network when the runtime creates it; the engine tells of it only once it was started, too.
+"""A guest joins its owner's network when the runtime creates it; the engine tells of it only once
+it was started, too.
 
-An owner that restarts in between leaves it in a namespace that is gone, though by the engine's word the guest began
-last: comparing who started when calls it well for good. Here a runtime that waits before the start holds that moment.
+An owner that restarts in between leaves it in a namespace that is gone, though by the engine's word
+the guest began last: comparing who started when calls it well for good. Here a runtime that waits
+before the start holds that moment.
 """
 
 from __future__ import annotations
@@ -40,14 +42,19 @@ exec RUNC "$@"
 
 
 class Gate:
-    """A runtime, runc but for one thing: while the gate is closed, containers are created and not yet started."""
+    """A runtime, runc but for one thing: while the gate is closed, containers are created and not
+    yet started."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "slow-runc"
         self._gate, self._waits = folder / "gate", folder / "waits"
         runc = shutil.which("runc")
         assert runc is not None, "the engine's own runtime is not there"
-        text = RUNTIME.replace("GATE", str(self._gate)).replace("WAITS", str(self._waits)).replace("RUNC", runc)
+        text = (
+            RUNTIME.replace("GATE", str(self._gate))
+            .replace("WAITS", str(self._waits))
+            .replace("RUNC", runc)
+        )
         self.path.write_text(text)
         self.path.chmod(0o755)
 
@@ -118,15 +125,22 @@ def test_an_owner_that_restarts_while_its_guest_is_being_started(
             joined = network_of(gate.waiting())
             assert joined == network(slow_engine, "owner")
             slow_engine.docker("restart", "owner")
-            assert joined != network(slow_engine, "owner"), "the guest is to join what is about to be gone"
-        eventually(partial(together, slow_engine), what="the guest is in the network that its owner has now")
+            assert joined != network(slow_engine, "owner"), (
+                "the guest is to join what is about to be gone"
+            )
+        eventually(
+            partial(together, slow_engine),
+            what="the guest is in the network that its owner has now",
+        )
         eventually(partial(at_rest, one), 60, what="all is treated")
         assert together(slow_engine)
         assert {each.outcome for each in incidents(one)} <= {"healed", "recovered"}, stories(one)
         all_told(one)
 
 
-def test_an_owner_that_restarted_before_its_guest_was_asked_for(slow_engine: PrivateEngine, gate: Gate) -> None:
+def test_an_owner_that_restarted_before_its_guest_was_asked_for(
+    slow_engine: PrivateEngine, gate: Gate
+) -> None:
     """It is well however long its start takes, and left alone."""
     slow_engine.run("witness")
     with daemon(slow_engine, RULES, config="heal: off\n") as one:

@@ -1,4 +1,5 @@
-"""dockmend killed in the middle of its actions and started again: nothing left half-done, nothing done twice."""
+"""dockmend killed in the middle of its actions and started again: nothing left half-done, nothing
+done twice."""
 
 from __future__ import annotations
 
@@ -12,7 +13,16 @@ from typing import Self
 import pytest
 
 from tests.integration.stories import all_told, closed, incidents, stories
-from tests.lab import QUICK_HEALTH, TOOLBOX, Daemon, Hold, HoldingProxy, PrivateEngine, Recorder, eventually
+from tests.lab import (
+    QUICK_HEALTH,
+    TOOLBOX,
+    Daemon,
+    Hold,
+    HoldingProxy,
+    PrivateEngine,
+    Recorder,
+    eventually,
+)
 from tests.lab.proxy import When
 
 SETTINGS = "heal: off\nlimits: {parallel: 16, rate: none}\n"
@@ -88,7 +98,9 @@ MOMENTS: tuple[When, ...] = ("before", "during", "after")
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -97,7 +109,9 @@ def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 class Killed:
     """A daemon behind a proxy, killed at the held requests and started again without it."""
 
-    def __init__(self, docker: PrivateEngine, proxy: HoldingProxy, rules: str, settings: str = SETTINGS) -> None:
+    def __init__(
+        self, docker: PrivateEngine, proxy: HoldingProxy, rules: str, settings: str = SETTINGS
+    ) -> None:
         self.docker = docker
         self.proxy = proxy
         self.events = Recorder(docker)
@@ -127,15 +141,26 @@ class Killed:
         self.daemon.start()
 
     def nothing_is_left(self) -> None:
-        """Every incident has its end, nothing is paused or stopped, no helper and no half-written file is there."""
-        eventually(lambda: not incidents(self.daemon, state="acting") and not incidents(self.daemon, state="verifying"))
+        """Every incident has its end, nothing is paused or stopped, no helper and no half-written
+        file is there."""
+        eventually(
+            lambda: (
+                not incidents(self.daemon, state="acting")
+                and not incidents(self.daemon, state="verifying")
+            )
+        )
         all_told(self.daemon)
         rows = self.docker.api("GET", "/containers/json?all=1")[1]
         assert {row["Names"][0]: row["State"] for row in rows if row["State"] != "running"} == {}
         assert [row["Names"] for row in rows if "dockmend.helper" in row["Labels"]] == []
         assert [str(path) for path in self.daemon.state.rglob("*.partial")] == []
-        archives = {path.name.removesuffix(".tar.zst") for path in self.daemon.state.rglob("*.tar.zst")}
-        assert archives == {path.name.removesuffix(".json") for path in self.daemon.state.rglob("snapshots/*/*.json")}
+        archives = {
+            path.name.removesuffix(".tar.zst") for path in self.daemon.state.rglob("*.tar.zst")
+        }
+        assert archives == {
+            path.name.removesuffix(".json")
+            for path in self.daemon.state.rglob("snapshots/*/*.json")
+        }
 
 
 def crash(docker: PrivateEngine, name: str) -> None:
@@ -149,14 +174,23 @@ def identity(docker: PrivateEngine, name: str) -> str:
 def test_a_restart(docker: PrivateEngine, proxy: HoldingProxy) -> None:
     docker.patient("before", "--stop-timeout", "1")
     docker.patient("after", "--stop-timeout", "1")
-    well = ("sh", "-c", "touch /well; exec sleep 86400")  # deaf to SIGTERM: its stop takes the whole timeout
+    # deaf to SIGTERM: its stop takes the whole timeout
+    well = ("sh", "-c", "touch /well; exec sleep 86400")
     docker.run(
-        "during", "--health-cmd", "test -e /well", *QUICK_HEALTH, "--stop-timeout", "3", command=well, init=False
+        "during",
+        "--health-cmd",
+        "test -e /well",
+        *QUICK_HEALTH,
+        "--stop-timeout",
+        "3",
+        command=well,
+        init=False,
     )
     docker.await_health("during", "healthy")
     with Killed(docker, proxy, RESTART) as killed:
         held = {
-            name: proxy.hold(f"POST /v[0-9.]+/containers/{identity(docker, name)}/restart", name) for name in MOMENTS
+            name: proxy.hold(f"POST /v[0-9.]+/containers/{identity(docker, name)}/restart", name)
+            for name in MOMENTS
         }
         docker.sicken("before")
         docker.sicken("after")
@@ -168,19 +202,41 @@ def test_a_restart(docker: PrivateEngine, proxy: HoldingProxy) -> None:
 
         told = {incident.object_name: incident for incident in closed(killed.daemon, 3)}
         assert {name: each.outcome for name, each in told.items()} == dict.fromkeys(held, "healed")
-        assert {name: each.attempts for name, each in told.items()} == {"before": 2, "during": 1, "after": 1}
+        assert {name: each.attempts for name, each in told.items()} == {
+            "before": 2,
+            "during": 1,
+            "after": 1,
+        }
         for name in held:
             assert docker.health(name) == "healthy"
-            assert killed.events.actions(name, "restart", "start") in (["start", "restart"], ["restart", "start"]), name
-        outcomes = {incident.object_name: [each.outcome for each in done] for incident, done in stories(killed.daemon)}
-        assert outcomes == {"before": ["interrupted", "done"], "during": ["done"], "after": ["done"]}
+            assert killed.events.actions(name, "restart", "start") in (
+                ["start", "restart"],
+                ["restart", "start"],
+            ), name
+        outcomes = {
+            incident.object_name: [each.outcome for each in done]
+            for incident, done in stories(killed.daemon)
+        }
+        assert outcomes == {
+            "before": ["interrupted", "done"],
+            "during": ["done"],
+            "after": ["done"],
+        }
         killed.nothing_is_left()
 
 
 def test_a_reconnection(docker: PrivateEngine, proxy: HoldingProxy) -> None:
     docker.docker("network", "create", "--subnet", "10.90.0.0/24", "lane")
     for number, name in enumerate(MOMENTS):
-        docker.run(name, "--network", "lane", "--ip", f"10.90.0.{50 + number}", "--network-alias", f"shop-{name}")
+        docker.run(
+            name,
+            "--network",
+            "lane",
+            "--ip",
+            f"10.90.0.{50 + number}",
+            "--network-alias",
+            f"shop-{name}",
+        )
     docker.run("peer", "--network", "lane")
     with Killed(docker, proxy, RECONNECT) as killed:
         for name in MOMENTS:
@@ -208,11 +264,15 @@ def test_a_reconnection(docker: PrivateEngine, proxy: HoldingProxy) -> None:
 
 def images(docker: PrivateEngine, tag: str) -> list[str]:
     """Every image that was committed of a container, tagged or not."""
-    found = docker.docker("images", "--quiet", "--no-trunc", "--filter", f"label=dockmend.source={tag}")
+    found = docker.docker(
+        "images", "--quiet", "--no-trunc", "--filter", f"label=dockmend.source={tag}"
+    )
     return sorted(set(found.splitlines()))
 
 
-def test_a_rule_of_two_steps_goes_on_where_it_was(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+def test_a_rule_of_two_steps_goes_on_where_it_was(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
     """Commit what crashed, then start it: killed at five instants of the two."""
     cases: dict[str, tuple[str, When]] = {
         "commit-before": ("POST /v[0-9.]+/commit.*container={}", "before"),
@@ -225,7 +285,9 @@ def test_a_rule_of_two_steps_goes_on_where_it_was(docker: PrivateEngine, proxy: 
         docker.run(name)
     docker.docker("exec", "commit-during", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=60")
     with Killed(docker, proxy, KEEP) as killed:
-        holds = {n: proxy.hold(p.format(identity(docker, n)), when) for n, (p, when) in cases.items()}
+        holds = {
+            n: proxy.hold(p.format(identity(docker, n)), when) for n, (p, when) in cases.items()
+        }
         for name in cases:
             if name != "commit-during":
                 crash(docker, name)
@@ -250,7 +312,11 @@ def test_a_rule_of_two_steps_goes_on_where_it_was(docker: PrivateEngine, proxy: 
 
 @pytest.mark.parametrize(
     ("request_line", "when"),
-    [("/containers/[0-9a-z]+/stop", "after"), ("GET .*/archive", "after"), ("/containers/[0-9a-z]+/start", "before")],
+    [
+        ("/containers/[0-9a-z]+/stop", "after"),
+        ("GET .*/archive", "after"),
+        ("/containers/[0-9a-z]+/start", "before"),
+    ],
 )
 def test_what_a_rule_stopped_is_started_by_its_next_step(
     docker: PrivateEngine, proxy: HoldingProxy, request_line: str, when: When
@@ -279,13 +345,18 @@ def test_a_commit_that_freezes(docker: PrivateEngine, proxy: HoldingProxy) -> No
     with Killed(docker, proxy, FROZEN) as killed:
         held = []
         for name in names:
-            held.append(proxy.hold(f"POST /v[0-9.]+/commit.*container={identity(docker, name)}", name))
+            held.append(
+                proxy.hold(f"POST /v[0-9.]+/commit.*container={identity(docker, name)}", name)
+            )
             killed.daemon.cli("trigger", "image", name)
             held[-1].wait()
 
         killed.dies(*held)
 
-        told = {incident.object_name: incident.outcome for incident in closed(killed.daemon, 2, timeout=60)}
+        told = {
+            incident.object_name: incident.outcome
+            for incident in closed(killed.daemon, 2, timeout=60)
+        }
         assert told == dict.fromkeys(names, "done")
         for name in names:
             assert len(images(docker, name)) == 1, name
@@ -294,8 +365,11 @@ def test_a_commit_that_freezes(docker: PrivateEngine, proxy: HoldingProxy) -> No
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_attempts_of_one_incident_leave_one_image(docker: PrivateEngine, proxy: HoldingProxy, when: When) -> None:
-    """Killed as the second attempt's image has taken the name from the first one's, which is about to be removed."""
+def test_attempts_of_one_incident_leave_one_image(
+    docker: PrivateEngine, proxy: HoldingProxy, when: When
+) -> None:
+    """Killed as the second attempt's image has taken the name from the first one's, which is about
+    to be removed."""
     third_time = "echo x >>/starts; [ $(wc -l </starts) -gt 2 ] || exit 3; exec sleep 86400"
     with Killed(docker, proxy, KEEP) as killed:
         hold = proxy.hold("DELETE /v[0-9.]+/images/", when)
@@ -311,7 +385,9 @@ def test_attempts_of_one_incident_leave_one_image(docker: PrivateEngine, proxy: 
 
 
 @pytest.mark.parametrize("when", MOMENTS)
-def test_what_comes_finally_comes_once(docker: PrivateEngine, proxy: HoldingProxy, when: When) -> None:
+def test_what_comes_finally_comes_once(
+    docker: PrivateEngine, proxy: HoldingProxy, when: When
+) -> None:
     """Killed in the second step of `finally`: neither `then` nor the first of it is done again."""
     docker.patient("web")
     with Killed(docker, proxy, FINALLY) as killed:
@@ -323,7 +399,11 @@ def test_what_comes_finally_comes_once(docker: PrivateEngine, proxy: HoldingProx
         (incident,) = closed(killed.daemon)
         assert (incident.outcome, incident.attempts) == ("healed", 1)
         assert killed.events.actions("web", "restart", "commit") == ["restart", "commit"]
-        sent = [row for row in killed.events.of("web", "kill") if row["Actor"]["Attributes"]["signal"] == "18"]
+        sent = [
+            row
+            for row in killed.events.of("web", "kill")
+            if row["Actor"]["Attributes"]["signal"] == "18"
+        ]
         assert len(sent) == (0 if when == "before" else 1)
         killed.nothing_is_left()
 
@@ -346,7 +426,8 @@ def test_finally_runs_once_though_its_container_went_with_the_death(
     docker.patient("web")
     other = docker.run("other")
     rules = OWED if reached == "in `then`" else OWED.replace(
-        "{publish: {topic: very-end}}", "{kill: {signal: CONT}, target: {name: other}}, {publish: {topic: very-end}}"
+        "{publish: {topic: very-end}}", "{kill: {signal: CONT}, target: {name: other}}, {publish: "
+        "{topic: very-end}}"
     )  # fmt: skip
     where = {"in `then`": f"{identity(docker, 'web')}/restart", "in `finally`": f"{other}/kill"}
     with Killed(docker, proxy, rules) as killed:
@@ -357,7 +438,11 @@ def test_finally_runs_once_though_its_container_went_with_the_death(
         docker.docker("rm", "--force", "web")
         killed.dies()
         ((incident, actions),) = stories(killed.daemon, id=closed(killed.daemon)[0].id)
-        ends = [each.params["topic"] for each in actions if each.part == "finally" and each.action == "publish"]
+        ends = [
+            each.params["topic"]
+            for each in actions
+            if each.part == "finally" and each.action == "publish"
+        ]
         assert (incident.outcome, ends) == ("interrupted", ["end", "very-end"])
         killed.nothing_is_left()
 
@@ -384,7 +469,9 @@ def test_a_snapshot(docker: PrivateEngine, proxy: HoldingProxy, instant: str) ->
         (incident,) = closed(killed.daemon)
         assert incident.outcome == "done"
         rows = json.loads(killed.daemon.cli("snapshots", "list", "--json"))
-        assert [(row["volume"], row["rule"], row["incident"]) for row in rows] == [("data", "copy", incident.id)]
+        assert [(row["volume"], row["rule"], row["incident"]) for row in rows] == [
+            ("data", "copy", incident.id)
+        ]
         killed.daemon.cli("snapshots", "verify", rows[0]["id"])
         killed.nothing_is_left()
 
@@ -402,7 +489,9 @@ def test_a_snapshot_that_was_whole_is_not_taken_again(docker: PrivateEngine) -> 
         made = [path.name for path in Path(one.state / "snapshots" / "data").iterdir()]
         one.start()
         closed(one, outcome="done")
-        assert sorted(path.name for path in (one.state / "snapshots" / "data").iterdir()) == sorted(made)
+        assert sorted(path.name for path in (one.state / "snapshots" / "data").iterdir()) == sorted(
+            made
+        )
         all_told(one)
         assert docker.state("writer") == "running"
     finally:

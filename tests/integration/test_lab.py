@@ -58,7 +58,11 @@ def test_each_test_starts_clean(docker: PrivateEngine):
     docker.clean()
     assert docker.docker("ps", "--all", "--quiet") == ""
     assert docker.docker("volume", "ls", "--quiet") == ""
-    assert docker.docker("network", "ls", "--format", "{{.Name}}").split() == ["bridge", "host", "none"]
+    assert docker.docker("network", "ls", "--format", "{{.Name}}").split() == [
+        "bridge",
+        "host",
+        "none",
+    ]
     assert docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}") == "toolbox:latest"
 
 
@@ -80,7 +84,9 @@ def test_a_patient_that_only_a_cure_helps(docker: PrivateEngine):
 
 
 def test_an_image_carries_labels_of_its_own(docker: PrivateEngine):
-    docker.toolbox_image("tricky:1", labels={"exitCode": "0", 'quo"te': "a b"}, changes=["STOPSIGNAL SIGQUIT"])
+    docker.toolbox_image(
+        "tricky:1", labels={"exitCode": "0", 'quo"te': "a b"}, changes=["STOPSIGNAL SIGQUIT"]
+    )
     docker.run("one", image="tricky:1")
     assert docker.inspect("one")["Config"]["Labels"] == {"exitCode": "0", 'quo"te': "a b"}
     assert docker.inspect("one")["Config"]["StopSignal"] == "SIGQUIT"
@@ -93,7 +99,9 @@ def test_events_are_read_back(docker: PrivateEngine):
     docker.await_state("one", "exited")
     seen = [
         event["Action"]
-        for event in docker.events(since=before, type="container", container="one", event=["kill", "die"])
+        for event in docker.events(
+            since=before, type="container", container="one", event=["kill", "die"]
+        )
     ]
     assert seen == ["kill", "die"]
 
@@ -151,7 +159,9 @@ def test_what_a_killed_run_left_is_swept():
         "print(e.name, e.folder, e.inspect('left')['State']['Pid'], flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == -9, done.stderr
     name, folder, container = done.stdout.split()
     assert Path("/run/netns", name).exists()
@@ -219,7 +229,9 @@ def test_prometheus_scrapes(prometheus):
 
 
 def test_waiting_says_what_it_saw():
-    with pytest.raises(NeverHappenedError, match=r"the tide did not happen within 0\.1 s; last seen: \[\]"):
+    with pytest.raises(
+        NeverHappenedError, match=r"the tide did not happen within 0\.1 s; last seen: \[\]"
+    ):
         eventually(list, 0.1, what="the tide")
     with pytest.raises(NeverHappenedError, match="last seen: KeyError"):
         eventually(lambda: dict[str, int]()["x"], 0.1)

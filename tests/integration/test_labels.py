@@ -1,4 +1,5 @@
-"""Labels of a container's owner, without any rule file: each does what docs/labels.md says, on the real engine."""
+"""Labels of a container's owner, without any rule file: each does what docs/labels.md says, on the
+real engine."""
 
 from __future__ import annotations
 
@@ -27,11 +28,15 @@ def runs_once(docker: PrivateEngine, name: str, *options: str) -> None:
 
 
 def told(one: Daemon) -> dict[str, str]:
-    return {row["object_name"]: row["outcome"] for row in one.incidents() if row["state"] == "closed"}
+    return {
+        row["object_name"]: row["outcome"] for row in one.incidents() if row["state"] == "closed"
+    }
 
 
 def steps(one: Daemon, incident: str) -> list[str]:
-    return [step["action"] for step in json.loads(one.cli("incidents", incident, "--json"))["actions"]]
+    return [
+        step["action"] for step in json.loads(one.cli("incidents", incident, "--json"))["actions"]
+    ]
 
 
 def test_one_label_heals_from_each_trouble(docker: PrivateEngine) -> None:
@@ -55,11 +60,16 @@ def test_one_label_heals_from_each_trouble(docker: PrivateEngine) -> None:
         assert told(one).keys() == {"sick", "crashed", "apart"}
 
 
-SLOW = "touch /well; trap 'sleep 3; echo graceful >>/ended; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done"
+SLOW = (
+    "touch /well; trap 'sleep 3; echo graceful >>/ended; exit 0' TERM; touch /trapped; while "
+    ":; do sleep 0.05; done"
+)
 """Takes three seconds to end after its stop signal; unhealthy without /well."""
 
 
-def test_the_label_of_autoheal_means_unhealthy_only_and_its_stop_timeout_counts(docker: PrivateEngine) -> None:
+def test_the_label_of_autoheal_means_unhealthy_only_and_its_stop_timeout_counts(
+    docker: PrivateEngine,
+) -> None:
     check = ("--health-cmd", "test -e /well", "--health-interval", "200ms", "--health-retries", "1")
     for name, timeout in (("brutal", "0"), ("gentle", "30")):
         labels = ("--label", "autoheal=true", "--label", f"autoheal.stop.timeout={timeout}")
@@ -88,7 +98,9 @@ def test_labels_choose_the_troubles_the_action_and_the_attempts(docker: PrivateE
     docker.patient("narrow-sick", *HEAL, "--label", "dockmend.heal.on=crashed")
     docker.patient("anew", *HEAL, "--label", "dockmend.heal.action=recreate")
     docker.patient("off", *HEAL, "--label", "dockmend.heal.action=stop")
-    docker.patient("hopeless", *HEAL, "--label", "dockmend.heal.attempts=1 per 1h", cured_by_restart=False)
+    docker.patient(
+        "hopeless", *HEAL, "--label", "dockmend.heal.attempts=1 per 1h", cured_by_restart=False
+    )
     before = docker.inspect("anew")["Id"]
     with daemon(docker, {}) as one:
         docker.sicken("narrow-sick")
@@ -125,7 +137,9 @@ def test_a_wrong_label_is_off_and_is_said_everywhere(docker: PrivateEngine) -> N
 
 
 @pytest.mark.parametrize("how", ["restarted", "replaced", "reset"])
-def test_one_label_on_the_owner_of_a_network_brings_all_of_its_guests_back(docker: PrivateEngine, how: str) -> None:
+def test_one_label_on_the_owner_of_a_network_brings_all_of_its_guests_back(
+    docker: PrivateEngine, how: str
+) -> None:
     def vpn(*options: str) -> None:
         docker.run("vpn", *options, command=("sleep", "86400"))
 
@@ -145,8 +159,13 @@ def test_one_label_on_the_owner_of_a_network_brings_all_of_its_guests_back(docke
             docker.docker("start", "vpn")
         eventually(lambda: has_network(docker, "torrent") and has_network(docker, "indexer"), 60,
                    what="the guests have the network of the owner")  # fmt: skip
-        eventually(lambda: all(row["state"] == "closed" for row in one.incidents()), what="everything is closed")
-        assert {row["rule"] for row in one.incidents() if row["outcome"] == "healed"} == {"label:rejoin"}
+        eventually(
+            lambda: all(row["state"] == "closed" for row in one.incidents()),
+            what="everything is closed",
+        )
+        assert {row["rule"] for row in one.incidents() if row["outcome"] == "healed"} == {
+            "label:rejoin"
+        }
 
 
 def test_an_owner_without_the_label_leaves_its_guests(docker: PrivateEngine) -> None:
@@ -168,15 +187,22 @@ def test_one_guest_that_asks_is_brought_back_alone(docker: PrivateEngine) -> Non
     with daemon(docker, {}) as one:
         began = docker.now()
         docker.docker("restart", "-t", "1", "vpn")
-        eventually(lambda: has_network(docker, "torrent"), 60, what="the guest that asks has its network again")
+        eventually(
+            lambda: has_network(docker, "torrent"),
+            60,
+            what="the guest that asks has its network again",
+        )
         eventually(lambda: one.incidents() and all(row["state"] == "closed" for row in one.incidents()),
                    what="everything is closed")  # fmt: skip
-        assert [(row["rule"], row["outcome"]) for row in one.incidents()] == [("label:rejoin", "healed")]
+        assert [(row["rule"], row["outcome"]) for row in one.incidents()] == [
+            ("label:rejoin", "healed")
+        ]
         assert actions_seen(docker, "indexer", began, "restart", "start", "kill") == []
 
 
 def test_labels_of_an_image_ask_for_nothing_however_they_came_there(docker: PrivateEngine) -> None:
-    """Of one committed from a container that asks, run with and without the same label; and of one whose tag moved."""
+    """Of one committed from a container that asks, run with and without the same label; and of one
+    whose tag moved."""
     docker.patient("asks", *HEAL)
     docker.docker("commit", "asks", "committed:1")
     docker.docker("tag", TOOLBOX, "moving:1")

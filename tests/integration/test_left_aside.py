@@ -1,4 +1,5 @@
-"""What a recreation left aside: put right if the journal proves it dockmend's; else a person is told how."""
+"""What a recreation left aside: put right if the journal proves it dockmend's; else a person is
+told how."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ ASIDE = "web.dockmend-old-i00000000000test"
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -42,16 +45,23 @@ def test_without_its_journal_nothing_is_touched_and_the_commands_put_it_right(
     patient(docker, "web")
     old = identity(docker, "web")
     with Killed(docker, proxy, RULES) as killed:
-        hold = proxy.hold(r"POST \S*/rename\?name=web ", "before")  # the old one is aside, the new one has no name yet
+        # the old one is aside, the new one has no name yet
+        hold = proxy.hold(r"POST \S*/rename\?name=web ", "before")
         killed.daemon.cli("trigger", "anew", "web")
         hold.wait(60)
         loses_its_journal(killed)
         left = names(docker)
         killed.dies()
         assert names(docker) == left
-        told = json.loads(killed.daemon.cli("doctor", "--json", "--engine", docker.url, check=False))
+        told = json.loads(
+            killed.daemon.cli("doctor", "--json", "--engine", docker.url, check=False)
+        )
         todo = [each["todo"] for each in told if each["part"] == "recreate"]
-        said = [row["commands"] for row in killed.daemon.log if "a name that a recreation gives" in row["event"]]
+        said = [
+            row["commands"]
+            for row in killed.daemon.log
+            if "a name that a recreation gives" in row["event"]
+        ]
         assert [f"look at it, then: {each}" for each in said] == todo
         pasted(docker, *said)
         docker.docker("update", "--restart=on-failure:4", "web")  # how often at most, no list says
@@ -61,16 +71,21 @@ def test_without_its_journal_nothing_is_touched_and_the_commands_put_it_right(
 
 def test_a_stranger_with_such_a_name_is_left_alone(docker: PrivateEngine) -> None:
     docker.docker("create", "--name", ASIDE, "toolbox:latest", "sleep", "86400")
-    docker.docker("create", "--name", ASIDE.replace("old", "new"), "toolbox:latest", "sleep", "86400")
+    docker.docker(
+        "create", "--name", ASIDE.replace("old", "new"), "toolbox:latest", "sleep", "86400"
+    )
     before = names(docker)
     with daemon(docker, RULES) as one:
-        assert len([row for row in one.log if "a name that a recreation gives" in row["event"]]) == 2
+        assert (
+            len([row for row in one.log if "a name that a recreation gives" in row["event"]]) == 2
+        )
     assert names(docker) == before
 
 
 @contextmanager
 def refused_its_name(docker: PrivateEngine, proxy: HoldingProxy) -> Iterator[Killed]:
-    """A recreation of web that neither its successor nor it could have the name for: a person's container has it."""
+    """A recreation of web that neither its successor nor it could have the name for: a person's
+    container has it."""
     patient(docker, "web")
     with Killed(docker, proxy, RULES) as killed:
         hold = proxy.hold(r"POST \S*/rename\?name=web ", "before")
@@ -79,7 +94,8 @@ def refused_its_name(docker: PrivateEngine, proxy: HoldingProxy) -> Iterator[Kil
         docker.docker("create", "--name", "web", "toolbox:latest", "sleep", "86400")
         proxy.release()
         (incident,) = closed(killed.daemon, 1, timeout=60)
-        assert incident.outcome == "suppressed"  # after the failure there is nothing that may be treated
+        # after the failure there is nothing that may be treated
+        assert incident.outcome == "suppressed"
         yield killed
 
 
@@ -90,8 +106,14 @@ def test_one_that_could_not_have_its_name_back_has_it_at_the_next_start(
         (aside,) = set(names(docker)) - {"web"}
         old = identity(docker, aside)
         killed.dies()
-        said = [row for row in killed.daemon.log if row.get("container") == aside and "left as it is" in row["event"]]
-        assert [(row["why"], row["commands"]) for row in said] == [("web is there", f"docker rm {aside}")]
+        said = [
+            row
+            for row in killed.daemon.log
+            if row.get("container") == aside and "left as it is" in row["event"]
+        ]
+        assert [(row["why"], row["commands"]) for row in said] == [
+            ("web is there", f"docker rm {aside}")
+        ]
         assert names(docker) == {"web": "created", aside: "exited"}
         docker.docker("rm", "web")
         killed.dies()
@@ -99,13 +121,16 @@ def test_one_that_could_not_have_its_name_back_has_it_at_the_next_start(
         assert identity(docker, "web") == old
 
 
-def test_a_death_while_it_is_put_right_is_no_harm(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+def test_a_death_while_it_is_put_right_is_no_harm(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
     with refused_its_name(docker, proxy) as killed:
         (aside,) = set(names(docker)) - {"web"}
         old = identity(docker, aside)
         docker.docker("rm", "web")
         killed.daemon.kill()
-        hold = proxy.hold(rf"POST \S*/containers/{old}/start", "before")  # it has its name again, and does not run
+        # it has its name again, and does not run
+        hold = proxy.hold(rf"POST \S*/containers/{old}/start", "before")
         killed.daemon.start(ready=False)
         killed.dies(hold)
         one_survives(docker, "web")

@@ -25,16 +25,24 @@ AGAIN = re.compile(r"it ended with exit code 7 again, after \d+ s; given up afte
 
 @pytest.mark.parametrize("action", ["start", "recreate"])
 @pytest.mark.parametrize("killed", [False, True], ids=["", "dockmend dies"])
-def test_a_crash_loop_is_one_incident_that_is_given_up(docker: PrivateEngine, action: str, killed: bool):
+def test_a_crash_loop_is_one_incident_that_is_given_up(
+    docker: PrivateEngine, action: str, killed: bool
+):
     """It runs for longer than the 2 s for which any container has to."""
     with daemon(docker, LOOP.replace("ACTION", action)) as one:
         docker.run("sick", command=CRASHES)
         if killed:
-            eventually(lambda: one.incidents(state="verifying"), what="its first attempt is being verified")
+            eventually(
+                lambda: one.incidents(state="verifying"), what="its first attempt is being verified"
+            )
             one.kill()
             one.start()
         (incident,) = closed(one, name="sick")
-        assert (incident["outcome"], incident["reason_code"], incident["attempts"]) == ("failed", "exhausted", 3)
+        assert (incident["outcome"], incident["reason_code"], incident["attempts"]) == (
+            "failed",
+            "exhausted",
+            3,
+        )
         assert AGAIN.fullmatch(incident["reason"]) is not None
         assert incident["lasted"] >= 2.5
         assert one.metric("dockmend_heals_total", rule="revive", outcome="healed") == 0

@@ -1,4 +1,5 @@
-"""What reaches a person's channels, and when: the whole daemon on a fake engine, its clock moved by the test."""
+"""What reaches a person's channels, and when: the whole daemon on a fake engine, its clock moved by
+the test."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ async def test_one_that_crashes_and_that_no_rule_is_about_is_told_after_a_minute
         assert len(post.put) == 2
 
 
-async def test_what_a_rule_gives_up_on_is_told_at_once_with_its_tries(ward: Ward, tmp_path: Path, post: Post) -> None:
+async def test_what_a_rule_gives_up_on_is_told_at_once_with_its_tries(
+    ward: Ward, tmp_path: Path, post: Post
+) -> None:
     ward.patient("web")
     ward.incurable["web"] = 100
     async with inside(ward, tmp_path, HEAL, notify=OPS) as one:
@@ -87,7 +90,8 @@ async def test_heals_wait_for_the_digest_and_three_within_an_hour_are_told(
             digest = await post.has(Kind.HEALED, count=nth)
             assert digest.title.endswith(f": what happened ({nth})")
             one.passes(60)
-        assert "(3rd time today)" in digest.body or "(2nd time today)" in digest.body  # around midnight
+        # around midnight
+        assert "(3rd time today)" in digest.body or "(2nd time today)" in digest.body
         assert (await post.has(Kind.FLAPPING)).title == "🟠 web was healed 3 times within an hour"
 
 
@@ -125,10 +129,14 @@ async def test_an_engine_that_does_not_answer_is_told_after_a_minute_and_nothing
         ward.crash("web", 3)
         await stand(one, "web")
         await ward.stop()
-        await eventually_async(lambda: "engine" in one.daemon.degraded, what="it is known to be away")
+        await eventually_async(
+            lambda: "engine" in one.daemon.degraded, what="it is known to be away"
+        )
         telling = one.daemon.telling
         assert telling is not None
-        await eventually_async(lambda: "degraded/engine" in telling._alarms.known, what="whoever tells has seen it")
+        await eventually_async(
+            lambda: "degraded/engine" in telling._alarms.known, what="whoever tells has seen it"
+        )
         one.passes(70)
         told = await post.has(Kind.DEGRADED)
         assert "cannot work: the engine does not answer since" in told.title
@@ -152,7 +160,9 @@ async def test_an_engine_that_is_away_as_dockmend_begins_is_told_and_what_was_to
     async with inside(ward, tmp_path, NOTHING, machine, ready=False, notify=OPS) as one:
         telling = one.daemon.telling
         assert telling is not None
-        await eventually_async(lambda: "degraded/engine" in telling._alarms.known, what="whoever tells has seen it")
+        await eventually_async(
+            lambda: "degraded/engine" in telling._alarms.known, what="whoever tells has seen it"
+        )
         one.passes(70)
         assert "the engine does not answer since" in (await post.has(Kind.DEGRADED)).title
         assert [each.kind for each in post.of()] == [Kind.DOWN, Kind.DEGRADED]
@@ -186,11 +196,15 @@ async def test_a_label_names_the_channels(
         ward.crash("other", 3)
         await stand(one, "web", "other")
         one.passes(70)
-        await eventually_async(lambda: "other" in [each.object_name for each in post.of()], what="the other is told")
+        await eventually_async(
+            lambda: "other" in [each.object_name for each in post.of()], what="the other is told"
+        )
         assert [name for name, each in post.put if each.object_name == "web"] == channels
         ward.start_container("web")
         ward.start_container("other")
         await stand(one)
         one.passes(30)
         await post.has(Kind.RESOLVED, count=2 if "ops" in channels else 1)
-        assert sorted(name for name, each in post.put if each.object_name == "web") == sorted(channels * 2)
+        assert sorted(name for name, each in post.put if each.object_name == "web") == sorted(
+            channels * 2
+        )

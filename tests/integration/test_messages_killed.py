@@ -1,4 +1,5 @@
-"""dockmend killed between what happened to a real container and the hand-over of its message: it comes all the same."""
+"""dockmend killed between what happened to a real container and the hand-over of its message: it
+comes all the same."""
 
 from __future__ import annotations
 
@@ -52,16 +53,23 @@ def test_what_waits_for_a_receiver_that_is_down_comes_with_the_next_start(
     port = free_port()
     with telling(docker, tmp_path, port) as one:
         docker.sicken("web")
-        eventually(lambda: any("was not accepted" in row["event"] for row in one.log), what="nobody took it")
+        eventually(
+            lambda: any("was not accepted" in row["event"] for row in one.log),
+            what="nobody took it",
+        )
         one.kill()
         with web(port) as hook:
             one.start()
-            eventually(lambda: titles(hook) == {"🔴 web is unhealthy, gave up after 1 try"}, what="it came")
+            eventually(
+                lambda: titles(hook) == {"🔴 web is unhealthy, gave up after 1 try"}, what="it came"
+            )
             one.stop()
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_killed_as_soon_as_the_outcome_is_on_disk(docker: PrivateEngine, tmp_path: Path, nth: int) -> None:
+def test_killed_as_soon_as_the_outcome_is_on_disk(
+    docker: PrivateEngine, tmp_path: Path, nth: int
+) -> None:
     """Whether the message is in the outbox by then, nobody knows."""
     docker.patient("web", cured_by_restart=False)
     with web() as hook, telling(docker, tmp_path, hook.port) as one:
@@ -71,5 +79,7 @@ def test_killed_as_soon_as_the_outcome_is_on_disk(docker: PrivateEngine, tmp_pat
         one.kill()
         hook.held.set()
         one.start()
-        eventually(lambda: titles(hook) == {"🔴 web is unhealthy, gave up after 1 try"}, what="it came")
+        eventually(
+            lambda: titles(hook) == {"🔴 web is unhealthy, gave up after 1 try"}, what="it came"
+        )
         one.stop()

@@ -20,7 +20,8 @@ def test_promtool_says_nothing():
     assert check_metrics(metrics.render().decode()) == ""
     exercise(metrics)
     assert check_metrics(metrics.render().decode()) == ""
-    assert check_metrics("# TYPE dockmend_events counter\ndockmend_events 1\n") != ""  # it would say something
+    # it would say something
+    assert check_metrics("# TYPE dockmend_events counter\ndockmend_events 1\n") != ""
 
 
 class Shown(Fake):
@@ -45,7 +46,9 @@ async def test_a_real_prometheus_scrapes_it(prometheus):
             return found[0]["value"][1] if found else ""
 
         await asyncio.to_thread(eventually, lambda: value("dockmend_engine_up") == "1")
-        await asyncio.to_thread(eventually, lambda: value('dockmend_containers{health="unhealthy"}') == "1")
+        await asyncio.to_thread(
+            eventually, lambda: value('dockmend_containers{health="unhealthy"}') == "1"
+        )
         assert await asyncio.to_thread(value, "dockmend_build_info") == "1"
         assert await asyncio.to_thread(value, "count(up == 1)") == "1"
     finally:

@@ -1,4 +1,5 @@
-"""container.missing and run: what was removed is made again, what a person stopped is not, and jobs leave nothing."""
+"""container.missing and run: what was removed is made again, what a person stopped is not, and jobs
+leave nothing."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ rules:
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -60,15 +63,19 @@ def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 def kept(state: Path) -> int:
     """How many definitions lie in a journal."""
     with sqlite3.connect(f"file:{state / 'journal.sqlite3'}?mode=ro", uri=True) as journal:
-        return int(journal.execute("SELECT count(*) FROM known WHERE key LIKE 'definition/%'").fetchone()[0])
+        return int(
+            journal.execute("SELECT count(*) FROM known WHERE key LIKE 'definition/%'").fetchone()[
+                0
+            ]
+        )
 
 
 def full(docker: PrivateEngine, name: str = "web") -> None:
     docker.docker("network", "create", "--subnet", "10.93.0.0/24", "lane")
     docker.run(
-        name, "--network", "lane", "--ip", "10.93.0.9", "--network-alias", "shop", "--volume", "data:/data",
-        "--volume", "/anonymous", "--env", "SECRET=s3cr3t", "--memory", "64m", "--restart", "unless-stopped",
-        "--hostname", "till", "--label", "tier=front",
+        name, "--network", "lane", "--ip", "10.93.0.9", "--network-alias", "shop", "--volume",
+        "data:/data", "--volume", "/anonymous", "--env", "SECRET=s3cr3t", "--memory", "64m",
+        "--restart", "unless-stopped", "--hostname", "till", "--label", "tier=front",
     )  # fmt: skip
     docker.docker("exec", name, "touch", "/data/named", "/anonymous/kept")
 
@@ -79,8 +86,9 @@ def facts(docker: PrivateEngine, name: str = "web") -> dict[str, object]:
     lane = told["NetworkSettings"]["Networks"]["lane"]
     return {
         "env": [each for each in config["Env"] if "SECRET" in each], "hostname": config["Hostname"],
-        "labels": config["Labels"], "memory": host["Memory"], "policy": host["RestartPolicy"]["Name"],
-        "ip": lane["IPAddress"], "aliases": lane["Aliases"], "command": config["Cmd"],
+        "labels": config["Labels"], "memory": host["Memory"],
+        "policy": host["RestartPolicy"]["Name"], "ip": lane["IPAddress"],
+        "aliases": lane["Aliases"], "command": config["Cmd"],
         "volumes": sorted(each["Name"] for each in told["Mounts"]),
         "networks": sorted(told["NetworkSettings"]["Networks"]),
     }  # fmt: skip
@@ -114,7 +122,9 @@ def _memory(state: Path) -> int:
     import zlib
 
     with sqlite3.connect(f"file:{state / 'journal.sqlite3'}?mode=ro", uri=True) as journal:
-        (value,) = journal.execute("SELECT value FROM known WHERE key LIKE 'definition/%'").fetchone()
+        (value,) = journal.execute(
+            "SELECT value FROM known WHERE key LIKE 'definition/%'"
+        ).fetchone()
     return int(json.loads(zlib.decompress(value))["HostConfig"]["Memory"])
 
 
@@ -132,7 +142,9 @@ def test_what_a_person_stopped_or_replaced_is_not_made_again(docker: PrivateEngi
 
         healed = closed(one, rule="again", outcome="healed", timeout=60)
 
-        told = {each.object_name: (each.outcome, each.reason_code) for each in closed(one, rule="again")}
+        told = {
+            each.object_name: (each.outcome, each.reason_code) for each in closed(one, rule="again")
+        }
         assert [each.object_name for each in healed] == ["web-bystander"]
         assert told["web-stopped"] == ("suppressed", "stopped")
         assert set(told) == {"web-bystander", "web-stopped"}
@@ -171,8 +183,10 @@ def test_without_the_policys_word_nothing_is_made(docker: PrivateEngine) -> None
 @pytest.mark.parametrize(
     ("line", "when"),
     [
-        ("POST /v[0-9.]+/containers/create", "before"), ("POST /v[0-9.]+/containers/create", "during"),
-        ("POST /v[0-9.]+/containers/create", "after"), ("POST /v[0-9.]+/containers/[0-9a-z]+/start", "before"),
+        ("POST /v[0-9.]+/containers/create", "before"),
+        ("POST /v[0-9.]+/containers/create", "during"),
+        ("POST /v[0-9.]+/containers/create", "after"),
+        ("POST /v[0-9.]+/containers/[0-9a-z]+/start", "before"),
         ("POST /v[0-9.]+/containers/[0-9a-z]+/start", "after"),
     ],
 )  # fmt: skip
@@ -195,7 +209,7 @@ def test_killed_while_making_it_again_there_is_one(
         killed.nothing_is_left()
 
 
-# ---------------------------------------------------------------------------------------------------------------- jobs
+# --------------------------------------------------------------------------------------------- jobs
 def test_a_job_runs_to_its_end_and_is_gone(docker: PrivateEngine) -> None:
     docker.run("keeper", "--volume", "data:/data")
     docker.patient("web")
@@ -209,14 +223,19 @@ def test_a_job_runs_to_its_end_and_is_gone(docker: PrivateEngine) -> None:
         ((_, done),) = stories(one)  # its own container is nobody's trouble
         assert done[0].detail == "toolbox:latest: exit code 3: told"
         assert docker.docker("exec", "keeper", "cat", "/data/log") == "seen web"
-        assert {row["Names"][0] for row in docker.api("GET", "/containers/json?all=1")[1]} == {"/keeper", "/web"}
+        assert {row["Names"][0] for row in docker.api("GET", "/containers/json?all=1")[1]} == {
+            "/keeper",
+            "/web",
+        }
 
 
 @pytest.mark.parametrize(
     ("line", "when"),
     [
-        ("POST /v[0-9.]+/containers/create", "after"), ("POST /v[0-9.]+/containers/[^/]+/start", "before"),
-        ("POST /v[0-9.]+/containers/[^/]+/start", "after"), ("POST /v[0-9.]+/containers/[^/]+/wait", "after"),
+        ("POST /v[0-9.]+/containers/create", "after"),
+        ("POST /v[0-9.]+/containers/[^/]+/start", "before"),
+        ("POST /v[0-9.]+/containers/[^/]+/start", "after"),
+        ("POST /v[0-9.]+/containers/[^/]+/wait", "after"),
     ],
 )  # fmt: skip
 def test_a_job_of_a_dead_dockmend_runs_once_and_is_gone(
@@ -233,13 +252,19 @@ def test_a_job_of_a_dead_dockmend_runs_once_and_is_gone(
         (incident,) = closed(killed.daemon, rule="job", timeout=60)
         assert incident.outcome == "done"
         assert docker.docker("exec", "keeper", "cat", "/data/log") == "seen web"
-        assert {row["Names"][0] for row in docker.api("GET", "/containers/json?all=1")[1]} == {"/keeper", "/web"}
+        assert {row["Names"][0] for row in docker.api("GET", "/containers/json?all=1")[1]} == {
+            "/keeper",
+            "/web",
+        }
         all_told(killed.daemon)
 
 
 def test_a_job_that_takes_too_long_is_removed(docker: PrivateEngine) -> None:
     docker.patient("web")
-    rule = JOB.replace("sleep 0.5", "sleep 4242").replace("60s", "2s") + "    limits: {attempts: 1 per 1h}\n"
+    rule = (
+        JOB.replace("sleep 0.5", "sleep 4242").replace("60s", "2s")
+        + "    limits: {attempts: 1 per 1h}\n"
+    )
     with daemon(docker, rule, config=ALLOW) as one:
         docker.sicken("web", wait=False)
 
@@ -247,4 +272,6 @@ def test_a_job_that_takes_too_long_is_removed(docker: PrivateEngine) -> None:
 
         assert incident.outcome == "failed"
         assert "not done within 2 s" in incident.reason
-        assert {row["Names"][0] for row in docker.api("GET", "/containers/json?all=1")[1]} == {"/web"}
+        assert {row["Names"][0] for row in docker.api("GET", "/containers/json?all=1")[1]} == {
+            "/web"
+        }

@@ -1,4 +1,5 @@
-"""MQTT against a real broker: what another client sees, through the broker's death and dockmend's."""
+"""MQTT against a real broker: what another client sees, through the broker's death and
+dockmend's."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ from dockmend.tell.mqtt import OUTBOX_MESSAGES, MqttTeller
 from tests.lab import Broker, eventually, eventually_async
 from tests.lab.programs import end, free_port, listening
 
-WEB = Container("1" * 64, "web", image="nginx:1", state="running", health="healthy", started_at=1_800_000_000.0)
+WEB = Container(
+    "1" * 64, "web", image="nginx:1", state="running", health="healthy", started_at=1_800_000_000.0
+)
 INCIDENT = Incident(
     id="i1", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
     object_id=WEB.id, object_name="web", trouble="t", opened_at=1_800_000_000.5,
@@ -59,7 +62,9 @@ async def running(teller: MqttTeller) -> AsyncIterator[None]:
 def a_teller(port: int, told: Told | None = None, **settings: object) -> MqttTeller:
     told = told or Told()
     mqtt = Mqtt.model_validate({"host": "127.0.0.1", "port": port, **settings})
-    return MqttTeller(mqtt, None, "host1", on_state=told.state, on_drop=told.drop, backoff=(0.05, 0.2), settle=0.2)
+    return MqttTeller(
+        mqtt, None, "host1", on_state=told.state, on_drop=told.drop, backoff=(0.05, 0.2), settle=0.2
+    )
 
 
 async def seen(broker: Broker, topic: str, payload: str | None = None) -> str:
@@ -149,7 +154,9 @@ async def test_a_broker_that_was_killed_and_came_back_empty_is_told_everything_a
         for number in range(OUTBOX_MESSAGES + 7):
             teller.incident(replace(INCIDENT, id=f"i{number}"))
         broker.start()
-        assert json.loads(await seen(broker, "dockmend/host1/container/web"))["health"] == "unhealthy"
+        assert (
+            json.loads(await seen(broker, "dockmend/host1/container/web"))["health"] == "unhealthy"
+        )
         assert await seen(broker, "dockmend/host1/status") == "online"
         await eventually_async(lambda: not teller._outbox)
     assert told.dropped == 7  # the oldest
@@ -170,7 +177,9 @@ async def test_what_was_said_while_the_broker_was_away_arrives_in_order(broker):
             for number in range(100, 200):
                 teller.incident(replace(INCIDENT, id=f"i{number}"))
             topic = f"{teller.prefix}/incident"
-            await eventually_async(lambda: everything.payloads(topic) and "i199" in everything.payloads(topic)[-1])
+            await eventually_async(
+                lambda: everything.payloads(topic) and "i199" in everything.payloads(topic)[-1]
+            )
             ids = [json.loads(payload)["id"] for payload in everything.payloads(topic)]
     assert ids == [f"i{number}" for number in range(200)][-len(ids) :]
     assert len(ids) >= 100
@@ -219,7 +228,9 @@ asyncio.run(MqttTeller(Mqtt(host="127.0.0.1", port=int(sys.argv[1])), None, "hos
 async def test_the_last_will_says_offline_when_dockmend_is_killed(broker):
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root / "daemon")}
-    with subprocess.Popen([sys.executable, "-c", PROCESS, str(broker.port)], env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROCESS, str(broker.port)], env=environment
+    ) as process:
         try:
             assert await seen(broker, "dockmend/host1/status", "online") == "online"
         finally:
@@ -233,7 +244,9 @@ async def test_a_wrong_password_is_said_and_the_right_one_works():
     told = Told()
     mqtt = Mqtt(host="127.0.0.1", port=broker.port, username="dockmend", prefix="home/docker/")
     try:
-        async with running(MqttTeller(mqtt, Secret("wrong"), "h", on_state=told.state, backoff=(0.05, 0.1))):
+        async with running(
+            MqttTeller(mqtt, Secret("wrong"), "h", on_state=told.state, backoff=(0.05, 0.1))
+        ):
             await eventually_async(lambda: any("authori" in why.lower() for _, why in told.states))
         async with running(MqttTeller(mqtt, Secret("right"), "h", on_state=told.state)):
             assert await seen(broker, "home/docker/status", "online")
@@ -259,7 +272,9 @@ def tls_broker(tmp_path: Path) -> Iterator[tuple[int, Path]]:
         f"certfile {tmp_path}/cert.pem\nkeyfile {tmp_path}/key.pem\n"
     )
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(["mosquitto", "-c", conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            ["mosquitto", "-c", conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     try:
         eventually(lambda: listening(port), what="mosquitto listens")
         yield port, tmp_path
@@ -277,7 +292,9 @@ async def test_tls_checks_the_brokers_certificate(tls_broker):
         await eventually_async(lambda: (True, "") in told.states)
     unknown = Mqtt(host="127.0.0.1", port=port, tls=MqttTls())
     async with running(MqttTeller(unknown, None, "h", on_state=strange.state, backoff=(0.05, 0.1))):
-        await eventually_async(lambda: any("certificate" in why.lower() for _, why in strange.states))
+        await eventually_async(
+            lambda: any("certificate" in why.lower() for _, why in strange.states)
+        )
     assert not any(up for up, _ in strange.states)
 
 
@@ -298,7 +315,8 @@ async def test_what_was_on_its_way_when_the_broker_died_is_sent_again(broker):
         broker.pause()
         teller.publish("kept", "not lost", retain=True)
         teller.container(None, WEB)
-        await eventually_async(lambda: not teller._outbox and not teller._unsent)  # handed to the socket, unanswered
+        # handed to the socket, unanswered
+        await eventually_async(lambda: not teller._outbox and not teller._unsent)
         broker.kill()
         broker.start()
         assert await seen(broker, "kept") == "not lost"
@@ -306,7 +324,9 @@ async def test_what_was_on_its_way_when_the_broker_died_is_sent_again(broker):
 
 
 async def acknowledged(teller: MqttTeller, topic: str, text: str) -> None:
-    await eventually_async(lambda: not teller._unsent and text.encode() in teller._sent.get(topic, b""))
+    await eventually_async(
+        lambda: not teller._unsent and text.encode() in teller._sent.get(topic, b"")
+    )
 
 
 async def test_what_changes_nothing_is_not_published_again(broker):
@@ -314,7 +334,9 @@ async def test_what_changes_nothing_is_not_published_again(broker):
     with broker.subscribe("dockmend/#") as everything:
         async with running(teller):
             for health in ("starting", "starting", "unhealthy"):
-                teller.container(WEB, replace(WEB, health=health, created_at=float(len(everything.messages))))
+                teller.container(
+                    WEB, replace(WEB, health=health, created_at=float(len(everything.messages)))
+                )
                 await acknowledged(teller, topic, health)
         await asyncio.to_thread(everything.wait_for, "dockmend/host1/status", "offline")
         states = [json.loads(payload)["health"] for payload in everything.payloads(topic)]

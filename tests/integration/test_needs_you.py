@@ -1,4 +1,5 @@
-"""What only a person can put right: one message each, with a line to paste, and one when it is over. A real engine."""
+"""What only a person can put right: one message each, with a line to paste, and one when it is
+over. A real engine."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ async def seen(one: Inside, what: str) -> None:
     telling = one.daemon.telling
     assert telling is not None
     await eventually_async(
-        lambda: any(each.startswith(f"needs_you/{what}/") for each in telling._alarms.known), what=f"{what} is seen"
+        lambda: any(each.startswith(f"needs_you/{what}/") for each in telling._alarms.known),
+        what=f"{what} is seen",
     )
 
 
@@ -37,7 +39,8 @@ async def test_an_owner_that_nobody_knows_is_told_once_and_so_is_its_end(
     gone = docker.inspect("vpn")["Id"]
     await docker.adocker("rm", "-f", "vpn")
     await asyncio.to_thread(docker.run, "vpn")
-    await asyncio.to_thread(flood, docker)  # else the second dockmend may hear from the engine who the old owner was
+    # else the second dockmend may hear from the engine who the old owner was
+    await asyncio.to_thread(flood, docker)
     async with inside(docker, tmp_path, NOTHING, notify=OPS) as one:
         await seen(one, "owner")
         one.passes(40)
@@ -47,7 +50,8 @@ async def test_an_owner_that_nobody_knows_is_told_once_and_so_is_its_end(
         assert told.next_step == "docker inspect guest"
         await asyncio.to_thread(docker.sicken, "guest")
         await eventually_async(
-            lambda: [each.object_name for each in one.daemon.unwell()] == ["guest"], what="it is ill"
+            lambda: [each.object_name for each in one.daemon.unwell()] == ["guest"],
+            what="it is ill",
         )
         one.passes(3600)
     async with inside(docker, tmp_path, NOTHING, one.machine, notify=OPS) as one:

@@ -1,4 +1,5 @@
-"""Networks lost and found again by the running daemon, and those that a person took away on purpose."""
+"""Networks lost and found again by the running daemon, and those that a person took away on
+purpose."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ ADDRESS = "10.91.0.50"
 
 @pytest.fixture
 def lane(docker: PrivateEngine) -> PrivateEngine:
-    """A network with a container in it that has a static address, an alias and a second network; and a peer."""
+    """A network with a container in it that has a static address, an alias and a second network;
+    and a peer."""
     make(docker)
     docker.run("shop", "--network", "lane", "--ip", ADDRESS, "--network-alias", "till")
     docker.docker("network", "connect", "bridge", "shop")
@@ -44,7 +46,9 @@ def make(docker: PrivateEngine) -> None:
 
 
 def pinged(docker: PrivateEngine, name: str = "till") -> bool:
-    return f"from {ADDRESS}" in docker.docker("exec", "peer", "ping", "-c", "1", "-W", "2", name, check=False)
+    return f"from {ADDRESS}" in docker.docker(
+        "exec", "peer", "ping", "-c", "1", "-W", "2", name, check=False
+    )
 
 
 def networks(docker: PrivateEngine) -> set[str]:
@@ -68,7 +72,9 @@ def test_a_disconnected_container_is_back_as_it_was(lane: PrivateEngine, events:
 
 
 @pytest.mark.parametrize("moment", ["in the verification", "after it"])
-def test_disconnected_again_soon_after_is_a_persons_will(lane: PrivateEngine, events: Recorder, moment: str) -> None:
+def test_disconnected_again_soon_after_is_a_persons_will(
+    lane: PrivateEngine, events: Recorder, moment: str
+) -> None:
     with daemon(lane, RULE) as one:
         lane.docker("network", "disconnect", "lane", "shop")
         if moment == "after it":
@@ -87,7 +93,8 @@ def test_disconnected_again_soon_after_is_a_persons_will(lane: PrivateEngine, ev
 
 
 def test_disconnected_again_at_once_is_seen_too(lane: PrivateEngine, events: Recorder) -> None:
-    """Within the second in which the echo of the reconnection is awaited, of a container that is healthy at once."""
+    """Within the second in which the echo of the reconnection is awaited, of a container that is
+    healthy at once."""
     lane.docker("rm", "--force", "shop")
     lane.run("shop", "--network", "lane", "--ip", ADDRESS, "--health-cmd", "true", *QUICK_HEALTH)
     lane.docker("network", "connect", "bridge", "shop")
@@ -95,16 +102,21 @@ def test_disconnected_again_at_once_is_seen_too(lane: PrivateEngine, events: Rec
     with daemon(lane, RULE) as one:
         seen = [row["Action"] for row in events.events].count("connect")
         lane.docker("network", "disconnect", "lane", "shop")
-        eventually(lambda: [row["Action"] for row in events.events].count("connect") > seen, every=0.001)
+        eventually(
+            lambda: [row["Action"] for row in events.events].count("connect") > seen, every=0.001
+        )
         lane.docker("network", "disconnect", "lane", "shop")
         incident = closed(one, outcome="on_purpose")[0]
         assert "on purpose" in incident.reason
         assert networks(lane) == {"bridge"}
-        assert len(events.of("lane", "connect", kind="network")) == 2  # its own start's, and dockmend's
+        # its own start's, and dockmend's
+        assert len(events.of("lane", "connect", kind="network")) == 2
         all_told(one)
 
 
-def test_what_was_left_on_purpose_is_taken_up_again_by_a_connect(lane: PrivateEngine, events: Recorder) -> None:
+def test_what_was_left_on_purpose_is_taken_up_again_by_a_connect(
+    lane: PrivateEngine, events: Recorder
+) -> None:
     with daemon(lane, RULE) as one:
         lane.docker("network", "disconnect", "lane", "shop")
         closed(one, outcome="healed")

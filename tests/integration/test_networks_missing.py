@@ -1,4 +1,5 @@
-"""Networks that went: made again by the running daemon from what it knew, with their containers back in them."""
+"""Networks that went: made again by the running daemon from what it knew, with their containers
+back in them."""
 
 from __future__ import annotations
 
@@ -31,8 +32,18 @@ ADDRESS = "10.91.0.50"
 
 
 def shop(docker: PrivateEngine, *options: str) -> None:
-    """A network with settings of its own, a container in it and in a second one, and a peer to ask from."""
-    docker.docker("network", "create", "--subnet", "10.91.0.0/24", "--label", "tier=web", "--attachable", "lane")
+    """A network with settings of its own, a container in it and in a second one, and a peer to ask
+    from."""
+    docker.docker(
+        "network",
+        "create",
+        "--subnet",
+        "10.91.0.0/24",
+        "--label",
+        "tier=web",
+        "--attachable",
+        "lane",
+    )
     docker.run("shop", "--network", "lane", "--ip", ADDRESS, "--network-alias", "till", *options)
     docker.docker("network", "connect", "bridge", "shop")
     docker.run("peer", "--network", "lane")
@@ -40,11 +51,14 @@ def shop(docker: PrivateEngine, *options: str) -> None:
 
 def definition(docker: PrivateEngine, name: str = "lane") -> dict[str, object]:
     found = json.loads(docker.docker("network", "inspect", name))[0]
-    return {key: value for key, value in found.items() if key not in ("Id", "Created", "Containers")}
+    return {
+        key: value for key, value in found.items() if key not in ("Id", "Created", "Containers")
+    }
 
 
 def remove(docker: PrivateEngine, *stopped: str) -> None:
-    """The network goes, as far as a person can make it go: who runs in it is taken out, who is `stopped` stays."""
+    """The network goes, as far as a person can make it go: who runs in it is taken out, who is
+    `stopped` stays."""
     for name in ("shop", "peer"):
         if name not in stopped:
             docker.docker("network", "disconnect", "lane", name)
@@ -52,11 +66,15 @@ def remove(docker: PrivateEngine, *stopped: str) -> None:
 
 
 def pinged(docker: PrivateEngine) -> bool:
-    return f"from {ADDRESS}" in docker.docker("exec", "peer", "ping", "-c", "1", "-W", "2", "till", check=False)
+    return f"from {ADDRESS}" in docker.docker(
+        "exec", "peer", "ping", "-c", "1", "-W", "2", "till", check=False
+    )
 
 
 def learnt(one: Daemon) -> None:
-    eventually(lambda: known(one) == {"lane", "bridge"}, what="the daemon knows the container's networks")
+    eventually(
+        lambda: known(one) == {"lane", "bridge"}, what="the daemon knows the container's networks"
+    )
 
 
 def test_a_network_that_went_is_back_with_who_was_in_it(docker: PrivateEngine) -> None:
@@ -103,7 +121,11 @@ def test_killed_in_the_middle_the_next_one_finishes_it(docker: PrivateEngine) ->
     with daemon(docker, REMAKE) as one:
         learnt(one)
         remove(docker)
-        eventually(lambda: any(record.undo for _, records in stories(one) for record in records), 60, every=0.001)
+        eventually(
+            lambda: any(record.undo for _, records in stories(one) for record in records),
+            60,
+            every=0.001,
+        )
         one.kill()
         one.start()
         closed(one, outcome="done", rule="remake", timeout=60)
@@ -128,7 +150,8 @@ def test_what_is_made_again_by_somebody_else_is_no_trouble(docker: PrivateEngine
 
 
 def test_a_container_whose_restart_runs_into_it_is_mended(docker: PrivateEngine) -> None:
-    """It ends by itself, its networks go, and the rule's own start fails for them: all of them are made again."""
+    """It ends by itself, its networks go, and the rule's own start fails for them: all of them are
+    made again."""
     rules = """
   - name: again
     when: container.crashed
@@ -140,7 +163,16 @@ def test_a_container_whose_restart_runs_into_it_is_mended(docker: PrivateEngine)
     docker.docker("network", "create", "--subnet", "10.92.0.0/24", "back")
     docker.docker("network", "create", "--subnet", "10.91.0.0/24", "--label", "tier=web", "lane")
     loop = "while ! [ -e /crash ]; do sleep 0.1; done; rm /crash; exit 7"
-    docker.run("shop", "--network", "lane", "--ip", ADDRESS, "--network-alias", "till", command=["sh", "-c", loop])
+    docker.run(
+        "shop",
+        "--network",
+        "lane",
+        "--ip",
+        ADDRESS,
+        "--network-alias",
+        "till",
+        command=["sh", "-c", loop],
+    )
     docker.docker("network", "connect", "back", "shop")
     docker.run("peer", "--network", "bridge")
     with daemon(docker, MEND + rules) as one:
@@ -157,7 +189,9 @@ def test_a_container_whose_restart_runs_into_it_is_mended(docker: PrivateEngine)
         docker.docker("network", "connect", "lane", "peer")
         assert pinged(docker)
         assert set(docker.inspect("shop")["NetworkSettings"]["Networks"]) == {"lane", "back"}
-        eventually(lambda: not incidents(one, state="waiting") and not incidents(one, state="acting"), 60)
+        eventually(
+            lambda: not incidents(one, state="waiting") and not incidents(one, state="acting"), 60
+        )
 
 
 def test_what_a_rule_disconnects_is_not_lost(docker: PrivateEngine) -> None:
@@ -207,7 +241,11 @@ def test_killed_in_the_middle_of_a_disconnect_by_rule(docker: PrivateEngine) -> 
     with daemon(docker, rules) as one:
         learnt(one)
         docker.docker("exec", "shop", "touch", "/ill")
-        eventually(lambda: any(record.undo for _, records in stories(one) for record in records), 60, every=0.001)
+        eventually(
+            lambda: any(record.undo for _, records in stories(one) for record in records),
+            60,
+            every=0.001,
+        )
         one.kill()
         one.start()
         closed(one, outcome="done", rule="quarantine")
@@ -256,7 +294,8 @@ def test_a_linked_container_that_comes_back_elsewhere_is_seen(docker: PrivateEng
         assert before != after
         (incident,) = closed(one, rule="moved")
         assert incident.network == "bridge"
-        # The engine itself writes the new address into the linked container's hosts; its environment stays.
+        # The engine itself writes the new address into the linked container's hosts; its
+        # environment stays.
         assert f"{after}\tdata" in hosts(docker)
         assert f"DATA_PORT_80_TCP_ADDR={before}" in environment(docker)
 
@@ -268,10 +307,15 @@ def test_who_links_to_one_that_moved_is_started_with_its_new_address(docker: Pri
     docker.run("other")
     with daemon(docker, MOVED % "restart_dependents") as one:
         eventually(lambda: "db" in one.page("/api/containers"))
-        began = {name: docker.inspect(name)["State"]["StartedAt"] for name in ("app", "fixed", "other")}
+        began = {
+            name: docker.inspect(name)["State"]["StartedAt"] for name in ("app", "fixed", "other")
+        }
         _, after = move(docker)
         closed(one, rule="moved", timeout=60)
-        eventually(lambda: f"DATA_PORT_80_TCP_ADDR={after}" in environment(docker), what="app has the new address")
+        eventually(
+            lambda: f"DATA_PORT_80_TCP_ADDR={after}" in environment(docker),
+            what="app has the new address",
+        )
         assert f"{after}\tdata" in hosts(docker)
         assert docker.inspect("fixed")["State"]["StartedAt"] != began["fixed"]
         assert docker.inspect("other")["State"]["StartedAt"] == began["other"]

@@ -1,4 +1,5 @@
-"""The action `notify` on a real engine: to a real receiver, also over dockmend's death; a dry run sends nothing."""
+"""The action `notify` on a real engine: to a real receiver, also over dockmend's death; a dry run
+sends nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ rules:
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -37,12 +40,23 @@ def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @contextmanager
 def telling(
-    engine: PrivateEngine, folder: Path, rule: str = RULE, options: Sequence[str] = (), *, ready: bool = True
+    engine: PrivateEngine,
+    folder: Path,
+    rule: str = RULE,
+    options: Sequence[str] = (),
+    *,
+    ready: bool = True,
 ) -> Iterator[tuple[Daemon, Web]]:
     """A daemon whose channel `ops` is a webhook."""
     with (
         web() as ops,
-        daemon(engine, rule.replace("TO", "ops"), config=settings(folder, ops), options=options, ready=ready) as one,
+        daemon(
+            engine,
+            rule.replace("TO", "ops"),
+            config=settings(folder, ops),
+            options=options,
+            ready=ready,
+        ) as one,
     ):
         yield one, ops
 
@@ -64,13 +78,19 @@ def test_it_reaches_the_channel_that_the_rule_names(docker: PrivateEngine, tmp_p
         assert told["title"] == f"web restarted: {incident['id']}"
         assert told["message"].splitlines()[1] == "https://wiki.example/web"
         ((_, actions),) = stories(one.state, object_name="web")
-        assert [(each.action, each.outcome, each.detail) for each in actions][1] == ("notify", "done", "told ops")
+        assert [(each.action, each.outcome, each.detail) for each in actions][1] == (
+            "notify",
+            "done",
+            "told ops",
+        )
         one.stop()
         one.start()
         assert len(ops.got) == 1
 
 
-def test_a_dry_run_sends_nothing_and_says_that_it_would_have(docker: PrivateEngine, tmp_path: Path) -> None:
+def test_a_dry_run_sends_nothing_and_says_that_it_would_have(
+    docker: PrivateEngine, tmp_path: Path
+) -> None:
     docker.patient("web")
     with telling(docker, tmp_path, options=["--dry-run"]) as (one, ops):
         docker.sicken("web")
@@ -86,18 +106,25 @@ def test_a_channel_that_is_not_there_is_an_error_at_a_start_and_at_a_reload(
 ) -> None:
     right, wrong = RULE.replace("TO", "ops"), RULE.replace("TO", "opps")
     with telling(docker, tmp_path, right if reloads else wrong, ready=reloads) as (one, _):
-        said = 'rules.yaml:9:22: rule heal: unknown channel "opps" (did you mean "ops"?): expected one of ops'
+        said = (
+            'rules.yaml:9:22: rule heal: unknown channel "opps" (did you mean "ops"?): '
+            "expected one of ops"
+        )
         if reloads:
             (one.rules / "rules.yaml").write_text(wrong)
             one.reload()
-        eventually(lambda: any(said in str(row.get("problem")) for row in one.log), what="it is told")
+        eventually(
+            lambda: any(said in str(row.get("problem")) for row in one.log), what="it is told"
+        )
         checked = one.command("check", "--rules", str(one.rules), "--config", str(one.config))
         assert said in checked.stderr.decode()
 
 
 def waiting(one: Daemon) -> list[tuple[int]]:
     """What is in the outbox, as the disk has it."""
-    with closing(sqlite3.connect(f"file:{one.state / 'journal.sqlite3'}?mode=ro", uri=True)) as file:
+    with closing(
+        sqlite3.connect(f"file:{one.state / 'journal.sqlite3'}?mode=ro", uri=True)
+    ) as file:
         return file.execute("SELECT sequence FROM outbox").fetchall()
 
 
@@ -123,7 +150,9 @@ def test_killed_before_its_step_it_is_sent_and_killed_after_it_is_not_sent_twice
         assert [each.json["title"] for each in ops.got] == [f"web is restarted: {incident['id']}"]
 
 
-def test_killed_while_it_is_handed_over_it_comes_with_the_next_start(docker: PrivateEngine, tmp_path: Path) -> None:
+def test_killed_while_it_is_handed_over_it_comes_with_the_next_start(
+    docker: PrivateEngine, tmp_path: Path
+) -> None:
     docker.patient("web")
     with telling(docker, tmp_path) as (one, ops):
         ops.held.clear()  # it takes the message, and does not answer

@@ -1,4 +1,5 @@
-"""Messages at real receivers: what arrives, and what becomes of it if a receiver fails, or dockmend dies."""
+"""Messages at real receivers: what arrives, and what becomes of it if a receiver fails, or dockmend
+dies."""
 
 from __future__ import annotations
 
@@ -34,20 +35,30 @@ AWAY = "unix:///nonexistent/docker.sock"
 
 def told(number: int = 1, **changed: object) -> Message:
     values = {
-        "kind": Kind.GAVE_UP, "severity": Severity.CRITICAL, "key": f"down/container:web{number}", "at": 1.8e9,
-        "title": f"web{number} is down, gave up after 3 tries", "body": "Exit code 1 each time since 03:05.",
-        "last_lines": ("SQLite: database is locked",), "next_step": f"docker logs web{number}", "host": "nas",
+        "kind": Kind.GAVE_UP, "severity": Severity.CRITICAL, "key": f"down/container:web{number}",
+        "at": 1.8e9, "title": f"web{number} is down, gave up after 3 tries",
+        "body": "Exit code 1 each time since 03:05.", "last_lines": ("SQLite: database is locked",),
+        "next_step": f"docker logs web{number}", "host": "nas",
     }  # fmt: skip
     return Message(**{**values, **changed})  # type: ignore[arg-type]
 
 
-TEXT = "Exit code 1 each time since 03:05.\n\nNow: docker logs web1\n\nIts log ends with:\n│ SQLite: database is locked"
+TEXT = (
+    "Exit code 1 each time since 03:05.\n\nNow: docker logs web1\n\nIts log ends with:\n│ "
+    "SQLite: database is locked"
+)
 
 
 class Post:
     """The outbox, the journal and the process that sends, as the daemon has them."""
 
-    def __init__(self, folder: Path, channels: dict[str, list[str]], machine: Machine, environ: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        channels: dict[str, list[str]],
+        machine: Machine,
+        environ: dict[str, str],
+    ) -> None:
         self.machine = machine
         self.clock = machine.clock()
         self.journal = SqliteJournal(folder / "journal.sqlite3", self.clock)
@@ -56,7 +67,9 @@ class Post:
         numbers = {each.name: len(each.urls) for each in self.channels}
         self.outbox = Outbox(numbers, self.journal, lambda *each: self.outcomes.append(each))
         self.sender = Sender(self.clock, environ)
-        self.delivery = Delivery(self.channels, self.outbox, lambda: self.sender, self.clock, random.Random(1))
+        self.delivery = Delivery(
+            self.channels, self.outbox, lambda: self.sender, self.clock, random.Random(1)
+        )
 
     def put(self, channel: str, *messages: Message) -> None:
         for message in messages:
@@ -70,7 +83,9 @@ class Post:
         return sum(1 for name, _, found in self.outcomes if (name, found) == (channel, outcome))
 
     async def comes(self, outcome: DeliveryOutcome, channel: str = "ops", count: int = 1) -> None:
-        await eventually_async(lambda: self.count(outcome, channel) >= count, what=f"{count} {outcome} of {channel}")
+        await eventually_async(
+            lambda: self.count(outcome, channel) >= count, what=f"{count} {outcome} of {channel}"
+        )
 
     def why(self, channel: str = "ops") -> str:
         lane = self.delivery.lanes[channel][0]
@@ -78,7 +93,9 @@ class Post:
 
 
 @asynccontextmanager
-async def post(folder: Path, *, environ: dict[str, str] | None = None, **channels: list[str]) -> AsyncIterator[Post]:
+async def post(
+    folder: Path, *, environ: dict[str, str] | None = None, **channels: list[str]
+) -> AsyncIterator[Post]:
     found = Post(folder, channels, Machine(), environ or {})
     await found.journal.open()
     try:
@@ -93,13 +110,14 @@ async def post(folder: Path, *, environ: dict[str, str] | None = None, **channel
         await found.journal.close()
 
 
-# ------------------------------------------------------------------------------------------------------- what arrives
+# ------------------------------------------------------------------------------------- what arrives
 
 
 async def test_mail(tmp_path):
     with mail() as (port, got):
         async with post(
-            tmp_path, ops=[f"mailto://127.0.0.1:{port}?from=dockmend@nas.example&to=me@here.example"]
+            tmp_path,
+            ops=[f"mailto://127.0.0.1:{port}?from=dockmend@nas.example&to=me@here.example"],
         ) as box:
             box.put("ops", told(body="größer <b>bold</b> & more"))
             await box.comes(DeliveryOutcome.SENT)
@@ -108,7 +126,11 @@ async def test_mail(tmp_path):
     assert isinstance(envelope.content, bytes)
     message = email.message_from_bytes(envelope.content, policy=email.policy.default)
     assert message["subject"] == "web1 is down, gave up after 3 tries"
-    shown = {each.get_content_type(): each.get_content() for each in message.walk() if not each.is_multipart()}
+    shown = {
+        each.get_content_type(): each.get_content()
+        for each in message.walk()
+        if not each.is_multipart()
+    }
     assert "größer <b>bold</b> & more" in shown.pop("text/plain")
     for html in shown.values():  # as most programs show it
         assert "größer &lt;b&gt;bold&lt;/b&gt; &amp; more" in html, "markup of a stranger is text"
@@ -131,7 +153,11 @@ async def test_ntfy(tmp_path):
             box.put("ops", told())
             await box.comes(DeliveryOutcome.SENT)
     [got] = ntfy.got
-    assert (got.json["topic"], got.json["title"], got.json["message"]) == ("ops", told().title, TEXT)
+    assert (got.json["topic"], got.json["title"], got.json["message"]) == (
+        "ops",
+        told().title,
+        TEXT,
+    )
 
 
 DISCORD = f"discord://417429632418316298/{'t' * 60}"
@@ -141,7 +167,10 @@ async def at_discord(folder: Path, message: Message) -> Got:
     """What Discord gets. The library knows one host for it, so a proxy answers in its place."""
     certificate = own_certificate(folder, "discord.com")
     with web(instead_of=certificate) as proxy:
-        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "REQUESTS_CA_BUNDLE": str(folder / "cert.pem")}
+        environ = {
+            "HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}",
+            "REQUESTS_CA_BUNDLE": str(folder / "cert.pem"),
+        }
         async with post(folder, environ=environ, ops=[DISCORD]) as box:
             box.put("ops", message)
             await eventually_async(lambda: bool(box.outcomes), what="an outcome")
@@ -165,14 +194,16 @@ async def test_what_is_too_long_for_a_service_is_cut(tmp_path):
     assert len(content) <= 2000
 
 
-# ------------------------------------------------------------------------------------------------ receivers that fail
+# ------------------------------------------------------------------------------ receivers that fail
 
 
 @pytest.mark.parametrize("status", [429, 500, 401, 301])
 async def test_what_is_refused_comes_again_and_in_order(status, tmp_path):
     with web() as hook:
         hook.answers = [status]
-        async with post(tmp_path, ops=[f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/secret-path"]) as box:
+        async with post(
+            tmp_path, ops=[f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/secret-path"]
+        ) as box:
             box.put("ops", told(1), told(2))
             await box.comes(DeliveryOutcome.FAILED)
             assert str(status) in box.why()
@@ -192,7 +223,9 @@ async def test_a_certificate_that_nobody_signed_is_no_receiver(tmp_path):
 
 
 @pytest.mark.parametrize("trickles", [False, True], ids=["says nothing", "trickles"])
-async def test_one_that_hangs_is_given_up_at_its_deadline_and_holds_up_no_other(trickles, tmp_path, monkeypatch):
+async def test_one_that_hangs_is_given_up_at_its_deadline_and_holds_up_no_other(
+    trickles, tmp_path, monkeypatch
+):
     monkeypatch.setattr(sending, "LOOK", 0.02)
     with web() as hook, web() as slow, silent() as port:
         slow.slow = trickles
@@ -208,7 +241,9 @@ async def test_one_that_hangs_is_given_up_at_its_deadline_and_holds_up_no_other(
             box.passes(30)
             await box.comes(DeliveryOutcome.FAILED)
             assert box.why() == "no answer within 30 s"
-            await eventually_async(lambda: not processes.started(first), what="its process is killed")
+            await eventually_async(
+                lambda: not processes.started(first), what="its process is killed"
+            )
             box.put("home", told(3))
             await box.comes(DeliveryOutcome.SENT, "home", count=2)
 
@@ -222,7 +257,9 @@ async def test_an_answer_without_an_end_is_an_answer_and_fills_no_memory(packed,
             box.put("ops", told())
             await box.comes(DeliveryOutcome.SENT)
             [pid] = box.sender.processes
-            status = dict(line.split(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            status = dict(
+                line.split(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            )
             assert int(status["VmHWM"].split()[0]) < 128 * 1024, "KiB at most"
 
 
@@ -242,7 +279,7 @@ async def test_one_that_is_down_for_an_hour_gets_everything_in_order(tmp_path):
     assert [each[:4] for each in hook.titles] == ["web1", "web2", "web3"]
 
 
-# ---------------------------------------------------------------------------------------------------- dockmend's death
+# --------------------------------------------------------------------------------- dockmend's death
 
 
 @contextmanager
@@ -284,7 +321,9 @@ def depth(daemon: Daemon) -> int:
 def test_killed_between_outcome_and_hand_over_the_message_comes_with_the_next_start():
     with (
         web() as hook,
-        dockmend(DOCKMEND_NOTIFY_URL=f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/secret-path") as daemon,
+        dockmend(
+            DOCKMEND_NOTIFY_URL=f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/secret-path"
+        ) as daemon,
     ):
         left_in(daemon, told(1), told(2))
         hook.held.clear()  # it takes the message, and does not answer
@@ -293,14 +332,17 @@ def test_killed_between_outcome_and_hand_over_the_message_comes_with_the_next_st
         children = of_daemon(daemon)
         assert len(children) == 1
         daemon.kill()
-        eventually(lambda: not any(map(processes.started, children)), what="no process outlives dockmend")
+        eventually(
+            lambda: not any(map(processes.started, children)), what="no process outlives dockmend"
+        )
         hook.held.set()
         daemon.start(ready=False)
         eventually(lambda: len(hook.got) == 3, what="both came")
         assert [each[:4] for each in hook.titles] == ["web1", "web1", "web2"]
         taken = 'dockmend_notifications_total{channel="default",kind="gave_up",outcome="sent"} 2.0'
         eventually(
-            lambda: taken in metric(daemon, "dockmend_notifications_total"), what="dockmend knows that it took them"
+            lambda: taken in metric(daemon, "dockmend_notifications_total"),
+            what="dockmend knows that it took them",
         )
         daemon.stop()
         assert depth(daemon) == 0
@@ -319,7 +361,10 @@ def test_without_a_channel_there_is_no_process_and_apprise_is_not_loaded():
 
 
 def test_the_metric_counts_and_names_no_url():
-    with web() as hook, dockmend(DOCKMEND_NOTIFY_URL=f"json://127.0.0.1:{hook.port}/secret-path") as daemon:
+    with (
+        web() as hook,
+        dockmend(DOCKMEND_NOTIFY_URL=f"json://127.0.0.1:{hook.port}/secret-path") as daemon,
+    ):
         hook.answers = [500]
         left_in(daemon, told(1))
         daemon.start(ready=False)
@@ -335,16 +380,24 @@ def test_the_metric_counts_and_names_no_url():
 
 
 def test_the_heartbeat_is_asked_for_while_dockmend_works_and_is_in_no_log():
-    with web() as monitor, dockmend(DOCKMEND_HEARTBEAT_URL=f"http://127.0.0.1:{monitor.port}/push/{HIDDEN}") as daemon:
+    with (
+        web() as monitor,
+        dockmend(DOCKMEND_HEARTBEAT_URL=f"http://127.0.0.1:{monitor.port}/push/{HIDDEN}") as daemon,
+    ):
         monitor.answers = [500]
         daemon.start(ready=False)
-        eventually(lambda: [each.path for each in monitor.got] == [f"/push/{HIDDEN}"], what="a heartbeat")
+        eventually(
+            lambda: [each.path for each in monitor.got] == [f"/push/{HIDDEN}"], what="a heartbeat"
+        )
         eventually(lambda: "HTTP status 500" in daemon.text, what="that it was refused is told")
         assert HIDDEN not in daemon.text
 
 
 def test_no_heartbeat_while_its_own_rules_are_rejected():
-    with web() as monitor, dockmend(DOCKMEND_HEARTBEAT_URL=f"http://127.0.0.1:{monitor.port}/push") as daemon:
+    with (
+        web() as monitor,
+        dockmend(DOCKMEND_HEARTBEAT_URL=f"http://127.0.0.1:{monitor.port}/push") as daemon,
+    ):
         (daemon.rules / "wrong.yaml").write_text("rules: [")
         daemon.start(ready=False)
         eventually(lambda: daemon.status("/metrics") == 200, what="it runs")
@@ -362,7 +415,8 @@ def test_samples_arrive_and_it_is_said_who_did_not_accept_one(runs):
     with web() as hook, web() as refusing, mail() as (port, letters):
         refusing.answers = [200, 403]
         urls = (
-            f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/secret-path", f"ntfy://127.0.0.1:{refusing.port}/secret-topic",
+            f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/secret-path",
+            f"ntfy://127.0.0.1:{refusing.port}/secret-topic",
             f"mailto://127.0.0.1:{port}?from=dockmend@nas.example&to=me@here.example",
         )  # fmt: skip
         with dockmend(DOCKMEND_NOTIFY_URL=" ".join(urls)) as daemon:
@@ -377,22 +431,35 @@ def test_samples_arrive_and_it_is_said_who_did_not_accept_one(runs):
     assert done.returncode == 1
     assert out.splitlines()[:2] == [
         f"default, URL 1 (json): accepted: {KINDS}",
-        "default, URL 2 (ntfy): NOT ACCEPTED: gave_up; accepted before: down; nothing more was sent there",
+        (
+            "default, URL 2 (ntfy): NOT ACCEPTED: gave_up; accepted before: down; nothing more was "
+            "sent there"
+        ),
     ]
     assert "403" in out.splitlines()[2]
     assert out.splitlines()[-1] == f"default, URL 3 (mailto): accepted: {KINDS}"
     assert [each.json["title"].partition(" ")[0] for each in hook.got] == ["TEST"] * 7
-    assert [each.json["type"] for each in hook.got] == ["warning"] * 3 + ["success", "failure", "warning", "success"]
+    assert [each.json["type"] for each in hook.got] == ["warning"] * 3 + [
+        "success",
+        "failure",
+        "warning",
+        "success",
+    ]
     assert (len(refusing.got), len(letters)) == (2, 7)
     assert ("no dockmend answers" in err) is not runs
     assert ("nothing delivered since dockmend started" in listed) is runs, "samples are no messages"
     for text in (out, err, listed, log):
-        assert not any(word in text for word in (HIDDEN, "secret-path", "secret-topic", "here.example"))
+        assert not any(
+            word in text for word in (HIDDEN, "secret-path", "secret-topic", "here.example")
+        )
 
 
 def of_daemon(daemon: Daemon) -> list[int]:
     """Processes that dockmend started."""
-    return [int(each) for each in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()]
+    return [
+        int(each)
+        for each in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+    ]
 
 
 def metric(daemon: Daemon, name: str) -> list[str]:

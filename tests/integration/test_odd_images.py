@@ -1,4 +1,5 @@
-"""Images whose author wrote what no build accepts and every engine takes: they are no fault of dockmend's."""
+"""Images whose author wrote what no build accepts and every engine takes: they are no fault of
+dockmend's."""
 
 from __future__ import annotations
 
@@ -13,9 +14,17 @@ ODD: dict[str, dict[str, object]] = {
     "negative-signal": {"StopSignal": "-5"},
     "no-signal": {"StopSignal": "SIGNOTHING"},
     "negative-check": {
-        "Healthcheck": {"Test": ["CMD", "true"], "Interval": -5, "Timeout": -1, "StartPeriod": -9, "Retries": -3}
+        "Healthcheck": {
+            "Test": ["CMD", "true"],
+            "Interval": -5,
+            "Timeout": -1,
+            "StartPeriod": -9,
+            "Retries": -3,
+        }
     },
-    "endless-check": {"Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**9, "Retries": 2**62}},
+    "endless-check": {
+        "Healthcheck": {"Test": ["CMD", "true"], "Interval": 10**9, "Retries": 2**62}
+    },
     "empty-check": {"Healthcheck": {"Test": ["CMD-SHELL"], "Interval": 2**63 - 1}},
 }
 
@@ -45,6 +54,8 @@ def test_what_an_images_author_wrote_stops_dockmend_from_nothing(docker: Private
         one.start()
         kill_main(docker, "witness")
         closed(one, "healed", name="witness")
-        assert {docker.state(f"{name}-{which}") for name in ODD for which in ("stopped", "killed")} == {"exited"}
+        assert {
+            docker.state(f"{name}-{which}") for name in ODD for which in ("stopped", "killed")
+        } == {"exited"}
         assert {docker.state(f"{name}-crashed") for name in SIGNALS} == {"running"}
         assert [line for line in one.log if "exception" in line] == []

@@ -77,10 +77,23 @@ def test_every_option_of_the_command_is_tried_or_named(docker: PrivateEngine) ->
     page = docker.docker("run", "--help")
     known = re.findall(r"^ +(?:-(\w), )?--([a-z0-9-]+)", page, re.MULTILINE)
     assert len(known) > 95
-    tried = {part.partition("=")[0] for each in CASES.values() for part in each.options if part.startswith("--")}
-    missing = [name for _, name in known if f"--{name}" not in tried and name not in {*OF_THE_COMMAND, *BY_BODY}]
+    tried = {
+        part.partition("=")[0]
+        for each in CASES.values()
+        for part in each.options
+        if part.startswith("--")
+    }
+    missing = [
+        name
+        for _, name in known
+        if f"--{name}" not in tried and name not in {*OF_THE_COMMAND, *BY_BODY}
+    ]
     assert missing == []
-    assert len({(each.options, each.image, each.command) for each in CASES.values()}) == len(CASES) >= 80
+    assert (
+        len({(each.options, each.image, each.command) for each in CASES.values()})
+        == len(CASES)
+        >= 80
+    )
 
 
 @pytest.mark.parametrize("option", BY_BODY)

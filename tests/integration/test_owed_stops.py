@@ -1,4 +1,5 @@
-"""A person's stop that meets dockmend's own restart, and dockmend killed around it: what was stopped stays stopped."""
+"""A person's stop that meets dockmend's own restart, and dockmend killed around it: what was
+stopped stays stopped."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ SLOW = (
         "trap '' TERM; touch /well; while ! test -e /end; do sleep 0.1; done"
     ),
 )
-"""Deaf to SIGTERM in its first run, which ends only once the test says so: a person's stop always comes in time. Below
-an init, so that the next run ends by SIGTERM from its first moment on."""
+"""Deaf to SIGTERM in its first run, which ends only once the test says so: a person's stop always
+comes in time. Below an init, so that the next run ends by SIGTERM from its first moment on."""
 WELL = ("sh", "-c", "touch /well; exec sleep 86400")
 pytestmark = pytest.mark.timeout(300)
 
@@ -41,19 +42,25 @@ STOP_AND_START = RECREATE.replace("then: recreate", "then: [stop, start]")
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
 
 
 def patient(docker: PrivateEngine) -> str:
-    docker.run("web", "--health-cmd", "test -e /well", *QUICK_HEALTH, "--stop-timeout", "60", command=SLOW)
+    docker.run(
+        "web", "--health-cmd", "test -e /well", *QUICK_HEALTH, "--stop-timeout", "60", command=SLOW
+    )
     docker.await_health("web", "healthy")
     return identity(docker, "web")
 
 
-def dockmend_stops_it(docker: PrivateEngine, proxy: HoldingProxy, killed: Killed, web: str, call: str) -> None:
+def dockmend_stops_it(
+    docker: PrivateEngine, proxy: HoldingProxy, killed: Killed, web: str, call: str
+) -> None:
     """By the call of a rule that answers its failed check; the engine waits for its end."""
     asked = proxy.hold(f"POST /v[0-9.]+/containers/{web}/{call}", "during")
     docker.sicken("web", wait=False)
@@ -62,25 +69,33 @@ def dockmend_stops_it(docker: PrivateEngine, proxy: HoldingProxy, killed: Killed
 
 
 def a_person_stops_it_too(docker: PrivateEngine, killed: Killed) -> None:
-    """While the restart waits for the end: both the engine's signals are sent, and then it ends, once."""
+    """While the restart waits for the end: both the engine's signals are sent, and then it ends,
+    once."""
     stop = threading.Thread(target=docker.docker, args=("stop", "web"))
     stop.start()
-    eventually(lambda: len(killed.events.actions("web", "kill")) == 2, 30, what="the person's stop waits for the end")
+    eventually(
+        lambda: len(killed.events.actions("web", "kill")) == 2,
+        30,
+        what="the person's stop waits for the end",
+    )
     docker.docker("exec", "web", "touch", "/end")
     stop.join()
 
 
 def stays_down(killed: Killed) -> None:
-    """The incident is over, everything has its outcome, and it does not run. Where the stream was late, one that is
-    deaf had been started meanwhile, and takes its stop timeout to end."""
+    """The incident is over, everything has its outcome, and it does not run. Where the stream was
+    late, one that is deaf had been started meanwhile, and takes its stop timeout to end."""
     closed(killed.daemon, 1, timeout=150)
     told = [(each.action, each.outcome) for _, done in stories(killed.daemon) for each in done]
     assert all(outcome is not None for _, outcome in told), told
     assert killed.docker.state("web") == "exited", (told, killed.events.actions("web"))
 
 
-def test_a_stop_that_a_restart_swallowed_before_dockmend_looked(docker: PrivateEngine, proxy: HoldingProxy) -> None:
-    """dockmend is killed once the engine has answered the restart, and before that answer reaches it."""
+def test_a_stop_that_a_restart_swallowed_before_dockmend_looked(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    """dockmend is killed once the engine has answered the restart, and before that answer reaches
+    it."""
     web = patient(docker)
     with Killed(docker, proxy, RESTART) as killed:
         held = proxy.hold(f"POST /v[0-9.]+/containers/{web}/restart", "after")
@@ -95,19 +110,26 @@ def test_a_stop_that_a_restart_swallowed_before_dockmend_looked(docker: PrivateE
         stays_down(killed)
 
 
-def test_a_stop_that_a_restart_swallowed_and_a_look_that_is_cut(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+def test_a_stop_that_a_restart_swallowed_and_a_look_that_is_cut(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
     web = patient(docker)
     with Killed(docker, proxy, RESTART) as killed:
         dockmend_stops_it(docker, proxy, killed, web, "restart")
         a_person_stops_it_too(docker, killed)
-        eventually(lambda: killed.events.actions("web", "restart"), 30, what="the engine has restarted it")
+        eventually(
+            lambda: killed.events.actions("web", "restart"), 30, what="the engine has restarted it"
+        )
         proxy.cut()  # the answer is lost, and the stream with it
         proxy.release()
         stays_down(killed)
 
 
-def test_a_stop_between_the_intent_and_the_engine_being_asked(docker: PrivateEngine, proxy: HoldingProxy) -> None:
-    """dockmend is killed before its request reaches the engine: what a person stops then, settling does not start."""
+def test_a_stop_between_the_intent_and_the_engine_being_asked(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    """dockmend is killed before its request reaches the engine: what a person stops then, settling
+    does not start."""
     web = patient(docker)
     with Killed(docker, proxy, RESTART) as killed:
         held = proxy.hold(f"POST /v[0-9.]+/containers/{web}/restart", "before")
@@ -142,22 +164,33 @@ def test_what_a_person_stops_while_dockmend_stops_it_stays_down(
         else:
             docker.docker("kill", "web")
             if call == "restart":  # what it began anew is deaf as well
-                eventually(lambda: len(killed.events.actions("web", "kill")) == 3, 60, what="it is stopped again")
-                docker.docker("exec", "web", "touch", "/end", check=False)  # it may not have been deaf yet
+                eventually(
+                    lambda: len(killed.events.actions("web", "kill")) == 3,
+                    60,
+                    what="it is stopped again",
+                )
+                # it may not have been deaf yet
+                docker.docker("exec", "web", "touch", "/end", check=False)
         stays_down(killed)
         assert identity(docker, "web") == web
         names = docker.docker("ps", "--all", "--format", "{{.Names}}").split()
         assert [each for each in names if "dockmend" in each] == []
 
 
-def test_a_stop_that_is_done_while_dockmends_restart_is_on_its_way(docker: PrivateEngine, proxy: HoldingProxy) -> None:
-    """The person asked first, and the container has ended before dockmend's call arrives: the engine tells of one stop,
-    as it does of a restart alone."""
+def test_a_stop_that_is_done_while_dockmends_restart_is_on_its_way(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    """The person asked first, and the container has ended before dockmend's call arrives: the
+    engine tells of one stop, as it does of a restart alone."""
     web = patient(docker)
     with Killed(docker, proxy, RESTART) as killed:
         stop = threading.Thread(target=docker.docker, args=("stop", "web"))
         stop.start()
-        eventually(lambda: killed.events.actions("web", "kill"), 30, what="the person's stop waits for the end")
+        eventually(
+            lambda: killed.events.actions("web", "kill"),
+            30,
+            what="the person's stop waits for the end",
+        )
 
         def ends() -> None:
             docker.docker("exec", "web", "touch", "/end")
@@ -169,27 +202,37 @@ def test_a_stop_that_is_done_while_dockmends_restart_is_on_its_way(docker: Priva
         stays_down(killed)
 
 
-def test_what_a_person_restarts_while_dockmend_restarts_it_runs(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+def test_what_a_person_restarts_while_dockmend_restarts_it_runs(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
     web = patient(docker)
     with Killed(docker, proxy, RESTART) as killed:
         dockmend_stops_it(docker, proxy, killed, web, "restart")
         again = threading.Thread(target=docker.docker, args=("restart", "web"))
         again.start()
-        eventually(lambda: len(killed.events.actions("web", "kill")) == 2, 30, what="the person's waits for the end")
+        eventually(
+            lambda: len(killed.events.actions("web", "kill")) == 2,
+            30,
+            what="the person's waits for the end",
+        )
         docker.docker("exec", "web", "touch", "/end")
         again.join()
         (incident,) = closed(killed.daemon, 1)
         assert (incident.outcome, docker.state("web")) == ("healed", "running")
 
 
-@pytest.mark.parametrize("command", [("stop", "-t", "0", "web"), ("kill", "web")], ids=["stop", "kill"])
+@pytest.mark.parametrize(
+    "command", [("stop", "-t", "0", "web"), ("kill", "web")], ids=["stop", "kill"]
+)
 def test_what_a_person_stops_just_before_its_recreation_does_stays_down(
     docker: PrivateEngine, proxy: HoldingProxy, command: tuple[str, ...]
 ) -> None:
     """The engine answers that it was stopped already: whose doing that was, the stream tells."""
     web = patient(docker)
     with Killed(docker, proxy, RECREATE) as killed:
-        deed = proxy.meanwhile(f"POST /v[0-9.]+/containers/{web}/stop", lambda: docker.docker(*command))
+        deed = proxy.meanwhile(
+            f"POST /v[0-9.]+/containers/{web}/stop", lambda: docker.docker(*command)
+        )
         docker.sicken("web", wait=False)
         assert deed.done.wait(30)
         stays_down(killed)
@@ -197,8 +240,8 @@ def test_what_a_person_stops_just_before_its_recreation_does_stays_down(
 
 
 ROUNDS = 12
-"""Of 150 containers that were killed and, within 40 ms, stopped, 48 still ran as the stop came (measured on Engine
-26.1): the engine sends the stop signal as well, and tells of one stop."""
+"""Of 150 containers that were killed and, within 40 ms, stopped, 48 still ran as the stop came
+(measured on Engine 26.1): the engine sends the stop signal as well, and tells of one stop."""
 
 
 @pytest.mark.parametrize("call", ["restart", "recreate"])
@@ -219,7 +262,9 @@ def test_what_a_person_kills_as_dockmends_stop_comes_stays_down(
                 time.sleep(0.003 * number)  # it waits for nothing: each round meets another instant
 
             asked = "restart" if call == "restart" else "stop"
-            deed = proxy.meanwhile(f"POST /v[0-9.]+/containers/{identity(docker, name)}/{asked}", kills)
+            deed = proxy.meanwhile(
+                f"POST /v[0-9.]+/containers/{identity(docker, name)}/{asked}", kills
+            )
             docker.sicken(name, wait=False)
             assert deed.done.wait(60)
             person.join()
@@ -251,7 +296,8 @@ def test_what_ends_on_its_own_just_before_its_recreation_does_is_made_anew(
 def test_a_recreation_that_is_killed_after_a_persons_stop_leaves_it_down(
     docker: PrivateEngine, proxy: HoldingProxy
 ) -> None:
-    """Killed once the engine has stopped the old one, before its answer arrives: the next start hears of two stops."""
+    """Killed once the engine has stopped the old one, before its answer arrives: the next start
+    hears of two stops."""
     web = patient(docker)
     with Killed(docker, proxy, RECREATE) as killed:
         held = proxy.hold(f"POST /v[0-9.]+/containers/{web}/stop", "after")

@@ -28,10 +28,14 @@ def states(docker: PrivateEngine) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]], ids=["acting", "dry run"])
-def test_an_image_that_calls_its_containers_helpers_removes_none(docker: PrivateEngine, options: list[str]) -> None:
+def test_an_image_that_calls_its_containers_helpers_removes_none(
+    docker: PrivateEngine, options: list[str]
+) -> None:
     docker.run("users-database", image=image(docker, HOSTILE))
     with daemon(docker, QUIET, options=options) as one:
-        told = json.loads(one.cli("coverage", "--json", "--engine", docker.url, "--rules", str(one.rules)))
+        told = json.loads(
+            one.cli("coverage", "--json", "--engine", docker.url, "--rules", str(one.rules))
+        )
         assert [each["name"] for each in told] == ["users-database"]
         one.stop()
         one.start()

@@ -1,4 +1,5 @@
-"""An owner that a person, or a rule, stopped: its dependents stand down without a failure, and come back with it."""
+"""An owner that a person, or a rule, stopped: its dependents stand down without a failure, and come
+back with it."""
 
 from __future__ import annotations
 
@@ -35,23 +36,40 @@ def killed(one: Daemon) -> None:
     one.start()
 
 
-BETWEEN: dict[str, Callable[[Daemon], None]] = {"nothing": lambda one: None, "restarted": restarted, "killed": killed}
+BETWEEN: dict[str, Callable[[Daemon], None]] = {
+    "nothing": lambda one: None,
+    "restarted": restarted,
+    "killed": killed,
+}
 
 
 def stood_down(one: Daemon, who: str) -> None:
-    """One incident of the dependents, over on purpose; nothing of them failed and nothing was tried."""
+    """One incident of the dependents, over on purpose; nothing of them failed and nothing was
+    tried."""
     (down,) = closed(one, 1, 60, rule="rejoin")
-    assert (down.outcome, down.reason_code, down.severity, down.attempts) == ("on_purpose", "owner_stopped", "info", 0)
+    assert (down.outcome, down.reason_code, down.severity, down.attempts) == (
+        "on_purpose",
+        "owner_stopped",
+        "info",
+        0,
+    )
     assert down.reason.startswith(f"owner stopped by a {who}")
 
 
 def came_back(one: Daemon) -> None:
-    eventually(lambda: [each.outcome for each in incidents(one, rule="rejoin")] == ["on_purpose", "healed"], 90)
+    eventually(
+        lambda: (
+            [each.outcome for each in incidents(one, rule="rejoin")] == ["on_purpose", "healed"]
+        ),
+        90,
+    )
     all_told(one)
 
 
 @pytest.mark.parametrize("between", BETWEEN)
-def test_dependents_of_an_owner_that_a_person_stops_come_back_with_it(docker: PrivateEngine, between: str) -> None:
+def test_dependents_of_an_owner_that_a_person_stops_come_back_with_it(
+    docker: PrivateEngine, between: str
+) -> None:
     owner(docker, *CHECK)
     guest(docker, "app")
     with daemon(docker, REJOIN) as one:
@@ -76,12 +94,16 @@ def test_dependents_in_a_compose_project_come_back_with_their_owner(
         BETWEEN[between](one)
         project.compose("start", "vpn")
         project.connected()
-        eventually(lambda: not incidents(one, state="acting") and not incidents(one, state="verifying"), 90)
+        eventually(
+            lambda: not incidents(one, state="acting") and not incidents(one, state="verifying"), 90
+        )
         assert {each.outcome for each in incidents(one)} <= {"on_purpose", "healed", "recovered"}
 
 
 @pytest.mark.parametrize("between", ["nothing", "killed"])
-def test_dependents_of_an_owner_that_a_rule_stops_come_back_with_it(docker: PrivateEngine, between: str) -> None:
+def test_dependents_of_an_owner_that_a_rule_stops_come_back_with_it(
+    docker: PrivateEngine, between: str
+) -> None:
     owner(docker, *CHECK)
     guest(docker, "app")
     with daemon(docker, {"a.yaml": TAKE_DOWN, "b.yaml": REJOIN}) as one:
@@ -102,7 +124,10 @@ def test_a_persons_restart_of_the_owner_is_called_a_restart(docker: PrivateEngin
         (back,) = closed(one, 1, 60, outcome="healed")
         assert back.note == "vpn, whose network it shares, was restarted by a person"
         assert has_network(docker, "app")
-        # Where it takes its time to begin again, it has but ended as it is told; that it was stopped is never said.
+        # Where it takes its time to begin again, it has but ended as it is told; that it was
+        # stopped is never said.
         ends = ("vpn was restarted", "vpn was stopped", "vpn ended")
         (told,) = [row["event"] for row in one.log if row["event"].startswith(ends)]
-        assert told.startswith(("vpn was restarted: somebody restarted it", "vpn ended: somebody stopped it"))
+        assert told.startswith(
+            ("vpn was restarted: somebody restarted it", "vpn ended: somebody stopped it")
+        )

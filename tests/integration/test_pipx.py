@@ -24,7 +24,11 @@ def clone() -> Iterator[Clone]:
 def test_pipx_installs_a_command_that_works(docker: PrivateEngine, clone: Clone):
     wheels = debian().parent / "wheels"
     bundled = "/usr/share/python-wheels"  # pip itself, as Debian brings it for virtual environments
-    environment = {"PIP_FIND_LINKS": f"{wheels} {bundled}", "PIP_NO_INDEX": "1", "PATH": "/usr/bin:/bin"}
+    environment = {
+        "PIP_FIND_LINKS": f"{wheels} {bundled}",
+        "PIP_NO_INDEX": "1",
+        "PATH": "/usr/bin:/bin",
+    }
     clone.run("pipx", "install", ".", environment=environment)
     command = str(clone.folder / ".local/bin/dockmend")
     assert clone.run(command, "--version").stdout == f"dockmend {__version__}\n"
@@ -32,7 +36,8 @@ def test_pipx_installs_a_command_that_works(docker: PrivateEngine, clone: Clone)
     docker.run("web", "--label", "dockmend.heal=true", "--restart", "always")
     seen = clone.run(
         command, "coverage", "--json", "--state", str(clone.folder / "state"),
-        groups=(docker.socket.stat().st_gid,), environment={"DOCKER_HOST": docker.url, "PATH": os.environ["PATH"]},
+        groups=(docker.socket.stat().st_gid,),
+        environment={"DOCKER_HOST": docker.url, "PATH": os.environ["PATH"]},
     )  # fmt: skip
     assert "label:heal" in json.dumps(json.loads(seen.stdout))
     clone.run("pipx", "uninstall", "dockmend", environment=environment)

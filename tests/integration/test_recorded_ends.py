@@ -64,12 +64,21 @@ def incidents(one: Daemon) -> list[dict[str, Any]]:
 
 
 def heals_a_witness(one: Daemon, engine: PrivateEngine, name: str = "witness") -> None:
-    """What the start found was offered before: nothing else comes of it. Each needs a name of its own: an incident of
-    an earlier one shows nothing."""
+    """What the start found was offered before: nothing else comes of it. Each needs a name of its
+    own: an incident of an earlier one shows nothing."""
     engine.run(name)
     kill_main(engine, name)
-    eventually(lambda: [each for each in incidents(one) if each["object_name"] == name and each["outcome"]], 60)
-    eventually(lambda: all(each["state"] == "closed" for each in incidents(one)), 60, what="everything is closed")
+    eventually(
+        lambda: [
+            each for each in incidents(one) if each["object_name"] == name and each["outcome"]
+        ],
+        60,
+    )
+    eventually(
+        lambda: all(each["state"] == "closed" for each in incidents(one)),
+        60,
+        what="everything is closed",
+    )
 
 
 def states(engine: PrivateEngine, *names: str) -> dict[str, str]:
@@ -84,7 +93,13 @@ def test_what_ended_while_dockmend_was_down_has_its_cause(docker: PrivateEngine)
     for name in ("crashed", "crashed-always"):
         docker.run(name, command=sh(ONCE))
     for name in ("hup", "hup-always"):
-        docker.run(name, "--restart", "always" if name.endswith("always") else "no", command=DEAF, init=False)
+        docker.run(
+            name,
+            "--restart",
+            "always" if name.endswith("always") else "no",
+            command=DEAF,
+            init=False,
+        )
     with running(docker) as one:
         for name in ("hup", "hup-always"):
             docker.docker("kill", "-s", "HUP", name)
@@ -103,7 +118,11 @@ def test_what_ended_while_dockmend_was_down_has_its_cause(docker: PrivateEngine)
         heals_a_witness(one, docker, "witness-2")
         left = ("stopped", "stopped-always", "polite", "killed", "hup-always")
         assert states(docker, *left) == dict.fromkeys(left, "exited")
-        told = {each["object_name"]: each for each in incidents(one) if "witness" not in each["object_name"]}
+        told = {
+            each["object_name"]: each
+            for each in incidents(one)
+            if "witness" not in each["object_name"]
+        }
         assert {name: each["cause"] for name, each in told.items()} == {
             "crashed": "crashed", "crashed-always": "crashed", "hup": "unknown",
         }  # fmt: skip
@@ -114,7 +133,11 @@ def test_what_ended_while_dockmend_was_down_has_its_cause(docker: PrivateEngine)
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_what_ended_before_an_engine_that_ended_too(own_engine: Makes, how: str) -> None:
     engine = own_engine()
-    names = [f"{what}-{policy}" for what in ("ran", "stopped", "crashed") for policy in ("no", "unless-stopped")]
+    names = [
+        f"{what}-{policy}"
+        for what in ("ran", "stopped", "crashed")
+        for policy in ("no", "unless-stopped")
+    ]
     engine.run("first")
     for name in names:
         engine.run(name, "--restart", "no" if name.startswith("crashed") else name.partition("-")[2],
@@ -132,7 +155,11 @@ def test_what_ended_before_an_engine_that_ended_too(own_engine: Makes, how: str)
         engine.start()
         one.start()
         heals_a_witness(one, engine)
-        told = {each["object_name"]: each["cause"] for each in incidents(one) if "witness" not in each["object_name"]}
+        told = {
+            each["object_name"]: each["cause"]
+            for each in incidents(one)
+            if "witness" not in each["object_name"]
+        }
         left = ("stopped-no", "stopped-unless-stopped")
         assert states(engine, *left) == dict.fromkeys(left, "exited"), told
         back = ("ran-no", "ran-unless-stopped", "crashed-no", "crashed-unless-stopped")
@@ -140,7 +167,8 @@ def test_what_ended_before_an_engine_that_ended_too(own_engine: Makes, how: str)
 
 
 def test_what_an_engine_stopped_that_was_killed_again_as_it_came_back(own_engine: Makes) -> None:
-    """The engine that is there then shows nothing of it, and dockmend may never have had an answer of the other one."""
+    """The engine that is there then shows nothing of it, and dockmend may never have had an answer
+    of the other one."""
     engine = own_engine()
     engine.run("first")
     for policy in ("no", "unless-stopped"):
@@ -153,16 +181,27 @@ def test_what_an_engine_stopped_that_was_killed_again_as_it_came_back(own_engine
         for _ in range(2):
             engine.kill()
             engine.start()
-        eventually(lambda: one.metric("dockmend_engine_up") == 1.0, 60, what="dockmend watches the engine")
+        eventually(
+            lambda: one.metric("dockmend_engine_up") == 1.0, 60, what="dockmend watches the engine"
+        )
         heals_a_witness(one, engine, "witness-2")
-        told = {each["object_name"]: each["cause"] for each in incidents(one) if "witness" not in each["object_name"]}
-        left, back = ("stopped-no", "stopped-unless-stopped"), ("ran-no", "ran-unless-stopped", "first")
+        told = {
+            each["object_name"]: each["cause"]
+            for each in incidents(one)
+            if "witness" not in each["object_name"]
+        }
+        left, back = (
+            ("stopped-no", "stopped-unless-stopped"),
+            ("ran-no", "ran-unless-stopped", "first"),
+        )
         assert states(engine, *left) == dict.fromkeys(left, "exited"), told
         assert states(engine, *back) == dict.fromkeys(back, "running"), told
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-def test_what_was_made_and_ended_with_the_engine_while_dockmend_was_down(own_engine: Makes, how: str) -> None:
+def test_what_was_made_and_ended_with_the_engine_while_dockmend_was_down(
+    own_engine: Makes, how: str
+) -> None:
     engine = own_engine()
     engine.run("first")
     with running(engine) as one:
@@ -211,7 +250,9 @@ def kill_pid(pid: int) -> None:
 
 
 @pytest.mark.parametrize("readable", [True, False])
-def test_a_folder_that_does_not_tell_leaves_it_to_the_setting(docker: PrivateEngine, readable: bool) -> None:
+def test_a_folder_that_does_not_tell_leaves_it_to_the_setting(
+    docker: PrivateEngine, readable: bool
+) -> None:
     """`engine_root` names another folder: what a person stopped then counts as the setting says."""
     docker.run("first")
     docker.run("stopped")

@@ -1,4 +1,5 @@
-"""dockmend killed at every journalled step of recreate: one survivor under the name, running, with its volume."""
+"""dockmend killed at every journalled step of recreate: one survivor under the name, running, with
+its volume."""
 
 from __future__ import annotations
 
@@ -36,13 +37,16 @@ STEPS: dict[str, tuple[Stage, str]] = {
     "name": ("name", r"POST \S*/rename\?name={name} "),
     "remove": ("remove", r"DELETE \S*/containers/{old}\?"),
 }
-"""Steps whose request names the container; those of one that is not made yet are held one after the other."""
+"""Steps whose request names the container; those of one that is not made yet are held one after the
+other."""
 POLICY = {"Name": "on-failure", "MaximumRetryCount": 4}
 MOMENTS: tuple[When, ...] = ("before", "during", "after")
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -51,8 +55,8 @@ def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 def patient(docker: PrivateEngine, name: str) -> None:
     """Its anonymous volume holds its name; it is healthy a moment after its start."""
     docker.run(
-        name, "--health-cmd", "true", "--health-interval=300ms", "--volume", "/data", "--stop-timeout", "2",
-        "--restart", "on-failure:4",
+        name, "--health-cmd", "true", "--health-interval=300ms", "--volume", "/data",
+        "--stop-timeout", "2", "--restart", "on-failure:4",
     )  # fmt: skip
     docker.docker("exec", name, "sh", "-c", f"echo {name} > /data/name")
 
@@ -60,7 +64,9 @@ def patient(docker: PrivateEngine, name: str) -> None:
 def one_survives(docker: PrivateEngine, *names: str) -> None:
     def look() -> bool:
         rows = docker.api("GET", "/containers/json?all=1")[1]
-        return {row["Names"][0]: row["State"] for row in rows} == {f"/{name}": "running" for name in names}
+        return {row["Names"][0]: row["State"] for row in rows} == {
+            f"/{name}": "running" for name in names
+        }
 
     eventually(look, 90, what=f"exactly {', '.join(names)} run")
     for name in names:
@@ -82,7 +88,8 @@ def test_a_death_at_every_step(docker: PrivateEngine, proxy: HoldingProxy, when:
             killed.daemon.cli("trigger", "anew", name)
         for hold in holds:
             hold.wait(120)
-        holds.append(proxy.hold(rf"POST \S*/containers/{ANY}/start", when))  # all others stand still
+        # all others stand still
+        holds.append(proxy.hold(rf"POST \S*/containers/{ANY}/start", when))
         killed.daemon.cli("trigger", "anew", "start")
         holds[-1].wait(60)
 
@@ -90,18 +97,21 @@ def test_a_death_at_every_step(docker: PrivateEngine, proxy: HoldingProxy, when:
 
         told = closed(killed.daemon, len(STEPS) + 1, timeout=120)
         assert {each.outcome for each in told} == {"done"}
-        assert {each.rule for each in told} == {"anew"}  # what dockmend ended before its death, it ended
+        # what dockmend ended before its death, it ended
+        assert {each.rule for each in told} == {"anew"}
         one_survives(docker, *STEPS, "start")
         killed.nothing_is_left()
 
 
-def test_a_death_while_the_new_one_proves_itself(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+def test_a_death_while_the_new_one_proves_itself(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
     """It becomes healthy only after the next start, which goes on waiting for it."""
     docker.docker("volume", "create", "cue")
     well = "test -e /cue/well"
     old = docker.run(
-        "web", "--health-cmd", well, "--health-interval=300ms", "--health-retries=9999", "--volume", "/data",
-        "--volume", "cue:/cue", "--stop-timeout", "1", "--restart", "on-failure:4",
+        "web", "--health-cmd", well, "--health-interval=300ms", "--health-retries=9999", "--volume",
+        "/data", "--volume", "cue:/cue", "--stop-timeout", "1", "--restart", "on-failure:4",
     )  # fmt: skip
     docker.docker("exec", "web", "sh", "-c", "echo web > /data/name; touch /cue/well")
     docker.await_health("web", "healthy")
@@ -121,15 +131,17 @@ def test_a_death_while_the_new_one_proves_itself(docker: PrivateEngine, proxy: H
         killed.nothing_is_left()
 
 
-@pytest.mark.parametrize("stopped", ["while dockmend is dead", "while it finishes what it had begun"])
+@pytest.mark.parametrize(
+    "stopped", ["while dockmend is dead", "while it finishes what it had begun"]
+)
 def test_a_person_stops_the_new_one_while_it_is_to_prove_itself(
     docker: PrivateEngine, proxy: HoldingProxy, stopped: str
 ) -> None:
     """Neither the new one nor, under its name, the old one is started again."""
     docker.docker("volume", "create", "cue")
     old = docker.run(
-        "web", "--health-cmd", "test -e /cue/well", "--health-interval=300ms", "--health-retries=9999",
-        "--volume", "cue:/cue", "--stop-timeout", "1",
+        "web", "--health-cmd", "test -e /cue/well", "--health-interval=300ms",
+        "--health-retries=9999", "--volume", "cue:/cue", "--stop-timeout", "1",
     )  # fmt: skip
     docker.docker("exec", "web", "touch", "/cue/well")
     docker.await_health("web", "healthy")

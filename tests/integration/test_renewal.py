@@ -1,4 +1,5 @@
-"""A container that was given up, removed and made again: whose limits it has, on the real engine."""
+"""A container that was given up, removed and made again: whose limits it has, on the real
+engine."""
 
 from __future__ import annotations
 

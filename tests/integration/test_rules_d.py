@@ -1,4 +1,5 @@
-"""The rules that come with dockmend, each from end to end; reloading; and the commands that steer the daemon."""
+"""The rules that come with dockmend, each from end to end; reloading; and the commands that steer
+the daemon."""
 
 from __future__ import annotations
 
@@ -15,7 +16,10 @@ from tests.integration.stories import all_told, closed, incidents
 from tests.lab import Daemon, PrivateEngine, Recorder, eventually
 
 SHIPPED = Path(__file__).resolve().parents[2] / "rules.d"
-WRONG = "version: 1\nrules:\n  - name: wrong\n    when: container.unhealhty\n    match: all\n    then: restart\n"
+WRONG = (
+    "version: 1\nrules:\n  - name: wrong\n    when: container.unhealhty\n    match: all\n    "
+    "then: restart\n"
+)
 OTHER = UNHEALTHY.replace("name: heal", "name: other")
 
 
@@ -24,7 +28,11 @@ def shipped() -> dict[str, str]:
 
 
 def rule_names(one: Daemon) -> set[str]:
-    return {row["name"] for row in json.loads(one.command("rules", "--json").stdout) if not row["builtin"]}
+    return {
+        row["name"]
+        for row in json.loads(one.command("rules", "--json").stdout)
+        if not row["builtin"]
+    }
 
 
 def crash(docker: PrivateEngine, name: str) -> None:
@@ -32,20 +40,34 @@ def crash(docker: PrivateEngine, name: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------- rules.d
-def test_each_rule_that_is_shipped_heals_what_asks_for_it_and_nothing_else(docker: PrivateEngine) -> None:
+def test_each_rule_that_is_shipped_heals_what_asks_for_it_and_nothing_else(
+    docker: PrivateEngine,
+) -> None:
     docker.docker("network", "create", "lane")
     docker.docker("volume", "create", "--label", "dockmend.snapshot=true", "data")
     docker.docker("volume", "create", "plain")
     docker.patient("sick", "--label", "dockmend.restart-unhealthy=true")
     docker.patient("sick-plain")
-    docker.run("apart", "--label", "dockmend.reconnect=true", "--network", "lane", "--network-alias", "till")
+    docker.run(
+        "apart",
+        "--label",
+        "dockmend.reconnect=true",
+        "--network",
+        "lane",
+        "--network-alias",
+        "till",
+    )
     docker.run("apart-plain", "--network", "lane")
     docker.run("peer", "--network", "lane")
     with daemon(docker, shipped()) as one:
         for name in ("sick-plain", "sick"):
             docker.sicken(name, wait=False)
-        # Right after their start: what ended by itself has to run for longer than it did before it is healed.
-        for name, *label in (("broken-plain",), ("broken", "--label", "dockmend.keep-crashed=true")):
+        # Right after their start: what ended by itself has to run for longer than it did before it
+        # is healed.
+        for name, *label in (
+            ("broken-plain",),
+            ("broken", "--label", "dockmend.keep-crashed=true"),
+        ):
             docker.run(name, *label)
             crash(docker, name)
         for name in ("apart-plain", "apart"):
@@ -63,11 +85,15 @@ def test_each_rule_that_is_shipped_heals_what_asks_for_it_and_nothing_else(docke
         docker.await_health("sick-plain", "unhealthy")
         assert docker.state("broken") == "running"
         assert docker.state("broken-plain") == "exited"
-        (image,) = docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}", "dockmend/crashed").splitlines()
+        (image,) = docker.docker(
+            "images", "--format", "{{.Repository}}:{{.Tag}}", "dockmend/crashed"
+        ).splitlines()
         assert re.fullmatch(r"dockmend/crashed:broken-[0-9]{8}T[0-9]{6}", image)
         assert "till" in docker.docker("exec", "peer", "ping", "-c", "1", "-W", "2", "till")
         assert "lane" not in docker.inspect("apart-plain")["NetworkSettings"]["Networks"]
-        assert [row["volume"] for row in json.loads(one.cli("snapshots", "list", "--json"))] == ["data"]
+        assert [row["volume"] for row in json.loads(one.cli("snapshots", "list", "--json"))] == [
+            "data"
+        ]
         refused = one.command("trigger", "nightly-snapshot", "plain")
         assert refused.returncode == 1
         assert b"does not match" in refused.stderr
@@ -91,11 +117,16 @@ def test_rules_are_read_again_all_or_nothing(docker: PrivateEngine, how: str) ->
 
         (one.rules / "b.yaml").write_text(WRONG)
         assert again() == (2 if how == "dockmend reload" else 0)
-        eventually(lambda: one.metric("dockmend_rules_reload_success") == 0, what="the metric says that it failed")
+        eventually(
+            lambda: one.metric("dockmend_rules_reload_success") == 0,
+            what="the metric says that it failed",
+        )
         assert rule_names(one) == {"heal", "other"}
         shown = one.command("rules")
         assert shown.returncode == 1
-        assert re.search(rb"b\.yaml:4:11: rule wrong: .*did you mean .*container\.unhealthy", shown.stderr)
+        assert re.search(
+            rb"b\.yaml:4:11: rule wrong: .*did you mean .*container\.unhealthy", shown.stderr
+        )
         if how != "dockmend reload":  # there the person who asked is told
             eventually(lambda: any("b.yaml:4:11" in str(line.get("problem")) for line in one.log))
         docker.sicken("web", wait=False)
@@ -131,7 +162,9 @@ def test_a_cold_start_with_wrong_rules_stands_on_the_last_good_ones(docker: Priv
         closed(one, rule="heal", outcome="healed")
 
 
-def test_a_cold_start_with_wrong_rules_and_no_good_ones_only_observes(docker: PrivateEngine) -> None:
+def test_a_cold_start_with_wrong_rules_and_no_good_ones_only_observes(
+    docker: PrivateEngine,
+) -> None:
     """Not even the built-in rule acts: what the person wrote might have spared this one."""
     docker.patient("web", "--label", "dockmend.heal=true")
     docker.sicken("web")
@@ -157,7 +190,10 @@ def test_a_reload_narrows_the_policy_and_only_a_restart_widens_it(docker: Privat
         one.config.write_text("heal: off\npolicy: {allow: [restart, starts]}\n")
         wrong = one.command("reload")
         assert wrong.returncode == 2
-        assert b"dockmend.yaml:2:27: policy.allow.1: unknown action 'starts': did you mean 'start'?" in wrong.stderr
+        assert (
+            b"dockmend.yaml:2:27: policy.allow.1: unknown action 'starts': did you mean 'start'?"
+            in wrong.stderr
+        )
 
         one.config.write_text("heal: off\npolicy: {allow: [restart]}\n")
         assert "policy.allow: restart holds from a restart on" in one.cli("reload")
@@ -171,7 +207,9 @@ def test_a_reload_narrows_the_policy_and_only_a_restart_widens_it(docker: Privat
         closed(one, outcome="healed")
 
 
-def test_an_image_that_a_reload_trusts_no_longer_steers_nothing_from_then_on(docker: PrivateEngine) -> None:
+def test_an_image_that_a_reload_trusts_no_longer_steers_nothing_from_then_on(
+    docker: PrivateEngine,
+) -> None:
     docker.toolbox_image("ours:1", labels={"dockmend.heal": "true"})
     docker.patient("web", image="ours:1")
     with daemon(docker, {}, config='policy: {trusted_images: ["ours:*"]}\n') as one:
@@ -189,12 +227,15 @@ def test_pause_and_resume(docker: PrivateEngine) -> None:
         one.cli("pause", "--container", "web", "--for", "1h")
         assert one.metric("dockmend_paused") == 1
         docker.sicken("web")
-        eventually(lambda: incidents(one, state="waiting", waiting_for="paused"), what="it waits for the pause")
+        eventually(
+            lambda: incidents(one, state="waiting", waiting_for="paused"),
+            what="it waits for the pause",
+        )
         one.stop()
         one.start()  # a pause outlives the daemon
-        assert [each["target"] for each in json.loads(one.command("status", "--json").stdout)["pauses"]] == [
-            "container:web"
-        ]
+        assert [
+            each["target"] for each in json.loads(one.command("status", "--json").stdout)["pauses"]
+        ] == ["container:web"]
         assert docker.health("web") == "unhealthy"
         assert events.actions("web", "restart") == []
         one.cli("resume", "--container", "web")
@@ -205,7 +246,9 @@ def test_pause_and_resume(docker: PrivateEngine) -> None:
 
 def test_reset_closes_a_breaker_and_tries_again(docker: PrivateEngine) -> None:
     docker.patient("web", cured_by_restart=False)
-    rules = UNHEALTHY.replace("limits: {", "verify: {within: 60s}\n    limits: {attempts: 1 per 1h, ")
+    rules = UNHEALTHY.replace(
+        "limits: {", "verify: {within: 60s}\n    limits: {attempts: 1 per 1h, "
+    )
     with daemon(docker, rules) as one:
         docker.sicken("web")
         closed(one, outcome="failed")
@@ -219,7 +262,9 @@ def test_reset_closes_a_breaker_and_tries_again(docker: PrivateEngine) -> None:
 
 
 def test_trigger_replaces_when_for_and_if_but_not_what_is_forbidden(docker: PrivateEngine) -> None:
-    rules = UNHEALTHY.replace("match: all", "for: 1h\n    if: container.restart_count > 99\n    match: all")
+    rules = UNHEALTHY.replace(
+        "match: all", "for: 1h\n    if: container.restart_count > 99\n    match: all"
+    )
     docker.run("web")
     docker.run("spared", "--label", "dockmend.ignore=true")
     with daemon(docker, rules) as one, Recorder(docker) as events:
@@ -228,14 +273,17 @@ def test_trigger_replaces_when_for_and_if_but_not_what_is_forbidden(docker: Priv
         assert incident.outcome == "healed"
         assert incident.actor.startswith("uid ")
         assert events.actions("web", "restart") == ["restart"]
-        for name, code, why in (("spared", 1, b"dockmend.ignore"), ("nobody", 1, b"does not match")):
+        for name, code, why in (
+            ("spared", 1, b"dockmend.ignore"),
+            ("nobody", 1, b"does not match"),
+        ):
             refused = one.command("trigger", "heal", name)
             assert refused.returncode == code
             assert why in refused.stderr
         assert events.actions("spared", "restart") == []
 
 
-# ---------------------------------------------------------------------------------------- life and death
+# ----------------------------------------------------------------------------------- life and death
 def test_readiness_follows_the_engine(own_engine, tmp_path: Path) -> None:
     engine = own_engine()
     with daemon(engine, UNHEALTHY) as one:
@@ -271,7 +319,9 @@ def test_a_second_instance_names_the_first(docker: PrivateEngine) -> None:
 def test_wrong_settings_are_refused(docker: PrivateEngine, config: str, told: bytes) -> None:
     one = Daemon(docker.url, config=config)
     try:
-        refused = one.command("run", "--config", str(one.config), "--engine", docker.url, "--rules", str(one.rules))
+        refused = one.command(
+            "run", "--config", str(one.config), "--engine", docker.url, "--rules", str(one.rules)
+        )
         assert refused.returncode == 2
         assert told in refused.stderr
         assert b"Traceback" not in refused.stderr
@@ -281,7 +331,9 @@ def test_wrong_settings_are_refused(docker: PrivateEngine, config: str, told: by
 
 def test_a_stop_lets_what_runs_end_and_leaves_with_zero(docker: PrivateEngine) -> None:
     """A restart that is under way is not left to the next start."""
-    rules = "version: 1\nrules: [{name: asked, when: startup, match: {name: slow}, then: restart}]\n"
+    rules = (
+        "version: 1\nrules: [{name: asked, when: startup, match: {name: slow}, then: restart}]\n"
+    )
     docker.run("slow", "--stop-timeout", "3", init=False)
     with daemon(docker, rules) as one, Recorder(docker) as events:
         eventually(lambda: incidents(one, state="acting"))

@@ -1,4 +1,5 @@
-"""`make run`'s script: it uses the engine that was named, and says in a sentence what it may not or cannot do."""
+"""`make run`'s script: it uses the engine that was named, and says in a sentence what it may not or
+cannot do."""
 
 from __future__ import annotations
 
@@ -16,14 +17,21 @@ from tests.lab.programs import end, free_port
 
 TOP = Path(__file__).resolve().parents[2]
 HIDE_RUN = (
-    "mount -t tmpfs none /run && exec deploy/run.sh"  # in a mount namespace of its own: no engine's socket in there
+    # in a mount namespace of its own: no engine's socket in there
+    "mount -t tmpfs none /run && exec deploy/run.sh"
 )
 
 
 def run_without_engine(**environment: str) -> subprocess.CompletedProcess[str]:
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", HIDE_RUN]
     return subprocess.run(
-        command, check=False, cwd=TOP, env=os.environ | environment, capture_output=True, text=True, timeout=60
+        command,
+        check=False,
+        cwd=TOP,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 

@@ -1,4 +1,5 @@
-"""Rules that a clock or a start fires: over containers and volumes, once each, and caught up once."""
+"""Rules that a clock or a start fires: over containers and volumes, once each, and caught up
+once."""
 
 from __future__ import annotations
 
@@ -48,8 +49,12 @@ def snapshots(one: Daemon) -> list[dict[str, object]]:
 
 
 def volume(docker: PrivateEngine, name: str, *labels: str) -> None:
-    docker.docker("volume", "create", *(each for label in labels for each in ("--label", label)), name)
-    docker.docker("run", "--rm", "--volume", f"{name}:/v", "toolbox", "sh", "-c", "echo it > /v/file")
+    docker.docker(
+        "volume", "create", *(each for label in labels for each in ("--label", label)), name
+    )
+    docker.docker(
+        "run", "--rm", "--volume", f"{name}:/v", "toolbox", "sh", "-c", "echo it > /v/file"
+    )
 
 
 def test_every_over_labelled_volumes(docker: PrivateEngine) -> None:
@@ -65,7 +70,10 @@ def test_every_over_labelled_volumes(docker: PrivateEngine) -> None:
         rows = snapshots(one)
         assert {row["volume"] for row in rows} == {"chosen"}
         assert len(rows) in (2, 3)  # two are kept; a third where the next is being made
-        assert one.metric("dockmend_snapshot_last_success_timestamp_seconds", volume="chosen") >= done[-1].opened_at
+        assert (
+            one.metric("dockmend_snapshot_last_success_timestamp_seconds", volume="chosen")
+            >= done[-1].opened_at
+        )
 
 
 def test_a_volume_made_later_is_taken_with_the_next_round(docker: PrivateEngine) -> None:
@@ -82,10 +90,15 @@ def test_a_missed_night_is_caught_up_once(docker: PrivateEngine) -> None:
         looked_back(one, 400 * 86400.0)
         one.start()
         (incident,) = closed(one)
-        assert (incident.rule, incident.object_name, incident.outcome) == ("nightly", "data", "done")
+        assert (incident.rule, incident.object_name, incident.outcome) == (
+            "nightly",
+            "data",
+            "done",
+        )
         one.stop()
         one.start()
-        one.cli("trigger", "nightly", "data")  # once it is done, a second catching up would have been seen
+        # once it is done, a second catching up would have been seen
+        one.cli("trigger", "nightly", "data")
         assert len(closed(one, 2)) == 2
         assert [bool(each.actor) for each in incidents(one)] == [False, True]
         assert len(snapshots(one)) == 2
@@ -93,7 +106,8 @@ def test_a_missed_night_is_caught_up_once(docker: PrivateEngine) -> None:
 
 
 def looked_back(one: Daemon, seconds: float) -> None:
-    """As if the daemon had been down for so long: when the schedule last fired (or came into force) is journalled."""
+    """As if the daemon had been down for so long: when the schedule last fired (or came into force)
+    is journalled."""
     with contextlib.closing(sqlite3.connect(one.state / "journal.sqlite3")) as journal, journal:
         changed = journal.execute(
             "UPDATE known SET value = ? WHERE key LIKE 'schedule/nightly/%'",

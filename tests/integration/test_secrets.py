@@ -46,11 +46,18 @@ SETTINGS = "mqtt: {{host: {0.host}, port: {0.port}}}\npolicy: {{allow: [exec, ru
 def written(one: Daemon) -> str:
     """All that the journal holds, but the definitions that are kept to make containers again."""
     found = []
-    with contextlib.closing(sqlite3.connect(f"file:{one.state}/journal.sqlite3?mode=ro", uri=True)) as connection:
-        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+    with contextlib.closing(
+        sqlite3.connect(f"file:{one.state}/journal.sqlite3?mode=ro", uri=True)
+    ) as connection:
+        for (table,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall():
             for row in connection.execute(f"SELECT * FROM {table}"):
                 if not str(row[0]).startswith("definition/"):
-                    found += [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in row]
+                    found += [
+                        each.decode(errors="replace") if isinstance(each, bytes) else str(each)
+                        for each in row
+                    ]
     return "\n".join(found)
 
 
@@ -62,7 +69,10 @@ def job_log(docker: PrivateEngine, one: Daemon) -> str:
 
 def test_a_secret_of_a_rule_is_nowhere(docker: PrivateEngine, broker: Broker) -> None:
     docker.run("web", "--label", f"users=admin:{HASH}", "--label", "tier=front")
-    with broker.subscribe() as everything, daemon(docker, RULES, config=SETTINGS.format(broker)) as one:
+    with (
+        broker.subscribe() as everything,
+        daemon(docker, RULES, config=SETTINGS.format(broker)) as one,
+    ):
         for rule in ("ask", "job", "no such command"):
             one.cli("trigger", rule, "web")
             closed(one, rule=rule)
@@ -70,7 +80,10 @@ def test_a_secret_of_a_rule_is_nowhere(docker: PrivateEngine, broker: Broker) ->
         # A job that was under way when dockmend died is settled from what the engine knows.
         one.cli("trigger", "long job", "web")
         eventually(
-            lambda: "long job" in docker.docker("logs", f"dockmend-run-{stories(one, rule='long job')[0][0].id}")
+            lambda: (
+                "long job"
+                in docker.docker("logs", f"dockmend-run-{stories(one, rule='long job')[0][0].id}")
+            )
         )
         one.kill()
         docker.docker("run", "--rm", "-v", "gate:/gate", "toolbox", "touch", "/gate/open")
@@ -88,9 +101,17 @@ def test_a_secret_of_a_rule_is_nowhere(docker: PrivateEngine, broker: Broker) ->
         assert action.params["command"][-2:] == ["--token", "***"]
 
         containers = {row["name"]: row for row in json.loads(one.page("/api/containers"))}
-        assert containers["web"]["labels"] == containers["web"]["labels"] | {"users": "admin:***", "tier": "front"}
+        assert containers["web"]["labels"] == containers["web"]["labels"] | {
+            "users": "admin:***",
+            "tier": "front",
+        }
         told = [json.dumps(row) for row in containers.values()]
-        told += [one.page("/api/incidents"), one.page("/api/rules"), one.page("/api/status"), one.metrics()]
+        told += [
+            one.page("/api/incidents"),
+            one.page("/api/rules"),
+            one.page("/api/status"),
+            one.metrics(),
+        ]
         told += [one.page(f"/api/incidents/{incident.id}") for incident, _ in stories(one)]
         told += [one.cli("incidents", incident.id) for incident, _ in stories(one)]
         told += [
@@ -99,7 +120,10 @@ def test_a_secret_of_a_rule_is_nowhere(docker: PrivateEngine, broker: Broker) ->
             one.cli("rules", "--json", check=False),
         ]
         eventually(
-            lambda: any("long job" in each for each in everything.payloads(f"dockmend/{os.uname().nodename}/incident"))
+            lambda: any(
+                "long job" in each
+                for each in everything.payloads(f"dockmend/{os.uname().nodename}/incident")
+            )
         )
         told += [f"{message.topic} {message.payload!r}" for message in everything.messages]
         journal = written(one)

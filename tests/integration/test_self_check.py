@@ -1,4 +1,5 @@
-"""What a stream that swallows an event and a list that is stale made dockmend miss is found by its self-check."""
+"""What a stream that swallows an event and a list that is stale made dockmend miss is found by its
+self-check."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ class Stale:
         return getattr(self._engine, name)
 
 
-async def test_an_event_that_was_swallowed_is_found_and_healed(docker: PrivateEngine, tmp_path: Path) -> None:
+async def test_an_event_that_was_swallowed_is_found_and_healed(
+    docker: PrivateEngine, tmp_path: Path
+) -> None:
     docker.patient("web")
     proxy = HoldingProxy(docker.socket, tmp_path)
     swallowed: list[bytes] = []
@@ -44,13 +47,16 @@ async def test_an_event_that_was_swallowed_is_found_and_healed(docker: PrivateEn
         async with inside(cast("Any", proxy), tmp_path, UNHEALTHY) as one:
             check = one.daemon.self_check
             check.race = 0.2
-            check.engine = cast("Engine", Stale(one.daemon.engine, await one.daemon.engine.listing()))
+            check.engine = cast(
+                "Engine", Stale(one.daemon.engine, await one.daemon.engine.listing())
+            )
             docker.sicken("web")
             await eventually_async(lambda: swallowed, what="the event was swallowed")
             known = one.daemon.mirror.container_named("web")
             assert known is not None
             assert known.health == "healthy"  # so dockmend believes
-            assert await check.once() == 0  # the list is stale, and the engine's word is only asked where it differs
+            # the list is stale, and the engine's word is only asked where it differs
+            assert await check.once() == 0
             assert await check.once() == 1
             proxy.release()
             (incident,) = await one.closed(outcome="healed")

@@ -1,4 +1,5 @@
-"""`make install` under a real systemd, from a clone of another user's that cannot be written: its whole life."""
+"""`make install` under a real systemd, from a clone of another user's that cannot be written: its
+whole life."""
 
 from __future__ import annotations
 
@@ -13,7 +14,10 @@ from tests.lab import PrivateEngine, eventually, sweep
 from tests.lab.packages import OFFLINE, Clone, Machine
 
 DROP_IN = Path("/etc/systemd/system/dockmend.service.d/patience.conf")
-RULE = "version: 1\nrules: [{name: mine, when: container.unhealthy, match: {name: other}, then: restart}]\n"
+RULE = (
+    "version: 1\nrules: [{name: mine, when: container.unhealthy, match: {name: other}, then: "
+    "restart}]\n"
+)
 
 
 class Service:
@@ -30,7 +34,9 @@ class Service:
         return done.returncode, done.stderr
 
     def shown(self, name: str) -> str:
-        return self.machine.run("systemctl", "show", "--value", f"--property={name}", "dockmend").stdout.strip()
+        return self.machine.run(
+            "systemctl", "show", "--value", f"--property={name}", "dockmend"
+        ).stdout.strip()
 
     @property
     def pid(self) -> int:
@@ -50,10 +56,13 @@ class Service:
         return [each.name for each in self.path("/opt/dockmend/releases").iterdir()]
 
     def log(self) -> str:
-        return self.machine.run("journalctl", "--unit=dockmend", "--no-pager", "--output=cat").stdout
+        return self.machine.run(
+            "journalctl", "--unit=dockmend", "--no-pager", "--output=cat"
+        ).stdout
 
     def files(self) -> set[str]:
-        """Every path of the machine, but for what systemd itself and the interpreter of the system keep."""
+        """Every path of the machine, but for what systemd itself and the interpreter of the system
+        keep."""
         left_out = (
             "/proc",
             "/sys",
@@ -78,14 +87,20 @@ class Service:
             "/run/agetty.reload",
         )
         return {
-            each for each in found if not each.startswith(own) and "__pycache__" not in each and "/run/user" not in each
+            each
+            for each in found
+            if not each.startswith(own) and "__pycache__" not in each and "/run/user" not in each
         }
 
     def heals(self, name: str) -> None:
         """A labelled container that becomes unhealthy is healed."""
         before = len(self.incidents(name))
         self.engine.sicken(name)
-        eventually(lambda: len([each for each in self.incidents(name) if each["outcome"] == "healed"]) > before)
+        eventually(
+            lambda: (
+                len([each for each in self.incidents(name) if each["outcome"] == "healed"]) > before
+            )
+        )
 
     def incidents(self, name: str) -> list[dict[str, object]]:
         return list(json.loads(self.dockmend("incidents", "--json", "--container", name)))
@@ -134,7 +149,10 @@ def installed_it_heals_and_its_group_may_ask(service: Service) -> None:
     group = service.machine.run("getent", "group", "dockmend").stdout.split(":")[2]
     as_user, asks = ("setpriv", "--reuid=4242", "--regid=4242"), ("dockmend", "status", "--health")
     assert service.machine.run(*as_user, f"--groups={group}", *asks).stdout.strip() == "healthy"
-    assert "may not be used" in service.machine.run(*as_user, "--clear-groups", *asks, check=False).stdout
+    assert (
+        "may not be used"
+        in service.machine.run(*as_user, "--clear-groups", *asks, check=False).stdout
+    )
 
 
 def a_reload_takes_good_rules_and_fails_with_the_errors_of_wrong_ones(service: Service) -> None:
@@ -180,7 +198,9 @@ def an_upgrade_of_the_running_one(service: Service) -> None:
 def one_that_does_not_start_is_put_back(service: Service) -> None:
     before = service.releases()
     service.clone.change(
-        "daemon/dockmend/app/daemon_process.py", "import asyncio\n", "import asyncio\nimport there_is_none\n"
+        "daemon/dockmend/app/daemon_process.py",
+        "import asyncio\n",
+        "import asyncio\nimport there_is_none\n",
     )
     code, said = service.make("install", check=False)
     assert code != 0

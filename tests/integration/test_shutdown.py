@@ -1,4 +1,5 @@
-"""The end of dockmend: in order within ten seconds, whatever hangs; the next start mends what was left."""
+"""The end of dockmend: in order within ten seconds, whatever hangs; the next start mends what was
+left."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ Writer._commit = hang
 
 
 @pytest.fixture
-def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+def proxy(
+    docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HoldingProxy]:
     one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     yield one
     one.close()
@@ -40,7 +43,9 @@ def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def outcomes(one: Daemon) -> list[str | None]:
     """Of all actions, as the journal has them."""
-    with closing(sqlite3.connect(f"file:{one.state / 'journal.sqlite3'}?mode=ro", uri=True)) as journal:
+    with closing(
+        sqlite3.connect(f"file:{one.state / 'journal.sqlite3'}?mode=ro", uri=True)
+    ) as journal:
         return [row[0] for row in journal.execute("SELECT outcome FROM actions ORDER BY began_at")]
 
 
@@ -54,12 +59,14 @@ def test_an_idle_one_ends_in_order(docker: PrivateEngine, daemon: Makes, broker:
         heard.wait_for("shut/status", "online")
         assert one.stop() == 0
         heard.wait_for("shut/status", "offline")
-    assert "will" not in broker.log.casefold().split("disconnected")[-1]  # it was said, not left to the last will
+    # it was said, not left to the last will
+    assert "will" not in broker.log.casefold().split("disconnected")[-1]
     assert ENDED_HARD not in one.text
 
 
 def test_an_action_that_can_end_does(docker: PrivateEngine, daemon: Makes):
-    """The restart of a container that is deaf to SIGTERM takes its stop timeout, and that is waited for."""
+    """The restart of a container that is deaf to SIGTERM takes its stop timeout, and that is waited
+    for."""
     well = ("sh", "-c", "touch /well; exec sleep 86400")
     docker.run("deaf", "--health-cmd", "test -e /well", "--health-interval=200ms", "--health-retries=1",
                "--stop-timeout", "2", command=well, init=False)  # fmt: skip
@@ -77,12 +84,19 @@ def test_an_action_that_can_end_does(docker: PrivateEngine, daemon: Makes):
 
 @pytest.mark.parametrize("what", ["engine", "engine and broker", "engine, broker and disk"])
 def test_whatever_hangs(
-    docker: PrivateEngine, proxy: HoldingProxy, daemon: Makes, broker: Broker, tmp_path: Path, what: str
+    docker: PrivateEngine,
+    proxy: HoldingProxy,
+    daemon: Makes,
+    broker: Broker,
+    tmp_path: Path,
+    what: str,
 ):
     (tmp_path / "sitecustomize.py").write_text(DISK_THAT_HANGS)
     hanging = tmp_path / "hanging"
     docker.patient("web")
-    one = daemon(proxy.url, rules={"rules.yaml": UNHEALTHY}, config=told_of_broker(broker), start=False)
+    one = daemon(
+        proxy.url, rules={"rules.yaml": UNHEALTHY}, config=told_of_broker(broker), start=False
+    )
     one.environment |= {"HANGING_DISK": str(hanging)}
     plain = one._environment()["PYTHONPATH"]
     one.environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{plain}"
@@ -122,7 +136,9 @@ def test_an_engine_that_is_frozen(own_engine: Callable[..., PrivateEngine], daem
         engine.resume()
 
 
-def test_a_second_signal_ends_at_once(docker: PrivateEngine, proxy: HoldingProxy, daemon: Makes, broker: Broker):
+def test_a_second_signal_ends_at_once(
+    docker: PrivateEngine, proxy: HoldingProxy, daemon: Makes, broker: Broker
+):
     docker.patient("web")
     one = daemon(proxy.url, rules={"rules.yaml": UNHEALTHY}, config=told_of_broker(broker))
     held = proxy.hold(RESTART, "before")

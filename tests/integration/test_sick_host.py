@@ -1,4 +1,5 @@
-"""A host on which everything fails at once: healed at the rate that the settings allow, and said once."""
+"""A host on which everything fails at once: healed at the rate that the settings allow, and said
+once."""
 
 from __future__ import annotations
 
@@ -23,18 +24,21 @@ def at_most(times: list[float], count: int, within: float) -> bool:
 
 
 def restarted(ward: Ward, count: int) -> bool:
-    """How many of those that failed were: their guests come back with them, and cost nothing more."""
+    """How many of those that failed were: their guests come back with them, and cost nothing
+    more."""
     return sum(times for name, times in ward.restarts.items() if name.startswith("web")) == count
 
 
 def waits(one: Inside, count: int) -> bool:
-    """Whether so many wait for the budget, and nothing else is open: the stream may still be telling of some, and who
-    waits for its lane has not asked yet."""
+    """Whether so many wait for the budget, and nothing else is open: the stream may still be
+    telling of some, and who waits for its lane has not asked yet."""
     waiting = [(each.state, each.waiting_for) for each in one.daemon.incidents.open.values()]
     return waiting == [("waiting", "budget")] * count
 
 
-async def test_two_hundred_at_once_are_healed_at_the_hosts_rate_the_most_depended_upon_first(tmp_path: Path) -> None:
+async def test_two_hundred_at_once_are_healed_at_the_hosts_rate_the_most_depended_upon_first(
+    tmp_path: Path,
+) -> None:
     """By a clock that the test moves: seven minutes pass in seconds."""
     ward = Ward(tmp_path)
     await ward.start()
@@ -73,7 +77,9 @@ ONCE = "[ -e /was ] && exec sleep 86400; touch /was; until [ -e /cue/go ]; do sl
 
 
 @pytest.mark.timeout(600)
-def test_thirty_on_a_real_engine_are_healed_at_the_rate_and_said_once(docker: PrivateEngine) -> None:
+def test_thirty_on_a_real_engine_are_healed_at_the_rate_and_said_once(
+    docker: PrivateEngine,
+) -> None:
     names = [f"web{number:02}" for number in range(30)]
     for name in names:
         docker.run(name, "--volume", "cue:/cue", command=("sh", "-c", ONCE))
@@ -91,8 +97,11 @@ def test_thirty_on_a_real_engine_are_healed_at_the_rate_and_said_once(docker: Pr
     assert {docker.state(name) for name in names} == {"running"}
 
 
-def test_on_a_real_engine_each_step_is_an_action_and_none_stops_in_the_middle(docker: PrivateEngine) -> None:
-    """Of three actions an hour an attempt of two leaves one: the next one waits, after a restart of dockmend too."""
+def test_on_a_real_engine_each_step_is_an_action_and_none_stops_in_the_middle(
+    docker: PrivateEngine,
+) -> None:
+    """Of three actions an hour an attempt of two leaves one: the next one waits, after a restart of
+    dockmend too."""
     names = ("web", "api")
     for name in names:
         docker.patient(name)
@@ -103,7 +112,12 @@ def test_on_a_real_engine_each_step_is_an_action_and_none_stops_in_the_middle(do
             docker.sicken(name)
         (healed,) = closed(one, 1, timeout=60.0, outcome="healed")
         for again in (True, False):
-            eventually(lambda: [each.waiting_for for each in incidents(one) if each.closed_at is None] == ["budget"])
+            eventually(
+                lambda: (
+                    [each.waiting_for for each in incidents(one) if each.closed_at is None]
+                    == ["budget"]
+                )
+            )
             if again:
                 one.stop()
                 one.start()

@@ -1,7 +1,8 @@
-"""What a person does to containers sends no message, and what follows from it sends none: on the real engine.
+"""What a person does to containers sends no message, and what follows from it sends none: on the
+real engine.
 
-Each test does one thing that people do, then breaks a container of its own, whose message must come: what the person's
-doing could have sent is due before that.
+Each test does one thing that people do, then breaks a container of its own, whose message must
+come: what the person's doing could have sent is due before that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from tests.integration.posting import NOTHING, OPS, Post
 from tests.lab import PrivateEngine
 from tests.lab.waiting import eventually_async
 
-SERVICE = ("--label", "com.docker.compose.project=lab", "--label", "com.docker.compose.service=canary")
+SERVICE = (
+    "--label",
+    "com.docker.compose.project=lab",
+    "--label",
+    "com.docker.compose.service=canary",
+)
 ONCE = ("sh", "-c", "while [ ! -e /cue ]; do sleep 0.1; done; exit 7")
 COMPOSE = """
 services:
@@ -53,7 +59,8 @@ def cli(*lines: str) -> Way:
 
 
 def updated(engine: PrivateEngine) -> None:
-    """As a tool that updates images does it: another image, and a new container in the old one's place."""
+    """As a tool that updates images does it: another image, and a new container in the old one's
+    place."""
     engine.docker("commit", "web", "toolbox:newer")
     engine.docker("stop", "-t", "1", "web")
     engine.docker("rm", "web")
@@ -67,7 +74,10 @@ STOPS: dict[str, Way] = {
     "stop twice": cli("stop -t 1 web", "stop -t 1 web"),
 }
 """After these it does not run: what hangs on it gets ill."""
-REMOVALS: dict[str, Way] = {"rm -f": cli("rm -f web"), "stop and rm": cli("stop -t 1 web", "rm web")}
+REMOVALS: dict[str, Way] = {
+    "rm -f": cli("rm -f web"),
+    "stop and rm": cli("stop -t 1 web", "rm web"),
+}
 """After these it is not there: what hangs on it gets ill."""
 OTHERS: dict[str, Way] = {
     "restart": cli("restart -t 1 web"),
@@ -82,7 +92,8 @@ OTHERS: dict[str, Way] = {
 
 
 async def made(engine: PrivateEngine) -> None:
-    """`web`, one that lives in its network, one whose owner declared that it needs it, and one that the test breaks."""
+    """`web`, one that lives in its network, one whose owner declared that it needs it, and one that
+    the test breaks."""
     await asyncio.to_thread(engine.patient, "web", "--restart", "unless-stopped")
     await asyncio.to_thread(engine.patient, "guest", "--network", "container:web")
     await asyncio.to_thread(engine.patient, "client", "--label", "dockmend.depends-on=web")
@@ -96,7 +107,8 @@ async def only_the_canary_is_told(one: Inside, engine: PrivateEngine, post: Post
     assert telling is not None
     known = telling._alarms.known
     await eventually_async(
-        lambda: any(each.trouble.object_name == "canary" for each in known.values()), what="the canary is seen"
+        lambda: any(each.trouble.object_name == "canary" for each in known.values()),
+        what="the canary is seen",
     )
     one.passes(3600)
     down = await post.has(Kind.DOWN)
@@ -114,14 +126,16 @@ async def test_what_a_person_stops_sends_nothing_and_neither_does_what_hangs_on_
         for name in ("guest", "client"):
             await asyncio.to_thread(docker.sicken, name)
         await eventually_async(
-            lambda: {each.object_name for each in one.daemon.unwell()} == {"guest", "client"}, what="both are unwell"
+            lambda: {each.object_name for each in one.daemon.unwell()} == {"guest", "client"},
+            what="both are unwell",
         )
         await only_the_canary_is_told(one, docker, post)
         await docker.adocker("start", "web")
         for name in ("guest", "client"):
             await asyncio.to_thread(docker.cure, name)
         await eventually_async(
-            lambda: {each.object_name for each in one.daemon.unwell()} == {"canary"}, what="both are well again"
+            lambda: {each.object_name for each in one.daemon.unwell()} == {"canary"},
+            what="both are well again",
         )
         assert [each.title for each in post.of()] == ["🔴 canary is down"]
 
@@ -136,23 +150,28 @@ async def test_what_a_person_removes_sends_nothing_and_neither_does_what_hangs_o
         for name in ("guest", "client"):
             await asyncio.to_thread(docker.sicken, name)
         await eventually_async(
-            lambda: {each.object_name for each in one.daemon.unwell()} == {"guest", "client"}, what="both are unwell"
+            lambda: {each.object_name for each in one.daemon.unwell()} == {"guest", "client"},
+            what="both are unwell",
         )
         one.passes(3600)
-    async with inside(docker, tmp_path, NOTHING, one.machine, notify=OPS) as one:  # it is known over a restart too
+    # it is known over a restart too
+    async with inside(docker, tmp_path, NOTHING, one.machine, notify=OPS) as one:
         await only_the_canary_is_told(one, docker, post)
         await asyncio.to_thread(docker.patient, "web")
         known = one.daemon.telling
         assert known is not None
         await eventually_async(
-            lambda: all(not each.trouble.held for each in known._alarms.known.values()), what="it is back: they are ill"
+            lambda: all(not each.trouble.held for each in known._alarms.known.values()),
+            what="it is back: they are ill",
         )
         one.passes(3600)
         await post.has(Kind.DOWN, count=3)
 
 
 @pytest.mark.parametrize("way", OTHERS)
-async def test_what_a_person_does_sends_nothing(docker: PrivateEngine, tmp_path: Path, post: Post, way: str) -> None:
+async def test_what_a_person_does_sends_nothing(
+    docker: PrivateEngine, tmp_path: Path, post: Post, way: str
+) -> None:
     await made(docker)
     async with inside(docker, tmp_path, NOTHING, notify=OPS) as one:
         await asyncio.to_thread(OTHERS[way], docker)
@@ -163,7 +182,16 @@ async def test_what_a_person_does_sends_nothing(docker: PrivateEngine, tmp_path:
 
 @pytest.mark.compose
 @pytest.mark.parametrize(
-    "way", ["up -d --force-recreate", "stop", "restart", "down", "stop web", "up -d --scale worker=2", "kill"]
+    "way",
+    [
+        "up -d --force-recreate",
+        "stop",
+        "restart",
+        "down",
+        "stop web",
+        "up -d --scale worker=2",
+        "kill",
+    ],
 )
 async def test_what_a_person_does_with_compose_sends_nothing(
     docker: PrivateEngine, tmp_path: Path, post: Post, way: str
@@ -174,7 +202,9 @@ async def test_what_a_person_does_with_compose_sends_nothing(
 
     def compose(*arguments: str) -> None:
         command = ["docker-compose", "-H", docker.url, "-p", "shop", *arguments]
-        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, cwd=folder, check=False, capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, done.stderr
 
     await asyncio.to_thread(compose, "up", "-d")
@@ -194,11 +224,15 @@ async def test_a_restart_of_the_engine_sends_nothing(
 ) -> None:
     engine = await asyncio.to_thread(own_engine)
     await made(engine)
-    await asyncio.to_thread(engine.run, "service", *SERVICE[:2], "--label", "com.docker.compose.service=left")
+    await asyncio.to_thread(
+        engine.run, "service", *SERVICE[:2], "--label", "com.docker.compose.service=left"
+    )
     async with inside(engine, tmp_path, NOTHING, notify=OPS) as one:
         await asyncio.to_thread(engine.restart)
         await eventually_async(lambda: one.daemon.watch.up, what="it is connected again")
-        await eventually_async(lambda: "left_down" in {each.cause for each in one.daemon.unwell()}, what="it is known")
+        await eventually_async(
+            lambda: "left_down" in {each.cause for each in one.daemon.unwell()}, what="it is known"
+        )
         await asyncio.to_thread(engine.docker, "rm", "-f", "canary")
         await asyncio.to_thread(engine.run, "canary", *SERVICE, command=ONCE)
         await only_the_canary_is_told(one, engine, post)

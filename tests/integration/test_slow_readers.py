@@ -1,4 +1,5 @@
-"""A hundred clients that ask and never read: what they cost, and whether others are still answered."""
+"""A hundred clients that ask and never read: what they cost, and whether others are still
+answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Snapshots on a real engine: what goes in comes out, compared file by file, and what cannot is named."""
+"""Snapshots on a real engine: what goes in comes out, compared file by file, and what cannot is
+named."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ from dockmend.snapshots.snapshot_store import SnapshotStore
 from tests.fakes.owning import INSTANCE, owning
 from tests.lab import PrivateEngine
 
-SECURITY_CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service, effective
+# cap_net_bind_service, effective
+SECURITY_CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 
 ACL = struct.pack("<I", 2) + b"".join(  # one more user may read it
     struct.pack("<HHI", tag, rights, number)
@@ -80,7 +82,11 @@ def odd_tree(root: Path) -> None:
     (root / "deep" / "er").mkdir(parents=True)
     (root / "deep" / "er" / "linked").write_bytes(os.urandom(100_000))
     os.link(root / "deep" / "er" / "linked", root / "deep" / "hard")
-    for name, mode, uid, gid in (("setuid", 0o4755, 0, 0), ("setgid", 0o2755, 33, 7), ("none", 0, 65534, 2**31 - 2)):
+    for name, mode, uid, gid in (
+        ("setuid", 0o4755, 0, 0),
+        ("setgid", 0o2755, 33, 7),
+        ("none", 0, 65534, 2**31 - 2),
+    ):
         (root / name).write_text(name)
         os.chown(root / name, uid, gid)
         (root / name).chmod(mode)
@@ -88,7 +94,9 @@ def odd_tree(root: Path) -> None:
     (root / "sticky").chmod(0o1777)
     odd_names_and_kinds(root)
     for number, each in enumerate(sorted(root.rglob("*"))):
-        os.utime(each, ns=(10**18, 1_600_000_000_123_456_789 + number * 10**9), follow_symlinks=False)
+        os.utime(
+            each, ns=(10**18, 1_600_000_000_123_456_789 + number * 10**9), follow_symlinks=False
+        )
     os.chown(root, 1000, 1001)
     root.chmod(0o2751)
     os.utime(root, (1_500_000_000, 1_500_000_000))
@@ -139,7 +147,8 @@ def described(root: Path) -> dict[str, dict[str, Any]]:
         if stat.S_ISSOCK(status.st_mode):
             continue
         entry: dict[str, Any] = {
-            "mode": oct(status.st_mode), "owner": (status.st_uid, status.st_gid), "mtime": int(status.st_mtime),
+            "mode": oct(status.st_mode), "owner": (status.st_uid, status.st_gid),
+            "mtime": int(status.st_mtime),
         }  # fmt: skip
         if stat.S_ISREG(status.st_mode):
             entry |= {
@@ -192,7 +201,9 @@ def client_info(docker: PrivateEngine) -> str:
     return str(docker.api("GET", "/info")[1]["ID"])
 
 
-async def test_where_the_volume_cannot_be_looked_into_the_losses_are_stated(docker, client, store, monkeypatch):
+async def test_where_the_volume_cannot_be_looked_into_the_losses_are_stated(
+    docker, client, store, monkeypatch
+):
     volume(docker, "far")
     monkeypatch.setattr("dockmend.snapshots.archive.same_host", lambda *_: False)
     manifest = await snapshot_commands.create(owning(client), store, "far", time.time)
@@ -201,8 +212,11 @@ async def test_where_the_volume_cannot_be_looked_into_the_losses_are_stated(dock
     assert any("user.*" in limit for limit in manifest.limits)
 
 
-async def test_labels_come_back_but_not_the_storage_of_the_original(docker, client, store, tmp_path):
-    """A volume over a device or share made a second time with the same options would be the original itself."""
+async def test_labels_come_back_but_not_the_storage_of_the_original(
+    docker, client, store, tmp_path
+):
+    """A volume over a device or share made a second time with the same options would be the
+    original itself."""
     place = tmp_path / "place"
     place.mkdir()
     (place / "precious").write_text("as it is now")
@@ -292,7 +306,13 @@ async def test_a_restore_that_was_killed_is_cleared_away(docker, client, store):
     alive = helper_owner.command_owner()
     dead = alive.rpartition(".")[0] + ".1"  # this process id, another start
     own = owning(client)
-    for name, whose in (("half", dead), ("removed", dead), ("used", dead), ("retold", dead), ("busy", alive)):
+    for name, whose in (
+        ("half", dead),
+        ("removed", dead),
+        ("used", dead),
+        ("retold", dead),
+        ("busy", alive),
+    ):
         await new_volume.make(own, name, "local", {}, {}, "data@1", whose)
     labels = json.loads(docker.docker("volume", "inspect", "half"))[0]["Labels"]
     copied = [each for pair in labels.items() for each in ("--label", "=".join(pair))]
@@ -302,13 +322,21 @@ async def test_a_restore_that_was_killed_is_cleared_away(docker, client, store):
     docker.run("user", "--volume", "used:/x")
     own.clock = lambda: time.time() + STILL_MAKING
     assert await clear_restores(own, store) == ["half"]
-    assert sorted(docker.docker("volume", "ls", "-q").split()) == ["busy", "data", "retold", "twin", "used"]
+    assert sorted(docker.docker("volume", "ls", "-q").split()) == [
+        "busy",
+        "data",
+        "retold",
+        "twin",
+        "used",
+    ]
     assert sorted(row.name for row in own.objects.rows.values()) == ["busy", "used"]
     docker.docker("rm", "--force", "user")
     assert await clear_restores(own, store) == ["used"]
 
 
-async def test_a_volume_that_somebody_makes_just_then_is_neither_filled_nor_removed(docker, client, store, monkeypatch):
+async def test_a_volume_that_somebody_makes_just_then_is_neither_filled_nor_removed(
+    docker, client, store, monkeypatch
+):
     volume(docker, "data")
     manifest = await snapshot_commands.create(owning(client), store, "data", time.time)
     own = owning(client)
@@ -317,10 +345,14 @@ async def test_a_volume_that_somebody_makes_just_then_is_neither_filled_nor_remo
     async def beaten(*arguments: Any, **more: Any) -> Any:
         row = await claim(*arguments, **more)
         if row.kind == "volume":
-            docker.docker("volume", "create", "--label", f"dockmend.restored-from={manifest.id}", row.name)
+            docker.docker(
+                "volume", "create", "--label", f"dockmend.restored-from={manifest.id}", row.name
+            )
         return row
 
-    monkeypatch.setattr(Ownership, "claim", lambda self, *arguments, **more: beaten(*arguments, **more))
+    monkeypatch.setattr(
+        Ownership, "claim", lambda self, *arguments, **more: beaten(*arguments, **more)
+    )
     with pytest.raises(SnapshotError, match="there is a volume fresh already"):
         await restore(own, store, manifest.id, "fresh")
     assert sorted(docker.docker("volume", "ls", "-q").split()) == ["data", "fresh"]
@@ -337,7 +369,9 @@ async def test_helpers_of_dead_commands_are_removed_and_of_living_ones_not(docke
     dead = alive.rpartition(".")[0] + ".1"
     async with contextlib.AsyncExitStack() as stack:
         for each in (alive, incident, dead):
-            await stack.enter_async_context(helper(own, HelperSource("volume", "data"), each, read_only=True))
+            await stack.enter_async_context(
+                helper(own, HelperSource("volume", "data"), each, read_only=True)
+            )
         assert len(await remove_helpers(own)) == 1
         assert len(await remove_helpers(own, incident)) == 1
         (left,) = docker.api("GET", "/containers/json?all=1")[1]
@@ -358,14 +392,17 @@ async def test_nothing_is_a_helper_that_no_row_says_was_made(docker, client):
 
 
 async def test_a_file_that_shrinks_while_it_is_read_is_no_snapshot(docker, client, store):
-    """The engine ends such an archive early and says nothing (200, a clean end): the end mark is what tells."""
+    """The engine ends such an archive early and says nothing (200, a clean end): the end mark is
+    what tells."""
     root = volume(docker, "data")
     (root / "a large").write_bytes(os.urandom(64 << 20))
     (root / "b after").write_text("lost if nobody looks")
 
     class Shrinks(DockerEngine):
         @contextlib.asynccontextmanager
-        async def get_archive(self, container: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        async def get_archive(
+            self, container: str, path: str
+        ) -> AsyncIterator[AsyncIterator[bytes]]:
             async with super().get_archive(container, path) as chunks:
                 first = await anext(chunks)
                 os.truncate(root / "a large", 1 << 20)
@@ -395,7 +432,9 @@ async def test_cancelled_in_mid_stream_leaves_nothing(docker, client, store):
 
     class Stalls(DockerEngine):
         @contextlib.asynccontextmanager
-        async def get_archive(self, container: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        async def get_archive(
+            self, container: str, path: str
+        ) -> AsyncIterator[AsyncIterator[bytes]]:
             async with super().get_archive(container, path) as chunks:
 
                 async def some() -> AsyncIterator[bytes]:
@@ -422,7 +461,9 @@ async def test_cancelled_in_mid_stream_leaves_nothing(docker, client, store):
     assert docker.api("GET", "/containers/json?all=1")[1] == []
 
 
-@pytest.mark.parametrize("failing", ["Compress.process", "Compress.finish", "Draft.sync", "Draft.commit"])
+@pytest.mark.parametrize(
+    "failing", ["Compress.process", "Compress.finish", "Draft.sync", "Draft.commit"]
+)
 async def test_a_full_disk_is_said_and_leaves_nothing(docker, client, store, monkeypatch, failing):
     root = volume(docker, "data")
     (root / "large").write_bytes(os.urandom(8 << 20))
@@ -431,7 +472,9 @@ async def test_a_full_disk_is_said_and_leaves_nothing(docker, client, store, mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(f"dockmend.snapshots.archive.{failing}", full)
-    with pytest.raises(SnapshotError, match=r"cannot write the snapshot below .*snapshots: No space left on device"):
+    with pytest.raises(
+        SnapshotError, match=r"cannot write the snapshot below .*snapshots: No space left on device"
+    ):
         await snapshot_commands.create(owning(client), store, "data", time.time)
     assert list(store.root.iterdir()) == []
     assert docker.api("GET", "/containers/json?all=1")[1] == []

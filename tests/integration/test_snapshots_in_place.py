@@ -1,4 +1,5 @@
-"""Comparing with a snapshot, and restoring one in place, on a real engine: what goes wrong is put back as it was."""
+"""Comparing with a snapshot, and restoring one in place, on a real engine: what goes wrong is put
+back as it was."""
 
 from __future__ import annotations
 
@@ -72,14 +73,15 @@ async def in_its_place(client: DockerEngine, store: SnapshotStore, snapshot: str
     return await snapshot_commands.restore_in_place(own(client, store), store, snapshot, time.time)
 
 
-# ---------------------------------------------------------------------------------------------------------------- diff
+# --------------------------------------------------------------------------------------------- diff
 async def test_a_volume_differs_from_its_snapshot_by_what_was_done_to_it(docker, client, store):
     odd_tree(root := volume(docker, "data"))
     first = await snapshot_commands.create(own(client, store), store, "data", time.time)
     assert await snapshot_commands.diff(store, first.id, None, own(client, store)) == []
     vandalise(root)
     found = {
-        os.fsdecode(each.path): each for each in await snapshot_commands.diff(store, first.id, None, own(client, store))
+        os.fsdecode(each.path): each
+        for each in await snapshot_commands.diff(store, first.id, None, own(client, store))
     }
     assert {name: (each.kind, each.what) for name, each in found.items()} == {
         ".": ("changed", ("mode",)),
@@ -92,9 +94,9 @@ async def test_a_volume_differs_from_its_snapshot_by_what_was_done_to_it(docker,
     }
     assert found["relative"].line() == "~ relative: owner 0:0 → 0:1001, link plain → /"
     second = await snapshot_commands.create(own(client, store), store, "data", time.time)
-    assert [each.path for each in await snapshot_commands.diff(store, first.id, second.id, None)] == sorted(
-        os.fsencode(name) for name in found
-    )
+    assert [
+        each.path for each in await snapshot_commands.diff(store, first.id, second.id, None)
+    ] == sorted(os.fsencode(name) for name in found)
     assert await snapshot_commands.diff(store, second.id, second.id, None) == []
     nothing = docker.docker("ps", "--all", "--quiet")
     assert nothing == ""
@@ -114,7 +116,7 @@ async def test_what_cannot_be_compared_is_said_and_nothing_is_made(docker, clien
         await snapshot_commands.diff(store, manifest.id, manifest.id, None)
 
 
-# ------------------------------------------------------------------------------------------------------------ in place
+# ----------------------------------------------------------------------------------------- in place
 async def test_an_odd_tree_comes_back_in_place_and_nothing_else_stays(docker, client, store):
     odd_tree(root := volume(docker, "odd", "--label", "shop=main"))
     before, made = described(root), docker.docker("volume", "inspect", "odd")
@@ -145,7 +147,9 @@ async def test_refused_while_a_container_uses_it(docker, client, store, how):
     (root / "since").write_text("x")
     (root / "within").mkdir()
     mount = f"{root / 'within'}:/data" if how == "by its folder" else "data:/data"
-    docker.docker("run", "--detach", "--init", "--name", "app", "-v", mount, "toolbox", "sleep", "1000")
+    docker.docker(
+        "run", "--detach", "--init", "--name", "app", "-v", mount, "toolbox", "sleep", "1000"
+    )
     if how == "paused":
         docker.docker("pause", "app")
     with pytest.raises(SnapshotError, match="data is in use by app: stop it first"):
@@ -155,13 +159,26 @@ async def test_refused_while_a_container_uses_it(docker, client, store, how):
     nothing_left(docker, store)
 
 
-async def test_one_that_starts_while_its_content_is_kept_is_seen(docker, client, store, monkeypatch):
+async def test_one_that_starts_while_its_content_is_kept_is_seen(
+    docker, client, store, monkeypatch
+):
     root = volume(docker, "data")
     manifest = await snapshot_commands.create(own(client, store), store, "data", time.time)
     (root / "since").write_text("x")
 
     async def starts(*arguments: Any) -> Any:
-        docker.docker("run", "--detach", "--init", "--name", "app", "-v", "data:/data", "toolbox", "sleep", "1000")
+        docker.docker(
+            "run",
+            "--detach",
+            "--init",
+            "--name",
+            "app",
+            "-v",
+            "data:/data",
+            "toolbox",
+            "sleep",
+            "1000",
+        )
         return await take(*arguments)
 
     monkeypatch.setattr(in_place_restore, "take", starts)
@@ -188,7 +205,9 @@ async def test_a_missing_volume_is_made_as_it_was(docker, client, store):
     nothing_left(docker, store)
 
 
-async def test_storage_that_outlived_its_volume_is_not_written_over(docker, client, store, tmp_path):
+async def test_storage_that_outlived_its_volume_is_not_written_over(
+    docker, client, store, tmp_path
+):
     place = tmp_path / "place"
     place.mkdir()
     (place / "precious").write_text("x")
@@ -197,9 +216,13 @@ async def test_storage_that_outlived_its_volume_is_not_written_over(docker, clie
     manifest = await snapshot_commands.create(own(client, store), store, "share", time.time)
     docker.docker("volume", "rm", "share")
     (place / "precious").write_text("changed since")
-    with pytest.raises(SnapshotError, match="was made anew by driver local and holds files already"):
+    with pytest.raises(
+        SnapshotError, match="was made anew by driver local and holds files already"
+    ):
         await in_its_place(client, store, manifest.id)
-    with pytest.raises(SnapshotError, match=r"lies elsewhere \(its driver's options device, type\)"):
+    with pytest.raises(
+        SnapshotError, match=r"lies elsewhere \(its driver's options device, type\)"
+    ):
         await in_its_place(client, store, manifest.id)
     assert (place / "precious").read_text() == "changed since"
     nothing_left(docker, store)
@@ -241,7 +264,7 @@ async def test_a_damaged_snapshot_touches_nothing(docker, client, store):
     nothing_left(docker, store)
 
 
-# -------------------------------------------------------------------------------------------------------- it goes wrong
+# ------------------------------------------------------------------------------------ it goes wrong
 class Fails(DockerEngine):
     """Fails `times` times to take an archive, after its first bytes."""
 
@@ -272,7 +295,8 @@ async def failing(docker: PrivateEngine) -> AsyncIterator[Fails]:
 async def changed(
     docker: PrivateEngine, client: DockerEngine, store: SnapshotStore
 ) -> tuple[Path, str, dict[str, Any]]:
-    """A volume, the id of a snapshot of it, and what it holds since; larger than what is sent at once."""
+    """A volume, the id of a snapshot of it, and what it holds since; larger than what is sent at
+    once."""
     odd_tree(root := volume(docker, "data"))
     (root / "large").write_bytes(os.urandom(5 << 20))
     manifest = await snapshot_commands.create(own(client, store), store, "data", time.time)
@@ -324,7 +348,10 @@ async def test_a_restore_that_does_not_compare_is_undone(docker, client, store, 
             (root / "late").write_text("x")
 
     monkeypatch.setattr(in_place_restore, "body", other)
-    with pytest.raises(SnapshotError, match=r"entries are not as in the snapshot: .*What it held before was put back"):
+    with pytest.raises(
+        SnapshotError,
+        match=r"entries are not as in the snapshot: .*What it held before was put back",
+    ):
         await in_its_place(client, store, wanted)
     assert described(root) == before
     nothing_left(docker, store)
@@ -333,15 +360,21 @@ async def test_a_restore_that_does_not_compare_is_undone(docker, client, store, 
 async def test_where_it_cannot_be_put_back_the_next_command_does(docker, client, failing, store):
     root, wanted, before = await changed(docker, client, store)
     failing.times = 2
-    with pytest.raises(SnapshotError, match=r"What data held before could not be put back: .*; it is kept as") as told:
+    with pytest.raises(
+        SnapshotError, match=r"What data held before could not be put back: .*; it is kept as"
+    ) as told:
         await in_its_place(failing, store, wanted)
     (_, safety) = await snapshot_commands.list_(store)
     assert safety.id in str(told.value)
     with pytest.raises(SnapshotError, match=f"{safety.id} stays"):
         await snapshot_commands.remove(store, safety.id)
 
-    docker.docker("run", "--detach", "--init", "--name", "app", "-v", "data:/data", "toolbox", "sleep", "1000")
-    with pytest.raises(SnapshotError, match="data is being restored, or a restore of it was interrupted"):
+    docker.docker(
+        "run", "--detach", "--init", "--name", "app", "-v", "data:/data", "toolbox", "sleep", "1000"
+    )
+    with pytest.raises(
+        SnapshotError, match="data is being restored, or a restore of it was interrupted"
+    ):
         await snapshot_commands.create(own(client, store), store, "data", time.time)
     assert restore_marker.read(store, "data") is not None
     docker.docker("rm", "--force", "app")
@@ -351,7 +384,9 @@ async def test_where_it_cannot_be_put_back_the_next_command_does(docker, client,
     nothing_left(docker, store)
 
 
-async def test_an_engine_that_goes_away_is_told_as_such(docker, client, failing, store, monkeypatch):
+async def test_an_engine_that_goes_away_is_told_as_such(
+    docker, client, failing, store, monkeypatch
+):
     _, wanted, _ = await changed(docker, client, store)
     failing.error = EngineAway("gone")
 
@@ -366,8 +401,10 @@ async def test_an_engine_that_goes_away_is_told_as_such(docker, client, failing,
     assert restore_marker.read(store, "data") is not None
 
 
-# -------------------------------------------------------------------------------------------------------------- killed
-def killed_at(docker: PrivateEngine, store: SnapshotStore, wanted: str, point: str, far: bool = False) -> None:
+# ------------------------------------------------------------------------------------------- killed
+def killed_at(
+    docker: PrivateEngine, store: SnapshotStore, wanted: str, point: str, far: bool = False
+) -> None:
     """A restore in place by another process that is killed once it is there."""
     job = {
         "url": docker.url,
@@ -434,7 +471,10 @@ async def test_killed_while_a_missing_volume_is_made(docker, client, store, poin
 
 async def test_one_at_a_time(docker, client, store):
     root, wanted, before = await changed(docker, client, store)
-    with restore_marker.held(store, "data"), pytest.raises(SnapshotError, match="being restored by another dockmend"):
+    with (
+        restore_marker.held(store, "data"),
+        pytest.raises(SnapshotError, match="being restored by another dockmend"),
+    ):
         await in_its_place(client, store, wanted)
     assert described(root) == before
     with contextlib.suppress(FileNotFoundError):

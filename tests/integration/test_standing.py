@@ -1,4 +1,5 @@
-"""What changes around a trouble that stands, on the real engine: other healers, pauses, names, known breakers."""
+"""What changes around a trouble that stands, on the real engine: other healers, pauses, names,
+known breakers."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def state_of_label_rule(one: Daemon) -> str:
     return str(next(row["state"] for row in rows if row["name"] == "label:heal"))
 
 
-def test_beside_another_healer_the_built_in_rule_shadows_and_acts_when_that_is_gone(docker: PrivateEngine):
+def test_beside_another_healer_the_built_in_rule_shadows_and_acts_when_that_is_gone(
+    docker: PrivateEngine,
+):
     docker.toolbox_image("willfarrell/autoheal:latest")
     docker.patient("web", "--label", "autoheal=true")
     with daemon(docker, {}) as one:
@@ -45,7 +48,9 @@ def test_beside_another_healer_the_built_in_rule_shadows_and_acts_when_that_is_g
         assert actions_seen(docker, "web", began, "restart") == ["restart"]
 
 
-def test_what_was_only_said_beside_a_healer_is_done_by_the_next_dockmend_without_it(docker: PrivateEngine):
+def test_what_was_only_said_beside_a_healer_is_done_by_the_next_dockmend_without_it(
+    docker: PrivateEngine,
+):
     docker.toolbox_image("willfarrell/autoheal:latest")
     docker.patient("web", "--label", "autoheal=true")
     docker.run("other-healer", image="willfarrell/autoheal:latest")
@@ -67,7 +72,12 @@ def test_the_pauses_in_force_are_counted_after_a_start_and_until_they_end(docker
         one.kill()
         one.start()
         assert one.metric("dockmend_paused") == 2
-        eventually(lambda: one.metric("dockmend_paused") == 1, 60, what="the one that ends has ended", every=0.5)
+        eventually(
+            lambda: one.metric("dockmend_paused") == 1,
+            60,
+            what="the one that ends has ended",
+            every=0.5,
+        )
         one.cli("resume", "--rule", "heal")
         assert one.metric("dockmend_paused") == 0
 
@@ -79,14 +89,19 @@ def test_a_pause_reaches_the_incident_of_a_container_that_was_renamed(docker: Pr
         docker.sicken("web")
         eventually(lambda: incidents(one, waiting_for="for"), what="it waits")
         docker.docker("rename", "web", "shop")
-        eventually(lambda: "paused" in one.command("pause", "--container", "shop").stdout.decode(), what="it is paused")
+        eventually(
+            lambda: "paused" in one.command("pause", "--container", "shop").stdout.decode(),
+            what="it is paused",
+        )
         eventually(lambda: incidents(one, waiting_for="paused"), what="the incident is held")
         assert actions_seen(docker, "shop", began, "restart") == []
         one.cli("resume", "--container", "shop")
         closed(one, "healed")
 
 
-def test_a_breaker_that_is_open_is_counted_after_a_start_and_not_given_up_again(docker: PrivateEngine):
+def test_a_breaker_that_is_open_is_counted_after_a_start_and_not_given_up_again(
+    docker: PrivateEngine,
+):
     docker.patient("web", cured_by_restart=False)
     with daemon(docker, GIVES_UP) as one:
         docker.sicken("web")
@@ -96,7 +111,9 @@ def test_a_breaker_that_is_open_is_counted_after_a_start_and_not_given_up_again(
             one.start()
             assert one.metric("dockmend_breakers_open", rule="heal") == 1
         docker.run("witness")  # once it is seen, what stood at the start was offered
-        eventually(lambda: one.metric("dockmend_containers", state="running") >= 2, what="it is seen")
+        eventually(
+            lambda: one.metric("dockmend_containers", state="running") >= 2, what="it is seen"
+        )
         assert one.text.count("gives up on") == 1
         assert len(incidents(one)) == 1
         assert one.text.count("given-up") <= 2  # the intent and its outcome, once

@@ -1,4 +1,5 @@
-"""container.stuck on a real engine: a kill that ends nothing, a removal that never ends; a rule that treats them."""
+"""container.stuck on a real engine: a kill that ends nothing, a removal that never ends; a rule
+that treats them."""
 
 from __future__ import annotations
 
@@ -28,10 +29,12 @@ ALLOW = "heal: off\npolicy: {allow: [remove]}\n"
 
 
 SEIZE = (
-    "import ctypes, sys, time; ok = ctypes.CDLL(None, use_errno=True).ptrace(0x4206, int(sys.argv[1]), 0, 0);"
+    "import ctypes, sys, time; ok = ctypes.CDLL(None, use_errno=True).ptrace(0x4206, "
+    "int(sys.argv[1]), 0, 0);"
     " print(ok, flush=True); time.sleep(4242)"
 )
-"""PTRACE_SEIZE: what a debugger holds stays a zombie when it is killed, and the container cannot end before it."""
+"""PTRACE_SEIZE: what a debugger holds stays a zombie when it is killed, and the container cannot
+end before it."""
 
 
 @contextmanager
@@ -39,7 +42,9 @@ def held(docker: PrivateEngine, name: str) -> Iterator[None]:
     """One of its processes is held by a debugger: SIGKILL does not end the container."""
     parent = docker.inspect(name)["State"]["Pid"]
     child = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0]
-    with subprocess.Popen([sys.executable, "-c", SEIZE, child], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", SEIZE, child], stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "0\n"
         try:
@@ -79,10 +84,17 @@ def test_a_kill_that_ends_nothing_and_a_removal_that_never_ends(docker: PrivateE
             found = incidents(one, rule="tidy")
             assert {each.object_name for each in found} == {"deaf", "dead"}
             assert docker.state("deaf") == "running"
-            eventually(lambda: all(any(each.outcome == "failed" for each in done) for _, done in stories(one)), 60)
+            eventually(
+                lambda: all(
+                    any(each.outcome == "failed" for each in done) for _, done in stories(one)
+                ),
+                60,
+            )
             held_back.close()
 
-            outcomes = {each.object_name: each.outcome for each in closed(one, 2, rule="tidy", timeout=120)}
+            outcomes = {
+                each.object_name: each.outcome for each in closed(one, 2, rule="tidy", timeout=120)
+            }
 
             assert outcomes["dead"] == "done"
             assert outcomes["deaf"] in ("done", "recovered")

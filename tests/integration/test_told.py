@@ -30,9 +30,14 @@ def retained(broker: Broker, topic: str, wanted: Callable[[str], bool] = bool) -
     return eventually(look, what=f"retained {topic}")
 
 
-def test_a_broker_is_told_of_status_states_and_incidents(docker: PrivateEngine, broker: Broker) -> None:
+def test_a_broker_is_told_of_status_states_and_incidents(
+    docker: PrivateEngine, broker: Broker
+) -> None:
     docker.patient("web")
-    with broker.subscribe() as everything, daemon(docker, UNHEALTHY, config=settings(broker)) as one:
+    with (
+        broker.subscribe() as everything,
+        daemon(docker, UNHEALTHY, config=settings(broker)) as one,
+    ):
         everything.wait_for(f"{PREFIX}/status", "online")
         state = json.loads(retained(broker, f"{PREFIX}/container/web"))
         assert (state["name"], state["state"], state["health"]) == ("web", "running", "healthy")
@@ -41,11 +46,17 @@ def test_a_broker_is_told_of_status_states_and_incidents(docker: PrivateEngine, 
         (healed,) = closed(one, outcome="healed")
         told = eventually(
             lambda: [
-                row for row in map(json.loads, everything.payloads(f"{PREFIX}/incident")) if row["state"] == "closed"
+                row
+                for row in map(json.loads, everything.payloads(f"{PREFIX}/incident"))
+                if row["state"] == "closed"
             ]
         )
         assert [(row["id"], row["outcome"]) for row in told] == [(healed.id, "healed")]
-        seen = [json.loads(row)["health"] for row in everything.payloads(f"{PREFIX}/container/web") if row]
+        seen = [
+            json.loads(row)["health"]
+            for row in everything.payloads(f"{PREFIX}/container/web")
+            if row
+        ]
         assert "unhealthy" in seen
         triggers = [json.loads(row)["triggers"] for row in everything.payloads(f"{PREFIX}/event")]
         assert ["container.unhealthy"] in triggers
@@ -58,14 +69,19 @@ def test_a_broker_is_told_of_status_states_and_incidents(docker: PrivateEngine, 
 
 
 def test_the_last_will_speaks_for_a_killed_daemon(docker: PrivateEngine, broker: Broker) -> None:
-    with broker.subscribe() as everything, daemon(docker, UNHEALTHY, config=settings(broker)) as one:
+    with (
+        broker.subscribe() as everything,
+        daemon(docker, UNHEALTHY, config=settings(broker)) as one,
+    ):
         everything.wait_for(f"{PREFIX}/status", "online")
         one.kill()
         everything.wait_for(f"{PREFIX}/status", "offline")
     assert retained(broker, f"{PREFIX}/status") == "offline"
 
 
-def test_a_broker_that_is_away_holds_nothing_up_and_is_told_anew(docker: PrivateEngine, broker: Broker) -> None:
+def test_a_broker_that_is_away_holds_nothing_up_and_is_told_anew(
+    docker: PrivateEngine, broker: Broker
+) -> None:
     docker.patient("web")
     with daemon(docker, UNHEALTHY, config=settings(broker)) as one:
         retained(broker, f"{PREFIX}/container/web")
@@ -77,12 +93,16 @@ def test_a_broker_that_is_away_holds_nothing_up_and_is_told_anew(docker: Private
 
         broker.start()  # it has forgotten everything
         assert retained(broker, f"{PREFIX}/status") == "online"
-        state = json.loads(retained(broker, f"{PREFIX}/container/web", lambda text: "healthy" in text))
+        state = json.loads(
+            retained(broker, f"{PREFIX}/container/web", lambda text: "healthy" in text)
+        )
         assert state["state"] == "running"
         eventually(lambda: one.metric("dockmend_mqtt_connected") == 1)
 
 
-def test_no_broker_at_the_start_is_no_reason_not_to_heal(docker: PrivateEngine, broker: Broker) -> None:
+def test_no_broker_at_the_start_is_no_reason_not_to_heal(
+    docker: PrivateEngine, broker: Broker
+) -> None:
     docker.patient("web")
     broker.terminate()
     with daemon(docker, UNHEALTHY, config=settings(broker)) as one:
@@ -92,7 +112,9 @@ def test_no_broker_at_the_start_is_no_reason_not_to_heal(docker: PrivateEngine, 
         assert retained(broker, f"{PREFIX}/status") == "online"
 
 
-def test_a_real_prometheus_sees_a_heal(docker: PrivateEngine, prometheus: Callable[[str], Prometheus]) -> None:
+def test_a_real_prometheus_sees_a_heal(
+    docker: PrivateEngine, prometheus: Callable[[str], Prometheus]
+) -> None:
     docker.patient("web")
     docker.run("bystander")
     with daemon(docker, UNHEALTHY) as one:
@@ -125,6 +147,8 @@ def test_a_real_prometheus_sees_a_heal(docker: PrivateEngine, prometheus: Callab
             'count(up{job="dockmend"} == 1)': 1,
         }
         for expression, wanted in expected.items():
-            assert eventually(functools.partial(is_, expression, wanted), what=f"{expression} is {wanted}")
+            assert eventually(
+                functools.partial(is_, expression, wanted), what=f"{expression} is {wanted}"
+            )
         assert value("count(dockmend_unhealed)") is None
         assert (value('dockmend_time_to_heal_seconds_sum{rule="heal"}') or 0) > 0.1

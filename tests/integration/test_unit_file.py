@@ -1,4 +1,5 @@
-"""The systemd unit is understood by systemd, and sandboxed as tightly as a healer that talks to the engine can be."""
+"""The systemd unit is understood by systemd, and sandboxed as tightly as a healer that talks to the
+engine can be."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def installed(tmp_path: Path) -> Path:
 
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["systemd-analyze", *arguments], check=False, capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        ["systemd-analyze", *arguments], check=False, capture_output=True, text=True, timeout=30
+    )
 
 
 def test_systemd_has_nothing_to_say_about_it(installed: Path):
@@ -38,10 +41,17 @@ def test_a_misspelt_line_would_be_noticed(installed: Path):
 
 
 def test_it_is_sandboxed(installed: Path):
-    verdict = analyze("security", "--offline=true", "--threshold=20", "--json=short", str(installed))
+    verdict = analyze(
+        "security", "--offline=true", "--threshold=20", "--json=short", str(installed)
+    )
     assert verdict.returncode == 0, verdict.stdout
     open_rows = {row["json_field"] for row in json.loads(verdict.stdout) if row["set"] is False}
-    assert not open_rows & {"NoNewPrivileges", "ProtectSystem", "PrivateTmp", "CapabilityBoundingSet_CAP_SYS_ADMIN"}
+    assert not open_rows & {
+        "NoNewPrivileges",
+        "ProtectSystem",
+        "PrivateTmp",
+        "CapabilityBoundingSet_CAP_SYS_ADMIN",
+    }
 
 
 def test_it_tells_systemd_how_it_is():
@@ -67,15 +77,22 @@ print(round(Clock().moved_since(before.stamp())))
 """Prints by how many seconds the clock was set between two runs, as far as dockmend can tell."""
 
 
-@pytest.mark.parametrize(("told", "moved"), [(True, "3600"), (False, "0")], ids=["as the unit has it", "untold"])
+@pytest.mark.parametrize(
+    ("told", "moved"), [(True, "3600"), (False, "0")], ids=["as the unit has it", "untold"]
+)
 def test_a_clock_that_is_set_between_two_runs_is_seen_in_the_units_sandbox(told: bool, moved: str):
     unit = UNIT.read_text()
     assert "ProcSubset=pid" in unit
-    variables = [line.removeprefix("Environment=") for line in unit.splitlines() if line.startswith("Environment=")]
+    variables = [
+        line.removeprefix("Environment=")
+        for line in unit.splitlines()
+        if line.startswith("Environment=")
+    ]
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     environment = dict(each.replace("%b", boot).split("=", 1) for each in variables) if told else {}
-    sandboxed = "mount -t proc -o subset=pid proc /proc && ! test -e /proc/sys && exec " + shlex.join(
-        [sys.executable, "-c", MOVED]
+    sandboxed = (
+        "mount -t proc -o subset=pid proc /proc && ! test -e /proc/sys && exec "
+        + shlex.join([sys.executable, "-c", MOVED])
     )
     run = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", sandboxed],

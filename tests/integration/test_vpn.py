@@ -1,4 +1,5 @@
-"""The VPN case on a real engine: whatever befalls a network's owner, its dependents have it again, as one incident."""
+"""The VPN case on a real engine: whatever befalls a network's owner, its dependents have it again,
+as one incident."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from tests.integration.stories import all_told, closed, incidents
 from tests.integration.vpn import BEHIND, OWNER, RULE, Project
 from tests.lab import Daemon, PrivateEngine, eventually
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(400)]  # a loaded machine takes its time over Compose
+# a loaded machine takes its time over Compose
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
@@ -38,7 +40,10 @@ def restarted(project: Project) -> None:
 
 def killed(project: Project) -> None:
     os.kill(int(project.engine.inspect(OWNER)["State"]["Pid"]), signal.SIGKILL)
-    eventually(lambda: project.engine.inspect(OWNER)["RestartCount"] == 1, what="the engine started it again")
+    eventually(
+        lambda: project.engine.inspect(OWNER)["RestartCount"] == 1,
+        what="the engine started it again",
+    )
 
 
 def recreated(project: Project) -> None:
@@ -81,7 +86,8 @@ def test_what_befell_the_owner_while_dockmend_was_down(project: Project, what) -
 @pytest.mark.parametrize("watching", [True, False], ids=["watching", "dead too"])
 @pytest.mark.parametrize("policy", ["always", "unless-stopped", "no"])
 def test_after_a_reboot(own_engine, tmp_path: Path, policy: str, watching: bool) -> None:
-    """Those behind may have been started before the owner ran ("cannot join network"), or have been left down."""
+    """Those behind may have been started before the owner ran ("cannot join network"), or have been
+    left down."""
     project = Project(own_engine(), tmp_path, policy)
     project.up()
     project.connected()
@@ -92,7 +98,11 @@ def test_after_a_reboot(own_engine, tmp_path: Path, policy: str, watching: bool)
         if not watching:
             one.start()
         project.connected()
-        eventually(lambda: all(each.state == "closed" for each in incidents(one)), 60, what="all is treated")
+        eventually(
+            lambda: all(each.state == "closed" for each in incidents(one)),
+            60,
+            what="all is treated",
+        )
         assert {each.outcome for each in incidents(one)} <= {"healed", "recovered"}
         assert len(incidents(one)) <= 1, incidents(one)
         all_told(one)

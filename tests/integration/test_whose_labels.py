@@ -1,4 +1,5 @@
-"""Whose labels count, on a real engine with real Compose: images that name themselves a service, builds, one-offs."""
+"""Whose labels count, on a real engine with real Compose: images that name themselves a service,
+builds, one-offs."""
 
 from __future__ import annotations
 
@@ -72,7 +73,9 @@ class Built:
 
     def compose(self, *arguments: str) -> int:
         command = ["docker-compose", "-H", self.engine.url, "-p", "shop", *arguments]
-        done = subprocess.run(command, cwd=self.folder, check=False, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, cwd=self.folder, check=False, capture_output=True, text=True, timeout=120
+        )
         print(done.stderr)
         return done.returncode
 
@@ -95,7 +98,9 @@ def shop(docker: PrivateEngine, tmp_path: Path) -> Iterator[Built]:
     docker.docker("rmi", "--force", "shop-web", check=False)
 
 
-def test_a_service_that_compose_built_is_still_that_service(docker: PrivateEngine, shop: Built) -> None:
+def test_a_service_that_compose_built_is_still_that_service(
+    docker: PrivateEngine, shop: Built
+) -> None:
     """Compose writes project, service and version into the image, equal to the container's."""
     shop.up()
     assert shop.image_labels()[f"{COMPOSE}service"] == "web"
@@ -106,7 +111,10 @@ def test_a_service_that_compose_built_is_still_that_service(docker: PrivateEngin
         (incident,) = closed(one, outcome="healed")
 
         assert incident.target == "compose:shop/web/1"
-        told = {row["name"]: row["target"] for row in json.loads(one.cli("coverage", "--json", "--engine", docker.url))}
+        told = {
+            row["name"]: row["target"]
+            for row in json.loads(one.cli("coverage", "--json", "--engine", docker.url))
+        }
         assert told == {"byhand": "container:byhand", "shop-web-1": "compose:shop/web/1"}
 
 
@@ -137,13 +145,16 @@ def test_a_rule_can_ask_for_one_offs(docker: PrivateEngine, shop: Built) -> None
     docker.docker("rm", "--force", "shop-migrate")
 
 
-def test_an_image_is_no_member_of_a_project_and_steers_nothing(docker: PrivateEngine, shop: Built) -> None:
+def test_an_image_is_no_member_of_a_project_and_steers_nothing(
+    docker: PrivateEngine, shop: Built
+) -> None:
     """Its author names another's service, and every label that dockmend or another healer knows."""
     shop.up()
     labels = {
         f"{COMPOSE}project": "shop", f"{COMPOSE}service": "web", f"{COMPOSE}container-number": "1",
-        f"{COMPOSE}config-hash": "a1", "com.docker.swarm.service.name": "web", "com.docker.swarm.task.id": "t1",
-        "dockmend.heal": "true", "autoheal": "true", "tier": "web", "dockmend.depends-on": "shop-web-1",
+        f"{COMPOSE}config-hash": "a1", "com.docker.swarm.service.name": "web",
+        "com.docker.swarm.task.id": "t1", "dockmend.heal": "true", "autoheal": "true",
+        "tier": "web", "dockmend.depends-on": "shop-web-1",
     }  # fmt: skip
     docker.toolbox_image("stranger:1", labels=labels)
     docker.patient("stray", image="stranger:1")
@@ -159,11 +170,15 @@ def test_an_image_is_no_member_of_a_project_and_steers_nothing(docker: PrivateEn
         assert docker.inspect("shop-web-1")["State"]["StartedAt"] == began
 
 
-def test_an_image_cannot_take_the_place_of_a_service_that_is_missing(docker: PrivateEngine, shop: Built) -> None:
+def test_an_image_cannot_take_the_place_of_a_service_that_is_missing(
+    docker: PrivateEngine, shop: Built
+) -> None:
     shop.up()
     docker.run("byhand", image="shop-web")
     rule = "version: 1\nrules: [{name: gone, when: container.missing, match: all, then: notify}]\n"
-    rule = rule.replace("then: notify", 'then: {publish: {topic: gone, payload: "{container.name}"}}')
+    rule = rule.replace(
+        "then: notify", 'then: {publish: {topic: gone, payload: "{container.name}"}}'
+    )
     with daemon(docker, rule) as one:
         docker.docker("rm", "--force", "shop-web-1")
 

@@ -1,4 +1,5 @@
-"""A VPN gateway and what sits behind it, as a Compose project: the owner of a network and three dependents."""
+"""A VPN gateway and what sits behind it, as a Compose project: the owner of a network and three
+dependents."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ class Project:
         text = FILE.replace("IMAGE", self.image).replace("BEHIND", f'"{self.policy}"')
         (self.folder / "compose.yaml").write_text(text)
         command = ["docker-compose", "-H", self.engine.url, "-p", "shop", *arguments]
-        done = subprocess.run(command, cwd=self.folder, check=False, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(
+            command, cwd=self.folder, check=False, capture_output=True, text=True, timeout=180
+        )
         assert done.returncode == 0, done.stderr
 
     def up(self, *arguments: str) -> None:
@@ -77,15 +80,23 @@ class Project:
         return "1 packets received" in answer
 
     def connected(self, *names: str, timeout: float = 120.0) -> None:
-        """Waits until every dependent has the network of the owner as it is now, and the owner is healthy."""
-        eventually(lambda: self.engine.health(OWNER) == "healthy", timeout, what="the owner is healthy")
+        """Waits until every dependent has the network of the owner as it is now, and the owner is
+        healthy."""
+        eventually(
+            lambda: self.engine.health(OWNER) == "healthy", timeout, what="the owner is healthy"
+        )
         for name in names or BEHIND:
-            eventually(partial(self.has_network, name), timeout, what=f"{name} has its network", every=0.2)
+            eventually(
+                partial(self.has_network, name), timeout, what=f"{name} has its network", every=0.2
+            )
 
     def reboot(self) -> None:
-        """As a host that loses its power: engine, shims and containers die at once, and the engine comes up again."""
+        """As a host that loses its power: engine, shims and containers die at once, and the engine
+        comes up again."""
         pids = [int(self.engine.inspect(name)["State"]["Pid"]) for name in (OWNER, *BEHIND)]
-        shims = [int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in pids]
+        shims = [
+            int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) for pid in pids
+        ]
         self.engine.kill()
         for pid in (*shims, *pids):
             with contextlib.suppress(ProcessLookupError):
@@ -94,5 +105,7 @@ class Project:
 
     def joined(self) -> dict[str, str]:
         """By dependent the id of the container whose network it joined."""
-        modes = {name: str(self.engine.inspect(name)["HostConfig"]["NetworkMode"]) for name in BEHIND}
+        modes = {
+            name: str(self.engine.inspect(name)["HostConfig"]["NetworkMode"]) for name in BEHIND
+        }
         return {name: mode.removeprefix("container:") for name, mode in modes.items()}

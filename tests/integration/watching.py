@@ -1,4 +1,5 @@
-"""The mirror on a real engine without the pipeline: what it says happened, and that it says nothing more."""
+"""The mirror on a real engine without the pipeline: what it says happened, and that it says nothing
+more."""
 
 from __future__ import annotations
 
@@ -54,11 +55,13 @@ class Witness(Observer):
         return self.of(name, "container.exited")
 
     async def ended(self, name: str, causes: list[str], timeout: float = LIMIT) -> list[Change]:
-        """The ends of a container, once there are as many as `causes` and it is certain that no more will come."""
+        """The ends of a container, once there are as many as `causes` and it is certain that no
+        more will come."""
         if causes:
             await eventually_async(
                 lambda: len(self.ends(name)) >= len(causes), timeout,
-                what=f"{len(causes)} end(s) of {name} (so far {[change.cause for change in self.ends(name)]})",
+                what=f"{len(causes)} end(s) of {name} (so far "
+                f"{[change.cause for change in self.ends(name)]})",
             )  # fmt: skip
         await self.quiet()
         return self.ends(name)
@@ -89,7 +92,8 @@ async def watching(
     timeout: float = 30.0,
     url: str | None = None,
 ) -> AsyncIterator[Witness]:
-    """A watch that has listed; it goes on until the block is left. `url`: where the engine is reached by other ways."""
+    """A watch that has listed; it goes on until the block is left. `url`: where the engine is
+    reached by other ways."""
     mirror = mirror or Mirror()
     witness = Witness(engine, mirror)
     client = DockerEngine(url or engine.url, timeout=timeout)
@@ -97,7 +101,9 @@ async def watching(
     def offer(changes: Iterable[Change]) -> None:
         witness.changes.extend(changes)
 
-    watch = ListWatch(client, mirror, offer, witness, time.time, random.Random(1), again=lambda _: None)
+    watch = ListWatch(
+        client, mirror, offer, witness, time.time, random.Random(1), again=lambda _: None
+    )
     watch.pace = pace or watch.pace
     try:
         async with asyncio.TaskGroup() as group:

@@ -27,7 +27,8 @@ class Message:
 
 
 class Subscription:
-    """A running mosquitto_sub; `messages` grows in order of arrival. Use it as a context manager or `close` it."""
+    """A running mosquitto_sub; `messages` grows in order of arrival. Use it as a context manager or
+    `close` it."""
 
     def __init__(self, command: list[str]) -> None:
         self.messages: list[Message] = []
@@ -49,10 +50,14 @@ class Subscription:
         """The first message on this topic (with this payload); waits for it."""
 
         def found() -> Message | None:
-            wanted = (m for m in list(self.messages) if m.topic == topic and payload in {None, m.payload})
+            wanted = (
+                m for m in list(self.messages) if m.topic == topic and payload in {None, m.payload}
+            )
             return next(wanted, None)
 
-        message = eventually(found, timeout, what=f"a message on {topic} (so far: {self.messages!r:.1000})")
+        message = eventually(
+            found, timeout, what=f"a message on {topic} (so far: {self.messages!r:.1000})"
+        )
         assert message is not None
         return message
 
@@ -72,7 +77,9 @@ class Subscription:
         for line in self._process.stdout:
             if line.startswith(b'{"tst"'):
                 row = json.loads(line)
-                self.messages.append(Message(row["topic"], row.get("payload") or "", bool(row["retain"]), row["qos"]))
+                self.messages.append(
+                    Message(row["topic"], row.get("payload") or "", bool(row["retain"]), row["qos"])
+                )
             elif line.startswith(b"Subscribed"):
                 self._ready.set()
 
@@ -104,7 +111,9 @@ class Broker:
         if self._credentials:
             passwords = self.folder / "passwords"
             subprocess.run(
-                ["mosquitto_passwd", "-c", "-b", str(passwords), *self._credentials], check=True, capture_output=True
+                ["mosquitto_passwd", "-c", "-b", str(passwords), *self._credentials],
+                check=True,
+                capture_output=True,
             )
             lines += ["allow_anonymous false", f"password_file {passwords}"]
         else:
@@ -122,7 +131,8 @@ class Broker:
         return self
 
     def terminate(self) -> None:
-        """SIGTERM: clients are disconnected, retained messages are forgotten; `start` brings an empty one back."""
+        """SIGTERM: clients are disconnected, retained messages are forgotten; `start` brings an
+        empty one back."""
         end(self._process)
         self._process = None
 
@@ -148,16 +158,40 @@ class Broker:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def subscribe(self, topic: str = "#") -> Subscription:
-        """A mosquitto_sub on `topic`, subscribed when this returns; retained messages come first."""
+        """A mosquitto_sub on `topic`, subscribed when this returns; retained messages come
+        first."""
         return Subscription(
-            ["stdbuf", "-oL", "mosquitto_sub", "-d", "-q", "1", "-F", "%j", "-t", topic, *self._client()]
+            [
+                "stdbuf",
+                "-oL",
+                "mosquitto_sub",
+                "-d",
+                "-q",
+                "1",
+                "-F",
+                "%j",
+                "-t",
+                topic,
+                *self._client(),
+            ]
         )
 
     def publish(self, topic: str, payload: str, *, retain: bool = False, qos: int = 1) -> None:
         """mosquitto_pub, the payload on its standard input."""
-        command = ["mosquitto_pub", "-t", topic, "-s", "-q", str(qos), *(["-r"] if retain else []), *self._client()]
+        command = [
+            "mosquitto_pub",
+            "-t",
+            topic,
+            "-s",
+            "-q",
+            str(qos),
+            *(["-r"] if retain else []),
+            *self._client(),
+        ]
         subprocess.run(command, input=payload.encode(), check=True, capture_output=True, timeout=15)
 
     def _client(self) -> list[str]:
-        credentials = ["-u", self._credentials[0], "-P", self._credentials[1]] if self._credentials else []
+        credentials = (
+            ["-u", self._credentials[0], "-P", self._credentials[1]] if self._credentials else []
+        )
         return ["-h", self.host, "-p", str(self.port), *credentials]

@@ -1,4 +1,5 @@
-"""dockmend itself as a process, as a person starts it: flags, signals, its HTTP pages and its command line."""
+"""dockmend itself as a process, as a person starts it: flags, signals, its HTTP pages and its
+command line."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 class Daemon:
     """`dockmend run` against one engine, with a rules folder, a state folder and a port of its own.
 
-    `rules` maps file names to YAML text. The state folder outlives `kill` and `stop`: `start` goes on with it.
+    `rules` maps file names to YAML text. The state folder outlives `kill` and `stop`: `start` goes
+    on with it.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Daemon:
             self.config.write_text(config)
             self.options += ["--config", str(self.config)]
 
-    # ------------------------------------------------------------------------------------------------- life and death
+    # ------------------------------------------------------------------------------- life and death
 
     @property
     def pid(self) -> int:
@@ -84,14 +86,20 @@ class Daemon:
         return self
 
     def await_ready(self, timeout: float = LIMIT) -> None:
-        """Wait until /readyz says 200; AssertionError with the log's end when the process dies or time runs out."""
+        """Wait until /readyz says 200; AssertionError with the log's end when the process dies or
+        time runs out."""
         try:
-            eventually(lambda: not self.running or self.status("/readyz") == 200, timeout, what="/readyz says 200")
+            eventually(
+                lambda: not self.running or self.status("/readyz") == 200,
+                timeout,
+                what="/readyz says 200",
+            )
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.text[-4000:]}") from error
         if not self.running:
             raise AssertionError(
-                f"the daemon ended with {self._process and self._process.returncode}\n{self.text[-4000:]}"
+                "the daemon ended with "
+                f"{self._process and self._process.returncode}\n{self.text[-4000:]}"
             )
 
     def kill(self) -> None:
@@ -125,7 +133,7 @@ class Daemon:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    # ------------------------------------------------------------------------------------------------- what it tells
+    # -------------------------------------------------------------------------------- what it tells
 
     @property
     def text(self) -> str:
@@ -148,7 +156,9 @@ class Daemon:
     def status(self, path: str) -> int:
         """The HTTP status of a page; 0 while nobody listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}{path}", timeout=5
+            ) as response:
                 return int(response.status)
         except urllib.error.HTTPError as error:
             error.close()
@@ -190,7 +200,8 @@ class Daemon:
         return total
 
     def cli(self, *arguments: str, check: bool = True, timeout: float = 60.0) -> str:
-        """`dockmend ARGUMENTS --state STATE`: standard output; with `check`, AssertionError when it fails."""
+        """`dockmend ARGUMENTS --state STATE`: standard output; with `check`, AssertionError when it
+        fails."""
         done = self.command(*arguments, timeout=timeout)
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         assert not check or done.returncode == 0, (
@@ -201,7 +212,8 @@ class Daemon:
     def command(
         self, *arguments: str, timeout: float = 60.0, found: bool = False
     ) -> subprocess.CompletedProcess[bytes]:
-        """As `cli`, for tests that look at the exit code and at standard error. `found`: no flag says where it is."""
+        """As `cli`, for tests that look at the exit code and at standard error. `found`: no flag
+        says where it is."""
         command = [sys.executable, "-m", "dockmend", *arguments]
         if not found:
             command += ["--state", str(self.state)]
@@ -221,8 +233,11 @@ class Daemon:
 
     def _environment(self) -> dict[str, str]:
         kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "DOCKMEND_", "NOTIFY_"))
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("DOCKER_", "DOCKMEND_", "NOTIFY_"))
         }
         return kept | {
-            "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1", "DOCKMEND_RUNTIME": str(self.folder / "run"),
+            "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1",
+            "DOCKMEND_RUNTIME": str(self.folder / "run"),
         } | self.environment  # fmt: skip

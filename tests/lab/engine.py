@@ -1,6 +1,8 @@
-"""A real Docker Engine of the tests' own: its own namespace, data, socket; never the one the machine's user has.
+"""A real Docker Engine of the tests' own: its own namespace, data, socket; never the one the
+machine's user has.
 
-Needs root and Debian's docker.io, docker-cli, iptables, iproute2 and busybox-static (`make test` installs them).
+Needs root and Debian's docker.io, docker-cli, iptables, iproute2 and busybox-static (`make test`
+installs them).
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class LabError(Exception):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over the engine's socket, for the lab's own questions: a hundred times cheaper than the docker command."""
+    """HTTP over the engine's socket, for the lab's own questions: a hundred times cheaper than the
+    docker command."""
 
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("docker", timeout=timeout)
@@ -61,8 +64,9 @@ class _UnixConnection(http.client.HTTPConnection):
 class PrivateEngine:
     """One dockerd in a network namespace of its own, everything of it in one temporary folder.
 
-    `start`, `terminate` (SIGTERM, as a host that shuts down), `kill` (SIGKILL), `pause`/`resume` (SIGSTOP/SIGCONT)
-    and `restart` may be called in any sensible order; `stop` ends it for good and leaves nothing.
+    `start`, `terminate` (SIGTERM, as a host that shuts down), `kill` (SIGKILL), `pause`/`resume`
+    (SIGSTOP/SIGCONT) and `restart` may be called in any sensible order; `stop` ends it for good and
+    leaves nothing.
     """
 
     programs: tuple[str, ...] = ("dockerd", "docker", "ip", "nsenter", "iptables")
@@ -72,7 +76,8 @@ class PrivateEngine:
 
     def __init__(self, *, live_restore: bool = False, options: Sequence[str] = ()) -> None:
         self.name = f"dm-{secrets.token_hex(4)}"
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))  # a socket's path is 107 bytes at most
+        # a socket's path is 107 bytes at most
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
         self.socket = self.folder / "docker.sock"
         self.url = f"unix://{self.socket}"
         self.live_restore = live_restore
@@ -83,7 +88,7 @@ class PrivateEngine:
         self._made = False
         self._images: set[str] = set()
 
-    # ------------------------------------------------------------------------------------------------- life and death
+    # ------------------------------------------------------------------------------- life and death
 
     @property
     def pid(self) -> int:
@@ -104,7 +109,8 @@ class PrivateEngine:
 
     @functools.cached_property
     def api_version(self) -> tuple[int, int]:
-        """The newest version of the Engine API that it speaks; it has to run. Tests go by this, never by a release."""
+        """The newest version of the Engine API that it speaks; it has to run. Tests go by this,
+        never by a release."""
         major, _, minor = str(self.api("GET", "/version")[1]["ApiVersion"]).partition(".")
         return int(major), int(minor)
 
@@ -133,24 +139,34 @@ class PrivateEngine:
         return self
 
     def terminate(self, timeout: float = 60.0) -> None:
-        """SIGTERM to dockerd and wait for its end: without live-restore it stops its containers first."""
+        """SIGTERM to dockerd and wait for its end: without live-restore it stops its containers
+        first."""
         self._end(signal.SIGTERM, timeout)
 
     def kill(self, timeout: float = LIMIT) -> None:
         """SIGKILL to dockerd and wait; its containers live on in their shims."""
         self._end(signal.SIGKILL, timeout)
-        # Its containerd dies with it, but may not have been reaped yet: the next dockerd would wait 10 s for it.
+        # Its containerd dies with it, but may not have been reaped yet: the next dockerd would wait
+        # 10 s for it.
         note = self.folder / "exec" / "containerd" / "containerd.pid"
         if note.exists():
             containerd = int(note.read_text())
-            eventually(lambda: owned.started(containerd) is None, timeout, what=f"containerd {containerd} ends")
+            eventually(
+                lambda: owned.started(containerd) is None,
+                timeout,
+                what=f"containerd {containerd} ends",
+            )
             note.unlink()
 
     def pause(self) -> None:
         """Freeze dockerd: its socket accepts but nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
-        threads = Path(f"/proc/{self.pid}/task")  # each stops when the kernel comes to it: till then it may answer
-        eventually(lambda: all(_state(each) in ("T", "t") for each in threads.iterdir()), what="dockerd stands still")
+        # each stops when the kernel comes to it: till then it may answer
+        threads = Path(f"/proc/{self.pid}/task")
+        eventually(
+            lambda: all(_state(each) in ("T", "t") for each in threads.iterdir()),
+            what="dockerd stands still",
+        )
 
     def resume(self) -> None:
         """Undo `pause`."""
@@ -185,17 +201,27 @@ class PrivateEngine:
             return
         if os.geteuid() != 0:
             raise LabError(
-                "the lab's engines need root: run the tests as root, or `make check` for those without an engine"
+                "the lab's engines need root: run the tests as root, or `make check` for those "
+                "without an engine"
             )
         if self.kind.lacking:
             raise LabError(self.kind.lacking)
-        missing = [program for program in self.programs if not shutil.which(program, path=self.kind.search_path)]
+        missing = [
+            program
+            for program in self.programs
+            if not shutil.which(program, path=self.kind.search_path)
+        ]
         if missing or not BUSYBOX.exists():
-            raise LabError(f"the lab lacks {', '.join(missing) or BUSYBOX}: run tests/lab/install.sh")
+            raise LabError(
+                f"the lab lacks {', '.join(missing) or BUSYBOX}: run tests/lab/install.sh"
+            )
         self._record.write()
         atexit.register(self.stop)
         subprocess.run(["ip", "netns", "add", self.name], check=True)
-        subprocess.run(["nsenter", f"--net=/run/netns/{self.name}", "ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(
+            ["nsenter", f"--net=/run/netns/{self.name}", "ip", "link", "set", "lo", "up"],
+            check=True,
+        )
         # A file of its own keeps /etc/docker/daemon.json out of the tests.
         (self.folder / "daemon.json").write_text(json.dumps({"live-restore": self.live_restore}))
         (self.folder / "cli").mkdir()
@@ -226,16 +252,27 @@ class PrivateEngine:
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired as error:
-            raise LabError(f"engine {process.pid} still runs {timeout:g} s after {number.name}") from error
+            raise LabError(
+                f"engine {process.pid} still runs {timeout:g} s after {number.name}"
+            ) from error
         self._process = None
 
-    # ------------------------------------------------------------------------------------------------------ questions
+    # ------------------------------------------------------------------------------------ questions
 
-    def api(self, method: str, path: str, body: object = None, *, timeout: float = 30.0) -> tuple[int, Any]:
-        """One call to the Engine API: the status, and the decoded JSON (or the text, where it is none)."""
+    def api(
+        self, method: str, path: str, body: object = None, *, timeout: float = 30.0
+    ) -> tuple[int, Any]:
+        """One call to the Engine API: the status, and the decoded JSON (or the text, where it is
+        none)."""
         connection = _UnixConnection(self.socket, timeout)
         try:
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+            raw = (
+                body
+                if isinstance(body, bytes)
+                else json.dumps(body).encode()
+                if body is not None
+                else None
+            )
             kind = "application/x-tar" if isinstance(body, bytes) else "application/json"
             connection.request(method, path, raw, {"Content-Type": kind} if raw is not None else {})
             response = connection.getresponse()
@@ -247,7 +284,9 @@ class PrivateEngine:
         except ValueError:
             return response.status, data.decode(errors="replace")
 
-    def docker(self, *arguments: str, check: bool = True, timeout: float = 60.0, stdin: bytes | None = None) -> str:
+    def docker(
+        self, *arguments: str, check: bool = True, timeout: float = 60.0, stdin: bytes | None = None
+    ) -> str:
         """Run the docker command against this engine and return its standard output, stripped.
 
         With `check`, a failure raises LabError with what it wrote to standard error.
@@ -259,7 +298,8 @@ class PrivateEngine:
         )  # fmt: skip
         if check and done.returncode:
             raise LabError(
-                f"docker {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode(errors='replace').strip()}"
+                f"docker {' '.join(arguments)}: exit {done.returncode}: "
+                f"{done.stderr.decode(errors='replace').strip()}"
             )
         return done.stdout.decode(errors="replace").strip()
 
@@ -269,7 +309,9 @@ class PrivateEngine:
 
     def inspect(self, container: str) -> dict[str, Any]:
         """The container's inspect; LabError when there is none."""
-        status, answer = self.api("GET", f"/containers/{urllib.parse.quote(container, safe='')}/json")
+        status, answer = self.api(
+            "GET", f"/containers/{urllib.parse.quote(container, safe='')}/json"
+        )
         if status != 200:
             raise LabError(f"inspect {container}: {answer}")
         return dict(answer)
@@ -284,7 +326,8 @@ class PrivateEngine:
         return None if health is None else str(health["Status"])
 
     def now(self) -> float:
-        """Seconds since the epoch, a little after everything that has happened: for `events(since=…)`."""
+        """Seconds since the epoch, a little after everything that has happened: for
+        `events(since=…)`."""
         return time.time()
 
     def events(
@@ -294,8 +337,15 @@ class PrivateEngine:
 
         `events(since=t, type="container", event=["kill", "die"], container="web")`.
         """
-        wanted = {key: [value] if isinstance(value, str) else list(value) for key, value in filters.items()}
-        query = {"since": f"{since:.9f}", "until": f"{until or self.now():.9f}", "filters": json.dumps(wanted)}
+        wanted = {
+            key: [value] if isinstance(value, str) else list(value)
+            for key, value in filters.items()
+        }
+        query = {
+            "since": f"{since:.9f}",
+            "until": f"{until or self.now():.9f}",
+            "filters": json.dumps(wanted),
+        }
         status, answer = self.api("GET", f"/events?{urllib.parse.urlencode(query)}")
         if status != 200:
             raise LabError(f"events: {answer}")
@@ -304,12 +354,17 @@ class PrivateEngine:
         text = answer if isinstance(answer, str) else json.dumps(answer)
         return [json.loads(line) for line in text.splitlines() if line]
 
-    # ------------------------------------------------------------------------------------------- images and containers
+    # ------------------------------------------------------------------------ images and containers
 
     def toolbox_image(
-        self, name: str = TOOLBOX, *, labels: Mapping[str, str] | None = None, changes: Iterable[str] = ()
+        self,
+        name: str = TOOLBOX,
+        *,
+        labels: Mapping[str, str] | None = None,
+        changes: Iterable[str] = (),
     ) -> str:
-        """Import busybox with its applets as image `name` (once), with the image's own labels and Dockerfile lines."""
+        """Import busybox with its applets as image `name` (once), with the image's own labels and
+        Dockerfile lines."""
         if name in self._images:
             return name
         lines = [
@@ -324,14 +379,17 @@ class PrivateEngine:
             ("tag", tag or "latest"),
             *(("changes", line) for line in lines),
         ]
-        status, answer = self.api("POST", f"/images/create?{urllib.parse.urlencode(query)}", toolbox_tar())
+        status, answer = self.api(
+            "POST", f"/images/create?{urllib.parse.urlencode(query)}", toolbox_tar()
+        )
         if status != 200 or "error" in str(answer):
             raise LabError(f"import of {name}: {answer}")
         self._images.add(name)
         return name
 
     def load_image(self, name: str, config: Mapping[str, object]) -> str:
-        """An image of busybox that has this very configuration: `docker load` checks none of it, as a pull does not."""
+        """An image of busybox that has this very configuration: `docker load` checks none of it, as
+        a pull does not."""
         layer = toolbox_tar()
         parts = {
             "config.json": {
@@ -342,7 +400,10 @@ class PrivateEngine:
         }  # fmt: skip
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            contents = {"layer.tar": layer, **{part: json.dumps(value).encode() for part, value in parts.items()}}
+            contents = {
+                "layer.tar": layer,
+                **{part: json.dumps(value).encode() for part, value in parts.items()},
+            }
             for part, content in contents.items():
                 entry = tarfile.TarInfo(part)
                 entry.size = len(content)
@@ -361,24 +422,46 @@ class PrivateEngine:
         image: str = TOOLBOX,
         init: bool = True,
     ) -> str:
-        """`docker run --detach`; returns the id. With `init`, a restart does not wait for a PID 1 deaf to SIGTERM."""
+        """`docker run --detach`; returns the id. With `init`, a restart does not wait for a PID 1
+        deaf to SIGTERM."""
         self._have(image)
-        return self.docker("run", "--detach", *(["--init"] if init else []), "--name", name, *options, image, *command)
+        return self.docker(
+            "run",
+            "--detach",
+            *(["--init"] if init else []),
+            "--name",
+            name,
+            *options,
+            image,
+            *command,
+        )
 
-    def patient(self, name: str, *options: str, image: str = TOOLBOX, cured_by_restart: bool = True) -> str:
-        """A container with a health check that `sicken` makes fail within a second; healthy when this returns.
+    def patient(
+        self, name: str, *options: str, image: str = TOOLBOX, cured_by_restart: bool = True
+    ) -> str:
+        """A container with a health check that `sicken` makes fail within a second; healthy when
+        this returns.
 
         A restart cures it, unless `cured_by_restart` is False: then only `cure` does.
         """
         self._have(image)
         make_well = "touch /well" if cured_by_restart else "[ -e /was ] || touch /was /well"
         command = ("sh", "-c", f"{make_well}; exec sleep 86400")
-        full = self.run(name, "--health-cmd", "test -e /well", *QUICK_HEALTH, *options, image=image, command=command)
+        full = self.run(
+            name,
+            "--health-cmd",
+            "test -e /well",
+            *QUICK_HEALTH,
+            *options,
+            image=image,
+            command=command,
+        )
         self.await_health(name, "healthy")
         return full
 
     def sicken(self, name: str, *, wait: bool = True) -> None:
-        """Make a patient unhealthy; returns when the engine has noticed, unless told not to `wait`."""
+        """Make a patient unhealthy; returns when the engine has noticed, unless told not to
+        `wait`."""
         since = self.now()
         self.docker("exec", name, "rm", "-f", "/well")
         if wait:
@@ -391,12 +474,17 @@ class PrivateEngine:
     def await_health(self, name: str, wanted: str, timeout: float = LIMIT) -> None:
         """Wait until the health check says `wanted`; else the error shows its latest results."""
         try:
-            eventually(lambda: self.health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
+            eventually(
+                lambda: self.health(name) == wanted, timeout, what=f"{name} becomes {wanted}"
+            )
         except AssertionError as error:
-            raise AssertionError(f"{error}; its state: {json.dumps(self.inspect(name)['State'])[-1500:]}") from error
+            raise AssertionError(
+                f"{error}; its state: {json.dumps(self.inspect(name)['State'])[-1500:]}"
+            ) from error
 
     def await_ill(self, name: str, since: float) -> None:
-        """Wait until a container was unhealthy at some time `since` then, also if a dockmend healed it at once."""
+        """Wait until a container was unhealthy at some time `since` then, also if a dockmend healed
+        it at once."""
 
         def was_ill() -> bool:
             told = self.events(since=since, type="container", container=name)
@@ -413,7 +501,7 @@ class PrivateEngine:
         if image == TOOLBOX:
             self.toolbox_image()
 
-    # -------------------------------------------------------------------------------------------------- a clean slate
+    # -------------------------------------------------------------------------------- a clean slate
 
     def clean(self) -> None:
         """Remove every container, volume, network and image, but the toolbox images."""
@@ -421,7 +509,8 @@ class PrivateEngine:
         for volume in (self.api("GET", "/volumes")[1] or {}).get("Volumes") or ():
             self._delete(f"/volumes/{urllib.parse.quote(volume['Name'], safe='')}?force=1")
         networks = self.api("GET", "/networks")[1]
-        for network in sorted(networks, key=lambda each: bool(each["ConfigOnly"])):  # those last: others use them
+        # those last: others use them
+        for network in sorted(networks, key=lambda each: bool(each["ConfigOnly"])):
             if network["Name"] not in {"bridge", "host", "none"}:
                 self._delete(f"/networks/{network['Id']}")
         for image in self.api("GET", "/images/json?all=1")[1]:
@@ -438,8 +527,14 @@ class PrivateEngine:
             if container["State"] == "paused":
                 self.api("POST", f"/containers/{container['Id']}/unpause")
         with ThreadPoolExecutor(self.removals_at_once) as pool:
-            list(pool.map(self._delete, [self.removal.format(container["Id"]) for container in listing]))
-        eventually(lambda: self.api("GET", "/containers/json?all=1")[1] == [], what="no container is left")
+            list(
+                pool.map(
+                    self._delete, [self.removal.format(container["Id"]) for container in listing]
+                )
+            )
+        eventually(
+            lambda: self.api("GET", "/containers/json?all=1")[1] == [], what="no container is left"
+        )
 
     def _delete(self, path: str) -> None:
         status, answer = self.api("DELETE", path)

@@ -1,7 +1,8 @@
-"""Which Docker Engine the tests run on: the installed one, or the next Debian release's, with either image store.
+"""Which Docker Engine the tests run on: the installed one, or the next Debian release's, with
+either image store.
 
-The environment variable LAB_ENGINE says it for a whole run, and so for every program that the tests start. pytest's
-option `--engine` sets it. What differs between the engines is in docs/engines.md.
+The environment variable LAB_ENGINE says it for a whole run, and so for every program that the tests
+start. pytest's option `--engine` sets it. What differs between the engines is in docs/engines.md.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class EngineKind(StrEnum):
     INSTALLED = "installed"
     NEXT = "next"
     NEXT_CONTAINERD = "next-containerd"
-    """The same as NEXT with the containerd image store, which is the default of new installations of Engine 29."""
+    """The same as NEXT with the containerd image store, which is the default of new installations
+    of Engine 29."""
 
     @classmethod
     def chosen(cls) -> EngineKind:
@@ -43,7 +45,11 @@ class EngineKind(StrEnum):
     @property
     def options(self) -> tuple[str, ...]:
         """Options of dockerd that make an engine of this kind."""
-        return ("--feature", "containerd-snapshotter=true") if self is EngineKind.NEXT_CONTAINERD else ()
+        return (
+            ("--feature", "containerd-snapshotter=true")
+            if self is EngineKind.NEXT_CONTAINERD
+            else ()
+        )
 
     @property
     def lacking(self) -> str:

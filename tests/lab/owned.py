@@ -1,7 +1,9 @@
-"""What the lab starts is written down with its owner, so that a run that was killed leaves nothing for good.
+"""What the lab starts is written down with its owner, so that a run that was killed leaves nothing
+for good.
 
-Each engine has a record in /run/dockmend-lab/. Its owner removes it at the end; where the owner died first, the
-next run of the tests does, going by process ids, paths and the namespace's name in the record, not by program names.
+Each engine has a record in /run/dockmend-lab/. Its owner removes it at the end; where the owner
+died first, the next run of the tests does, going by process ids, paths and the namespace's name in
+the record, not by program names.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ class Record:
     name: str  # of the network namespace, too: dm-<random>
     folder: str
     owner_pid: int
-    owner_started: str  # clock ticks since boot: tells the owner from a later process with the same id
+    # clock ticks since boot: tells the owner from a later process with the same id
+    owner_started: str
 
     @property
     def path(self) -> Path:
@@ -39,7 +42,8 @@ class Record:
 
 
 def started(pid: int) -> str | None:
-    """The start time of process `pid` in clock ticks since boot; None when there is no such process."""
+    """The start time of process `pid` in clock ticks since boot; None when there is no such
+    process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -57,7 +61,8 @@ def mine(name: str, folder: Path) -> Record:
 
 
 def sweep() -> list[str]:
-    """Remove what runs that were killed left behind; returns the names of the namespaces removed."""
+    """Remove what runs that were killed left behind; returns the names of the namespaces
+    removed."""
     removed = []
     for path in sorted(RECORDS.glob("dm-*.json")):
         try:
@@ -71,7 +76,8 @@ def sweep() -> list[str]:
 
 
 def dismantle(record: Record) -> None:
-    """Kill by id what still runs in the record's namespace or under its folder; remove mounts, namespace, folder."""
+    """Kill by id what still runs in the record's namespace or under its folder; remove mounts,
+    namespace, folder."""
     for _ in range(5):  # a process may have forked between the listing and the signal
         pids = processes_of(record)
         if not pids:
@@ -85,10 +91,13 @@ def dismantle(record: Record) -> None:
 
 
 def processes_of(record: Record) -> set[int]:
-    """Processes in the record's namespace, those that name its folder (containerd, shims), and their descendants."""
+    """Processes in the record's namespace, those that name its folder (containerd, shims), and
+    their descendants."""
     found = {pid for pid, line in _command_lines() if record.folder.encode() in line}
     if Path("/run/netns", record.name).exists():
-        listing = subprocess.run(["ip", "netns", "pids", record.name], check=False, capture_output=True, text=True)
+        listing = subprocess.run(
+            ["ip", "netns", "pids", record.name], check=False, capture_output=True, text=True
+        )
         found |= {int(pid) for pid in listing.stdout.split()}
     found = with_descendants(found)
     found -= {os.getpid(), record.owner_pid}

@@ -1,4 +1,5 @@
-"""What the packages are tried on: a clone of another user's, a small Debian to build images on and to boot systemd in.
+"""What the packages are tried on: a clone of another user's, a small Debian to build images on and
+to boot systemd in.
 
 No test asks a package index: the Debian holds the wheels that requirements/runtime.txt pins.
 """
@@ -27,7 +28,9 @@ BASE = "debian-base:latest"
 
 def debian() -> Path:
     """The archive of a root file system; it is made if it is not there (some 30 s)."""
-    done = subprocess.run([TOP / "tests/lab/base.sh"], check=False, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [TOP / "tests/lab/base.sh"], check=False, capture_output=True, text=True, timeout=900
+    )
     if done.returncode:
         raise LabError(f"no Debian for the tests: {done.stderr.strip()}")
     return Path(done.stdout.strip())
@@ -44,8 +47,20 @@ class Clone:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dm-clone-"))
-        listed = ["git", "-c", f"safe.directory={TOP}", "-C", str(TOP), "ls-files", "-z", "--cached", "--others"]
-        names = subprocess.run([*listed, "--exclude-standard"], check=True, capture_output=True, text=True).stdout
+        listed = [
+            "git",
+            "-c",
+            f"safe.directory={TOP}",
+            "-C",
+            str(TOP),
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+        ]
+        names = subprocess.run(
+            [*listed, "--exclude-standard"], check=True, capture_output=True, text=True
+        ).stdout
         for name in filter(None, names.split("\0")):
             if (TOP / name).is_file() and not name.startswith(("tests/", "bench/")):
                 target = self.folder / name
@@ -73,14 +88,23 @@ class Clone:
         environment: Mapping[str, str] | None = None,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """A command of that user's, in the clone. With `check`, AssertionError with what it said if it fails."""
-        as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", f"--groups={','.join(map(str, groups)) or USER}"]
+        """A command of that user's, in the clone. With `check`, AssertionError with what it said if
+        it fails."""
+        as_user = [
+            "setpriv",
+            f"--reuid={USER}",
+            f"--regid={USER}",
+            f"--groups={','.join(map(str, groups)) or USER}",
+        ]
         done = subprocess.run(
             [*as_user, "sh", "-c", 'umask 077; exec "$@"', "sh", *command],
-            check=False, cwd=self.folder, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL,
+            check=False, cwd=self.folder, capture_output=True, text=True, timeout=600,
+            stdin=subprocess.DEVNULL,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **(environment or {})},
         )  # fmt: skip
-        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert not check or done.returncode == 0, (
+            f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done
 
     def remove(self) -> None:
@@ -88,7 +112,8 @@ class Clone:
 
 
 class Machine:
-    """A Debian under its own systemd, without a network. `binds`, `read_only`: what of this host is where in it."""
+    """A Debian under its own systemd, without a network. `binds`, `read_only`: what of this host is
+    where in it."""
 
     def __init__(self, binds: Mapping[str, Path], read_only: Mapping[str, Path]) -> None:
         self.name = f"dm-{secrets.token_hex(4)}"
@@ -125,25 +150,46 @@ class Machine:
         try:
             eventually(self._booted, 120, what="systemd has booted")
         except AssertionError as error:
-            raise LabError(f"{error}\n{(self.folder / 'log').read_text(errors='replace')[-3000:]}") from error
+            raise LabError(
+                f"{error}\n{(self.folder / 'log').read_text(errors='replace')[-3000:]}"
+            ) from error
         return self
 
     def _booted(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, "systemd-nspawn has ended"
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        children = (
+            Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        )
         self._leader = int(children[0])
-        return self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
+        return self.run("systemctl", "is-system-running", check=False).stdout.strip() in (
+            "running",
+            "degraded",
+        )
 
-    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """A command of root's in it. With `check`, AssertionError with what it said if it fails."""
-        inside = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        inside = [
+            "nsenter",
+            f"--target={self._leader}",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--cgroup",
+        ]
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         done = subprocess.run(
-            [*inside, "--root", "--wdns=/", *command], check=False, capture_output=True, text=True, timeout=600,
-            stdin=subprocess.DEVNULL, env={"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **environment},
+            [*inside, "--root", "--wdns=/", *command], check=False, capture_output=True, text=True,
+            timeout=600, stdin=subprocess.DEVNULL,
+            env={"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **environment},
         )  # fmt: skip
-        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert not check or done.returncode == 0, (
+            f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done
 
     def stop(self) -> None:

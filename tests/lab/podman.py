@@ -1,8 +1,9 @@
-"""A real Podman of the tests' own, behind its Docker API: its own namespaces, storage, settings and socket.
+"""A real Podman of the tests' own, behind its Docker API: its own namespaces, storage, settings and
+socket.
 
-Needs root and Debian's podman, runc, netavark and aardvark-dns beside what `PrivateEngine` needs. Podman has no
-engine process that owns the containers: what is started, ended and frozen here is the service that answers the API,
-and a container outlives it.
+Needs root and Debian's podman, runc, netavark and aardvark-dns beside what `PrivateEngine` needs.
+Podman has no engine process that owns the containers: what is started, ended and frozen here is the
+service that answers the API, and a container outlives it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from .engine import TOOLBOX, LabError, PrivateEngine
 from .kinds import EngineKind
 from .waiting import LIMIT, eventually
 
-# The mounts of a container and of its network namespace are made in a mount namespace of the service's own, so
-# that they end with the last process in it, whoever killed that: Podman keeps them in /run/netns, for all of the host.
+# The mounts of a container and of its network namespace are made in a mount namespace of the
+# service's own, so that they end with the last process in it, whoever killed that: Podman keeps
+# them in /run/netns, for all of the host.
 _IN_ITS_OWN_MOUNTS = 'mount -t tmpfs none /run/netns && exec "$@"'
 
 
@@ -27,8 +29,14 @@ def podman_is_there() -> bool:
 class PodmanEngine(PrivateEngine):
     """One `podman system service`, everything of it in one temporary folder."""
 
-    programs = ("podman", "runc", "unshare", *(each for each in PrivateEngine.programs if each != "dockerd"))
-    removal = "/v5.0.0/libpod/containers/{}?force=true&timeout=0&v=true"  # by Docker's API it waits the stop timeout
+    programs = (
+        "podman",
+        "runc",
+        "unshare",
+        *(each for each in PrivateEngine.programs if each != "dockerd"),
+    )
+    # by Docker's API it waits the stop timeout
+    removal = "/v5.0.0/libpod/containers/{}?force=true&timeout=0&v=true"
     removals_at_once = 1  # not before those that share its namespaces
     toolbox = f"docker.io/library/{TOOLBOX}"
 
@@ -39,7 +47,9 @@ class PodmanEngine(PrivateEngine):
         if self._made:
             return
         super()._make()
-        (self.folder / "containers.conf").write_text(_settings(self.folder / "tmp", self.folder / "networks"))
+        (self.folder / "containers.conf").write_text(
+            _settings(self.folder / "tmp", self.folder / "networks")
+        )
 
     def _command(self) -> list[str]:
         inside = ["unshare", "--mount", "sh", "-c", _IN_ITS_OWN_MOUNTS, "sh"]
@@ -57,14 +67,17 @@ class PodmanEngine(PrivateEngine):
         }
 
     def _remove_containers(self) -> None:
-        if self.api("GET", "/containers/json?all=1")[0] != 200:  # docs/engines.md: an address that is taken
+        # docs/engines.md: an address that is taken
+        if self.api("GET", "/containers/json?all=1")[0] != 200:
             for network in self.api("GET", "/networks")[1]:
                 if network["Name"] != "bridge":
-                    self.api("DELETE", f"/v5.0.0/libpod/networks/{network['Name']}?force=true")  # a 500, and it works
+                    # a 500, and it works
+                    self.api("DELETE", f"/v5.0.0/libpod/networks/{network['Name']}?force=true")
         super()._remove_containers()
 
     def check_health(self, name: str) -> str:
-        """Run a container's health check now; what became of its health. On a host, timers of systemd do this."""
+        """Run a container's health check now; what became of its health. On a host, timers of
+        systemd do this."""
         status, answer = self.api("GET", f"/v5.0.0/libpod/containers/{name}/healthcheck")
         if status != 200:
             raise LabError(f"health check of {name}: {answer}")
@@ -72,7 +85,9 @@ class PodmanEngine(PrivateEngine):
 
     def await_health(self, name: str, wanted: str, timeout: float = LIMIT) -> None:
         """As on Docker, but the lab is the timer."""
-        eventually(lambda: self.check_health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
+        eventually(
+            lambda: self.check_health(name) == wanted, timeout, what=f"{name} becomes {wanted}"
+        )
 
     def await_ill(self, name: str, since: float) -> None:
         """As the lab is the timer, nothing is healed before it looks."""
@@ -84,7 +99,8 @@ class PodmanEngine(PrivateEngine):
 
 
 def _settings(state: Path, networks: Path) -> str:
-    """containers.conf: nothing shared with the machine's own Podman (its locks are, in /dev/shm, unless told)."""
+    """containers.conf: nothing shared with the machine's own Podman (its locks are, in /dev/shm,
+    unless told)."""
     return f"""
 [engine]
 runtime = "runc"

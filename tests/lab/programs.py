@@ -1,4 +1,5 @@
-"""Programs that the lab runs beside the engine: started on a free loopback port, ended by process id."""
+"""Programs that the lab runs beside the engine: started on a free loopback port, ended by process
+id."""
 
 from __future__ import annotations
 
@@ -23,9 +24,12 @@ def listening(port: int) -> bool:
 
 
 def end(
-    process: subprocess.Popen[bytes] | None, number: signal.Signals = signal.SIGTERM, timeout: float = 15.0
+    process: subprocess.Popen[bytes] | None,
+    number: signal.Signals = signal.SIGTERM,
+    timeout: float = 15.0,
 ) -> int | None:
-    """Signal a program and wait for its end, with SIGKILL once the time is up; returns its exit code."""
+    """Signal a program and wait for its end, with SIGKILL once the time is up; returns its exit
+    code."""
     if process is None:
         return None
     if process.poll() is None:

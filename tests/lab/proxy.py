@@ -1,6 +1,8 @@
-"""A man in the middle: a socket before the engine's that holds one request, or its answer, or spoils what is said.
+"""A man in the middle: a socket before the engine's that holds one request, or its answer, or
+spoils what is said.
 
-What dies while dockmend waits there dies between two well-known points, and not wherever a sleep happens to end.
+What dies while dockmend waits there dies between two well-known points, and not wherever a sleep
+happens to end.
 """
 
 from __future__ import annotations
@@ -28,14 +30,17 @@ class Hold:
         self.reached = threading.Event()
 
     def wait(self, timeout: float = LIMIT) -> None:
-        assert self.reached.wait(timeout), f"no request matched {self.pattern.pattern!r} within {timeout:g} s"
+        assert self.reached.wait(timeout), (
+            f"no request matched {self.pattern.pattern!r} within {timeout:g} s"
+        )
 
 
 @dataclass
 class Spoil:
-    """Answers that are changed: each piece that the engine writes goes through `change`; b"" swallows it, None cuts the
-    connection. A whole other answer is a Refusal: of an answer in two pieces it would be given twice, and the second
-    one would answer the next request of the connection. `taken`: how many requests it was applied to."""
+    """Answers that are changed: each piece that the engine writes goes through `change`; b""
+    swallows it, None cuts the connection. A whole other answer is a Refusal: of an answer in two
+    pieces it would be given twice, and the second one would answer the next request of the
+    connection. `taken`: how many requests it was applied to."""
 
     pattern: re.Pattern[bytes]
     change: Callable[[bytes], bytes | None]
@@ -43,7 +48,9 @@ class Spoil:
     taken: int = 0
 
     def takes(self, request: bytes) -> bool:
-        if (self.times is not None and self.taken >= self.times) or not self.pattern.search(request):
+        if (self.times is not None and self.taken >= self.times) or not self.pattern.search(
+            request
+        ):
             return False
         self.taken += 1
         return True
@@ -51,7 +58,8 @@ class Spoil:
 
 @dataclass
 class Refusal:
-    """Requests without a body that the engine never sees: they get `answer`. `taken`: how many there were."""
+    """Requests without a body that the engine never sees: they get `answer`. `taken`: how many
+    there were."""
 
     pattern: re.Pattern[bytes]
     times: int | None  # None: all
@@ -59,14 +67,17 @@ class Refusal:
     taken: int = 0
 
     def takes(self, request: bytes) -> bool:
-        if (self.times is not None and self.taken >= self.times) or not self.pattern.search(request):
+        if (self.times is not None and self.taken >= self.times) or not self.pattern.search(
+            request
+        ):
             return False
         self.taken += 1
         return True
 
 
 _WORD = b'{"message":"the proxy refuses"}\n'
-REFUSAL = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+REFUSAL = (b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: "
+b"application/json\r\nContent-Length: %d\r\n\r\n%s") % (
     len(_WORD), _WORD,
 )  # fmt: skip
 
@@ -83,8 +94,8 @@ class Deed:
 class HoldingProxy:
     """Passes everything on to the engine's socket until a request line matches a hold.
 
-    `before`: the engine never sees the request. `during`: it does, at this moment. `after`: it has answered, and its
-    answer is never passed on.
+    `before`: the engine never sees the request. `during`: it does, at this moment. `after`: it has
+    answered, and its answer is never passed on.
     """
 
     def __init__(self, engine: Path, folder: Path) -> None:
@@ -111,14 +122,18 @@ class HoldingProxy:
         return one
 
     def meanwhile(self, pattern: str, act: Callable[[], object]) -> Deed:
-        """Do something as the next request comes whose "METHOD /path" matches; the engine sees it afterwards."""
+        """Do something as the next request comes whose "METHOD /path" matches; the engine sees it
+        afterwards."""
         one = Deed(re.compile(pattern.encode()), act)
         with self._lock:
             self._deeds.append(one)
         return one
 
-    def spoil(self, pattern: str, change: Callable[[bytes], bytes | None], times: int | None = None) -> Spoil:
-        """Change the answers to requests whose "METHOD /path" matches, from now on; an open stream stays as it is."""
+    def spoil(
+        self, pattern: str, change: Callable[[bytes], bytes | None], times: int | None = None
+    ) -> Spoil:
+        """Change the answers to requests whose "METHOD /path" matches, from now on; an open stream
+        stays as it is."""
         one = Spoil(re.compile(pattern.encode()), change, times)
         with self._lock:
             self._spoils.append(one)

@@ -1,4 +1,5 @@
-"""Receivers of messages on loopback: a web server that answers as a test says, and a mail server."""
+"""Receivers of messages on loopback: a web server that answers as a test says, and a mail
+server."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Got:
 
 @dataclass
 class Web:
-    """`answers`: the next HTTP statuses; when none is left, 200. `held`: while it is not set, no answer is given."""
+    """`answers`: the next HTTP statuses; when none is left, 200. `held`: while it is not set, no
+    answer is given."""
 
     port: int
     got: list[Got] = field(default_factory=list)
@@ -53,9 +55,11 @@ class Web:
 
 
 @contextmanager
-def web(port: int | None = None, certificate: Path | None = None, instead_of: Path | None = None) -> Iterator[Web]:
-    """A web server; with `certificate` (a file with its key) over TLS. `instead_of`: as a proxy, it answers in the
-    place of the host whose certificate that is."""
+def web(
+    port: int | None = None, certificate: Path | None = None, instead_of: Path | None = None
+) -> Iterator[Web]:
+    """A web server; with `certificate` (a file with its key) over TLS. `instead_of`: as a proxy, it
+    answers in the place of the host whose certificate that is."""
     told = Web(port or free_port())
     told.held.set()
     ended = threading.Event()
@@ -63,7 +67,9 @@ def web(port: int | None = None, certificate: Path | None = None, instead_of: Pa
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            told.got.append(Got(self.path, {key.lower(): value for key, value in self.headers.items()}, body))
+            told.got.append(
+                Got(self.path, {key.lower(): value for key, value in self.headers.items()}, body)
+            )
             while not told.held.wait(0.05):
                 if ended.is_set():
                     return
@@ -78,8 +84,13 @@ def web(port: int | None = None, certificate: Path | None = None, instead_of: Pa
         def do_CONNECT(self) -> None:
             self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
             assert instead_of is not None
-            self.connection = _server_side(instead_of).wrap_socket(self.connection, server_side=True)
-            self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", buffering=0)
+            self.connection = _server_side(instead_of).wrap_socket(
+                self.connection, server_side=True
+            )
+            self.rfile, self.wfile = (
+                self.connection.makefile("rb"),
+                self.connection.makefile("wb", buffering=0),
+            )
             self.close_connection = False
 
         def finish(self) -> None:
@@ -136,7 +147,8 @@ def own_certificate(folder: Path, host: str = "elsewhere") -> Path:
     made = folder / "own.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={host}",
-         "-addext", f"subjectAltName=DNS:{host}", "-keyout", str(made), "-out", str(folder / "cert.pem")],
+         "-addext", f"subjectAltName=DNS:{host}", "-keyout", str(made), "-out",
+         str(folder / "cert.pem")],
         check=True, capture_output=True,
     )  # fmt: skip
     made.write_text(made.read_text() + (folder / "cert.pem").read_text())

@@ -1,4 +1,5 @@
-"""The engine's events as they come, kept: its own memory holds 256, and health checks flood that within seconds."""
+"""The engine's events as they come, kept: its own memory holds 256, and health checks flood that
+within seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ KEPT = ("start", "stop", "restart", "die", "kill", "pause", "unpause", "commit",
 
 
 class Recorder:
-    """Use it as a context manager; `actions` asks what was seen so far, and nothing that has happened is missing."""
+    """Use it as a context manager; `actions` asks what was seen so far, and nothing that has
+    happened is missing."""
 
     def __init__(self, engine: PrivateEngine) -> None:
         self.engine = engine

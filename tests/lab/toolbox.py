@@ -1,4 +1,5 @@
-"""The root file system of the lab's only image: no image can be pulled, so one is made from busybox."""
+"""The root file system of the lab's only image: no image can be pulled, so one is made from
+busybox."""
 
 from __future__ import annotations
 
@@ -12,15 +13,28 @@ BUSYBOX = Path("/bin/busybox")  # Debian's busybox-static
 
 def toolbox_tar() -> bytes:
     """A root file system with busybox and its applets as links."""
-    applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    applets = subprocess.run(
+        [BUSYBOX, "--list"], check=True, capture_output=True, text=True
+    ).stdout.split()
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
-        for folder, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("var", 0o755)):
+        for folder, mode in (
+            ("bin", 0o755),
+            ("etc", 0o755),
+            ("root", 0o700),
+            ("tmp", 0o1777),
+            ("var", 0o755),
+        ):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, mode
             tar.addfile(entry)
         _add(tar, "bin/busybox", BUSYBOX.read_bytes(), 0o755)
-        _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", 0o644)
+        _add(
+            tar,
+            "etc/passwd",
+            b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+            0o644,
+        )
         _add(tar, "etc/group", b"root:x:0:\nnogroup:x:65534:\n", 0o644)
         for applet in applets:
             if applet == "busybox":

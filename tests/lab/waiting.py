@@ -1,4 +1,5 @@
-"""Waiting for the world to catch up: poll with a deadline, and say what was last seen when it never does."""
+"""Waiting for the world to catch up: poll with a deadline, and say what was last seen when it never
+does."""
 
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ from typing import TypeVar, overload
 T = TypeVar("T")
 
 LIMIT = 60.0
-"""Seconds after which what is waited for is taken not to come. No promise of how fast anything is: a wait ends when
-what it waits for has come. Beside other tests and a load, the engine or a program at its start may need most of it."""
+"""Seconds after which what is waited for is taken not to come. No promise of how fast anything is:
+a wait ends when what it waits for has come. Beside other tests and a load, the engine or a program
+at its start may need most of it."""
 
 
 class NeverHappenedError(AssertionError):
-    """The awaited state did not come within the deadline; the message shows what was there instead."""
+    """The awaited state did not come within the deadline; the message shows what was there
+    instead."""
 
 
 class _Watch:
@@ -46,7 +49,9 @@ def _name(probe: Callable[[], object], what: str | None) -> str:
         return repr(probe)
 
 
-def eventually(probe: Callable[[], T], timeout: float = LIMIT, *, what: str | None = None, every: float = 0.05) -> T:
+def eventually(
+    probe: Callable[[], T], timeout: float = LIMIT, *, what: str | None = None, every: float = 0.05
+) -> T:
     """Call `probe` until it returns something true, and return that.
 
     An exception counts as "not yet" and is shown, should the deadline (seconds) pass.
@@ -67,16 +72,25 @@ def eventually(probe: Callable[[], T], timeout: float = LIMIT, *, what: str | No
 
 @overload
 async def eventually_async(
-    probe: Callable[[], Awaitable[T]], timeout: float = ..., *, what: str | None = ..., every: float = ...
+    probe: Callable[[], Awaitable[T]],
+    timeout: float = ...,
+    *,
+    what: str | None = ...,
+    every: float = ...,
 ) -> T: ...
 @overload
 async def eventually_async(
     probe: Callable[[], T], timeout: float = ..., *, what: str | None = ..., every: float = ...
 ) -> T: ...
 async def eventually_async(
-    probe: Callable[[], object], timeout: float = LIMIT, *, what: str | None = None, every: float = 0.02
+    probe: Callable[[], object],
+    timeout: float = LIMIT,
+    *,
+    what: str | None = None,
+    every: float = 0.02,
 ) -> object:
-    """As `eventually`, for tests on the event loop; `probe` may be a coroutine function or a plain one."""
+    """As `eventually`, for tests on the event loop; `probe` may be a coroutine function or a plain
+    one."""
     watch = _Watch(_name(probe, what), timeout)
     while True:
         try:

@@ -1,4 +1,5 @@
-"""`make soak MINUTES=60 RATE=200`: dockmend under a steady mix of events from a real engine; memory must stay flat."""
+"""`make soak MINUTES=60 RATE=200`: dockmend under a steady mix of events from a real engine; memory
+must stay flat."""
 
 from __future__ import annotations
 
@@ -19,11 +20,14 @@ RUNS = Path(__file__).parent / "runs"
 
 
 def main() -> int:
-    """Exit 0 where memory, files, tasks and threads stayed flat and the rate was reached, else 1."""
+    """Exit 0 where memory, files, tasks and threads stayed flat and the rate was reached, else
+    1."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=200.0, help="events a second")
-    parser.add_argument("--log", type=Path, default=None, help="default: tests/soak/runs/soak-MINUTES-RATE.log")
+    parser.add_argument(
+        "--log", type=Path, default=None, help="default: tests/soak/runs/soak-MINUTES-RATE.log"
+    )
     given = parser.parse_args()
     sweep()
     log = given.log or RUNS / f"soak-{given.minutes:g}m-{given.rate:g}.log"
@@ -42,7 +46,11 @@ def main() -> int:
             load.engine_cpu = cpu(engine.pid)
         finally:
             load.stop()
-            faults = [line for line in daemon.text.splitlines() if "Traceback" in line or "fault of dockmend" in line]
+            faults = [
+                line
+                for line in daemon.text.splitlines()
+                if "Traceback" in line or "fault of dockmend" in line
+            ]
             daemon.close()
     finally:
         engine.stop()
@@ -65,7 +73,9 @@ def watch(daemon: Daemon, load: mix.Mix, seconds: float) -> list[Sample]:
     return samples
 
 
-def report(samples: list[Sample], warm_up: float, load: mix.Mix, faults: list[str]) -> tuple[str, bool]:
+def report(
+    samples: list[Sample], warm_up: float, load: mix.Mix, faults: list[str]
+) -> tuple[str, bool]:
     """The log of a run: one line a minute, the load, the verdict."""
     verdict = judge(samples, warm_up)
     first, last = samples[0], samples[-1]
@@ -76,9 +86,15 @@ def report(samples: list[Sample], warm_up: float, load: mix.Mix, faults: list[st
     lines = [
         *(each.line() for index, each in enumerate(samples) if index % 6 == 0),
         "",
-        f"load, all of it through a real engine: {', '.join(f'{kind} {n}' for kind, n in sorted(load.done.items()))}",
+        (
+            "load, all of it through a real engine: "
+            f"{', '.join(f'{kind} {n}' for kind, n in sorted(load.done.items()))}"
+        ),
         f"{rate:.0f} events/s read by dockmend over {span:.0f} s, {last.heals - first.heals} heals",
-        f"cores: dockmend {(last.cpu - first.cpu) / span:.2f}, dockerd {load.engine_cpu / span:.2f}, load {own:.2f}",
+        (
+            f"cores: dockmend {(last.cpu - first.cpu) / span:.2f}, dockerd "
+            f"{load.engine_cpu / span:.2f}, load {own:.2f}"
+        ),
         *(f"the load failed: {each}" for each in load.failed),
         *(f"fault: {each[:500]}" for each in faults),
         f"{verdict}; warm-up {warm_up:.0f} s: {'passed' if well else 'FAILED'}",

@@ -1,8 +1,10 @@
-"""The load of a soak: a mix of events at a rate, all from a real engine, cheap enough to run beside other work.
+"""The load of a soak: a mix of events at a rate, all from a real engine, cheap enough to run beside
+other work.
 
-Most of the rate comes from what costs an engine least (volumes made and destroyed, containers renamed, image tags);
-the rest is what dockmend works on: checks that fail, crashes, people's stops and restarts, networks, execs by the
-hundred (which the engine filters for dockmend), containers made and removed.
+Most of the rate comes from what costs an engine least (volumes made and destroyed, containers
+renamed, image tags); the rest is what dockmend works on: checks that fail, crashes, people's stops
+and restarts, networks, execs by the hundred (which the engine filters for dockmend), containers
+made and removed.
 """
 
 from __future__ import annotations
@@ -35,13 +37,20 @@ rules:
   - {name: renamed, when: {event: container.rename}, match: {name: "none-*"}, then: {publish: {topic: never}}}
 """
 CONFIG = "limits: {rate: 600 per 1m, parallel: 4}\n"
-CHECKED = ("--health-cmd", "test -e /well", "--health-interval=4s", "--health-timeout=10s", "--health-retries=1")
+CHECKED = (
+    "--health-cmd",
+    "test -e /well",
+    "--health-interval=4s",
+    "--health-timeout=10s",
+    "--health-retries=1",
+)
 STARTS = ("sh", "-c", "touch /well; exec sleep 86400")
 NETWORK, SUBNET = "soak", "172.29.78.0/24"
 BYSTANDERS, PATIENTS, WORKERS = 12, 3, 2
 TICK = 0.05
 FAST = 4
-"""Threads of the fast part: on a loaded machine a call takes long, and one after another would not reach the rate."""
+"""Threads of the fast part: on a loaded machine a call takes long, and one after another would not
+reach the rate."""
 CATCH_UP = 10.0
 """Seconds' worth of events that the load may be behind and make up for."""
 SLOW_EVENTS = 5.0
@@ -105,7 +114,9 @@ class Mix:
             engine.run(f"patient-{number}", "--label", "tier=patient", *CHECKED, command=STARTS)
         for number in range(WORKERS):
             engine.run(f"worker-{number}", "--label", "tier=worker")
-        engine.run("connected", "--label", "tier=networked", "--network", NETWORK, "--ip", "172.29.78.9")
+        engine.run(
+            "connected", "--label", "tier=networked", "--network", NETWORK, "--ip", "172.29.78.9"
+        )
         engine.run("served")  # by people, who stop and start it
         for number in range(BYSTANDERS):
             engine.docker("create", "--name", f"bystander-{number}", TOOLBOX)
@@ -130,10 +141,11 @@ class Mix:
         finally:
             line.close()
 
-    # --- the rate -----------------------------------------------------------------------------------------------
+    # --- the rate ---------------------------------------------------------------------------------
 
     def _fast(self, part: int, line: Line) -> None:
-        """One event a call; as many as the clock says are due. Each part has volumes and containers of its own."""
+        """One event a call; as many as the clock says are due. Each part has volumes and containers
+        of its own."""
         calls = self._cheap(part, line)
         begun, made, wanted = time.monotonic(), 0.0, max(0.0, self.rate - SLOW_EVENTS) / FAST
         while not self._stop.wait(TICK):
@@ -161,19 +173,20 @@ class Mix:
                 yield "image tag"
                 line.ask("DELETE", f"/images/soaked:t{part}-{number}")
                 yield "image untag"
-            if number % 16 == 1:  # what dockmend remembers of containers that are gone (1,024) is full in 5 minutes
+            # what dockmend remembers of containers that are gone (1,024) is full in 5 minutes
+            if number % 16 == 1:
                 made = line.ask("POST", "/containers/create", {"Image": TOOLBOX})[1]
                 yield "container create"
                 line.ask("DELETE", f"/containers/{made['Id']}?v=1")
                 yield "container destroy"
 
-    # --- what dockmend works on ---------------------------------------------------------------------------------
+    # --- what dockmend works on -------------------------------------------------------------------
 
     def _slow(self, line: Line) -> None:
         """Every second one thing; each kind comes round in its turn."""
         turns = cycle((
-            self._sicken, self._crash, self._stopped_and_started, self._sicken, self._reconnected, self._crash,
-            self._execs, self._lost_network,
+            self._sicken, self._crash, self._stopped_and_started, self._sicken, self._reconnected,
+            self._crash, self._execs, self._lost_network,
         ))  # fmt: skip
         for number in count():
             if self._stop.wait(1.0):
@@ -183,7 +196,11 @@ class Mix:
             turn(line, number)
 
     def _sicken(self, line: Line, number: int) -> None:
-        self._inside(line, f"patient-{number // 3 % PATIENTS}", lambda root: (root / "well").unlink(missing_ok=True))
+        self._inside(
+            line,
+            f"patient-{number // 3 % PATIENTS}",
+            lambda root: (root / "well").unlink(missing_ok=True),
+        )
 
     def _crash(self, line: Line, number: int) -> None:
         state = line.ask("GET", f"/containers/worker-{number // 4 % WORKERS}/json")[1]["State"]
@@ -200,7 +217,8 @@ class Mix:
         line.ask("POST", f"/networks/{NETWORK}/disconnect", {"Container": "served"})
 
     def _lost_network(self, line: Line, number: int) -> None:
-        """Once in eleven minutes dockmend's to mend: a second time within ten would be a person's will."""
+        """Once in eleven minutes dockmend's to mend: a second time within ten would be a person's
+        will."""
         if number % 664 == 7:
             line.ask("POST", f"/networks/{NETWORK}/disconnect", {"Container": "connected"})
 

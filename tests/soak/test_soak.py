@@ -1,4 +1,5 @@
-"""The soak's judge sees what it is there to see, and a few seconds of its load reach dockmend as what they are."""
+"""The soak's judge sees what it is there to see, and a few seconds of its load reach dockmend as
+what they are."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ MINUTES = 60
 
 
 def run(resident: float = 0.0, files: float = 0.0, tasks: float = 0.0) -> list[Sample]:
-    """An hour of samples that grow by so much an hour, on top of the first ten minutes' filling of caches."""
+    """An hour of samples that grow by so much an hour, on top of the first ten minutes' filling of
+    caches."""
     rows = []
     for index in range(MINUTES * 6 + 1):
         hours, filling = index / 360, min(index, 60) / 60 * 20.0

@@ -1,4 +1,5 @@
-"""Prints the figures: `make structure`. They are compared by hand, before and after a change of structure."""
+"""Prints the figures: `make structure`. They are compared by hand, before and after a change of
+structure."""
 
 from __future__ import annotations
 

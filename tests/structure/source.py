@@ -1,4 +1,5 @@
-"""What the package's source says of itself: names, imports, comments, lengths. Read, never imported."""
+"""What the package's source says of itself: names, imports, comments, lengths. Read, never
+imported."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ class Module:
     def functions(self) -> Iterator[Function]:
         """Without those that Python calls itself, such as `__init__`."""
         for node in ast.walk(self.tree):
-            if isinstance(node, Function) and not (node.name.startswith("__") and node.name.endswith("__")):
+            if isinstance(node, Function) and not (
+                node.name.startswith("__") and node.name.endswith("__")
+            ):
                 yield node
 
     @property
@@ -84,10 +87,12 @@ def _at_import(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def circles(found: list[Module]) -> list[list[str]]:
-    """Modules that import each other, directly or around a corner. A package's own `__init__` is left out: whoever
-    imports a module of the package imports that too."""
+    """Modules that import each other, directly or around a corner. A package's own `__init__` is
+    left out: whoever imports a module of the package imports that too."""
     known = {each.name for each in found if not each.is_package}
-    graph = {each.name: each.imports() & known - {each.name} for each in found if not each.is_package}
+    graph = {
+        each.name: each.imports() & known - {each.name} for each in found if not each.is_package
+    }
     return [sorted(circle) for circle in _strongly_connected(graph) if len(circle) > 1]
 
 
@@ -120,8 +125,9 @@ def _strongly_connected(graph: dict[str, set[str]]) -> list[set[str]]:
 
 @dataclass(frozen=True)
 class Names:
-    """`one_word`: of functions, the share whose name has no underscore between words. `shared`: functions whose name
-    SHARED or more have. `modules`, `classes`: names that two or more have, with how many."""
+    """`one_word`: of functions, the share whose name has no underscore between words. `shared`:
+    functions whose name SHARED or more have. `modules`, `classes`: names that two or more have,
+    with how many."""
 
     functions: int
     one_word: float
@@ -149,8 +155,8 @@ def names(found: list[Module]) -> Names:
 
 @dataclass(frozen=True)
 class Lines:
-    """`code`: lines with code. `comments`: lines that hold a comment only, for 1,000 of code. `long`: the length in
-    characters that one code line in twenty is longer than."""
+    """`code`: lines with code. `comments`: lines that hold a comment only, for 1,000 of code.
+    `long`: the length in characters that one code line in twenty is longer than."""
 
     all: int
     code: int
@@ -168,11 +174,20 @@ def lines(found: list[Module]) -> Lines:
         lengths += [len(text[number - 1]) for number in code]
         comments += sum(line.lstrip().startswith("#") for line in text)
     lengths.sort()
-    return Lines(total, len(lengths), 1000 * comments / len(lengths), lengths[int(0.95 * len(lengths))])
+    return Lines(
+        total, len(lengths), 1000 * comments / len(lengths), lengths[int(0.95 * len(lengths))]
+    )
 
 
 def _code_lines(text: str) -> set[int]:
-    nothing = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    nothing = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
     found: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in nothing:
@@ -184,6 +199,10 @@ def _docstring_lines(tree: ast.Module) -> set[int]:
     """Of every text that is a statement: docstrings, and those below a constant."""
     found: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             found.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     return found

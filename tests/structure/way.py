@@ -1,7 +1,9 @@
-"""The way of one `container.unhealthy`: which functions it passes from the socket to the closed incident.
+"""The way of one `container.unhealthy`: which functions it passes from the socket to the closed
+incident.
 
-The whole daemon runs on a fake engine; from the event until the incident is closed and told, each function of dockmend
-that is entered is written down once. Other tasks run meanwhile and are counted too, so two runs differ by a few.
+The whole daemon runs on a fake engine; from the event until the incident is closed and told, each
+function of dockmend that is entered is written down once. Other tasks run meanwhile and are counted
+too, so two runs differ by a few.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ rules:
 
 @dataclass
 class Way:
-    """`functions`: (file, name) in the order of their first call. `changes`: how often a call led to another file."""
+    """`functions`: (file, name) in the order of their first call. `changes`: how often a call led
+    to another file."""
 
     functions: dict[tuple[str, str], int] = field(default_factory=dict)
     changes: int = 0
@@ -67,7 +70,9 @@ class Tracer:
 
 
 async def trace() -> Way:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=False)
+    structlog.configure(
+        logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=False
+    )
     with tempfile.TemporaryDirectory(prefix="dm-way-") as folder:
         ward = Ward(Path(folder))
         await ward.start()
@@ -91,7 +96,9 @@ def main() -> None:
     way = asyncio.run(trace())
     for (file, name), line in way.functions.items():
         print(f"{file}:{line} {name}")
-    print(f"{len(way.functions)} functions in {len(way.files)} files, {way.changes} changes of file")
+    print(
+        f"{len(way.functions)} functions in {len(way.files)} files, {way.changes} changes of file"
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from dockmend.timekeeping import Clock
 
 
 class Machine:
-    """Real clocks, brought forward: `passes` is time that passes, `set` is a person at the clock."""
+    """Real clocks, brought forward: `passes` is time that passes, `set` is a person at the
+    clock."""
 
     def __init__(self) -> None:
         self.passed = self.set_by = 0.0
@@ -21,4 +22,8 @@ class Machine:
         self.set_by += seconds
 
     def clock(self) -> Clock:
-        return Clock(lambda: time.time() + self.passed + self.set_by, lambda: time.monotonic() + self.passed, self.boot)
+        return Clock(
+            lambda: time.time() + self.passed + self.set_by,
+            lambda: time.monotonic() + self.passed,
+            self.boot,
+        )

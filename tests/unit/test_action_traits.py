@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from dockmend import action_traits
-from dockmend.action_traits import BEGINS_RUN, ENDING, ENDS_RUN, HEALS, REMOVES, STARTING, TRAITS, UNDOES_STOP
+from dockmend.action_traits import (
+    BEGINS_RUN,
+    ENDING,
+    ENDS_RUN,
+    HEALS,
+    REMOVES,
+    STARTING,
+    TRAITS,
+    UNDOES_STOP,
+)
 from dockmend.rules.action_catalogue import ACTIONS
 
 
@@ -23,12 +32,27 @@ def test_every_action_on_a_container_that_this_version_has_is_judged():
 @pytest.mark.parametrize(
     ("action", "sets"),
     [
-        ("restart", {"STOPPING", "ENDING", "ENDS_RUN", "STARTING", "UNDOES_STOP", "BEGINS_RUN", "HEALS"}),
+        (
+            "restart",
+            {"STOPPING", "ENDING", "ENDS_RUN", "STARTING", "UNDOES_STOP", "BEGINS_RUN", "HEALS"},
+        ),
         ("start", {"STARTING", "UNDOES_STOP", "BEGINS_RUN", "HEALS"}),
         ("stop", {"STOPPING", "ENDING", "ENDS_RUN"}),
         ("kill", {"SIGNALLING", "ENDING", "ENDS_RUN"}),
         ("remove", {"SIGNALLING", "ENDING", "ENDS_RUN", "REMOVES"}),
-        ("recreate", {"STOPPING", "ENDING", "ENDS_RUN", "REMOVES", "UNDOES_STOP", "BEGINS_RUN", "HEALS", "LONG"}),
+        (
+            "recreate",
+            {
+                "STOPPING",
+                "ENDING",
+                "ENDS_RUN",
+                "REMOVES",
+                "UNDOES_STOP",
+                "BEGINS_RUN",
+                "HEALS",
+                "LONG",
+            },
+        ),
         ("unpause", {"UNDOES_STOP", "HEALS"}),
         ("pause", set()),
         ("reconnect_network", {"STARTING", "HEALS"}),
@@ -37,7 +61,11 @@ def test_every_action_on_a_container_that_this_version_has_is_judged():
     ],
 )
 def test_what_follows_from_a_row(action: str, sets: set[str]):
-    every = [name for name, each in vars(action_traits).items() if name.isupper() and isinstance(each, frozenset)]
+    every = [
+        name
+        for name, each in vars(action_traits).items()
+        if name.isupper() and isinstance(each, frozenset)
+    ]
     assert {name for name in every if action in getattr(action_traits, name)} == sets
 
 

@@ -1,4 +1,5 @@
-"""The log tells of another dockmend that is seen on the engine: two that do not share a lock both act."""
+"""The log tells of another dockmend that is seen on the engine: two that do not share a lock both
+act."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def told(lines: list[Any], what: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("change", [{}, {"dry_run": True}, {"only": "1" * 64}])
-async def test_the_log_names_containers_that_look_like_dockmend(tmp_path: Path, change: dict[str, Any]):
+async def test_the_log_names_containers_that_look_like_dockmend(
+    tmp_path: Path, change: dict[str, Any]
+):
     fake = await FakeEngine(tmp_path).start()
     fake.add_image("dockmend:latest")
     fake.add_container("other", image="dockmend:latest")
@@ -31,13 +34,16 @@ async def test_the_log_names_containers_that_look_like_dockmend(tmp_path: Path, 
             fake.add_container("late", image="dockmend:latest")
             if not change:
                 await until(lambda: len(told(lines, LOOKS)) == 2, "both were told")
-    assert [each["containers"] for each in told(lines, LOOKS)] == ([] if change else [["other"], ["late"]])
+    assert [each["containers"] for each in told(lines, LOOKS)] == (
+        [] if change else [["other"], ["late"]]
+    )
     await fake.stop()
 
 
 async def test_the_log_tells_once_of_a_dockmend_that_made_a_helper_on_this_engine(tmp_path: Path):
     fake = await FakeEngine(tmp_path).start()
-    fake.add_container("before", labels={HELPER_LABEL: "abc/i0"})  # it may be of one that is no more
+    # it may be of one that is no more
+    fake.add_container("before", labels={HELPER_LABEL: "abc/i0"})
     with capture_logs() as lines:
         async with running(fake, settings(tmp_path)) as daemon:
             fake.add_container("own", labels={HELPER_LABEL: f"{daemon.own.objects.instance}/i1"})

@@ -25,7 +25,9 @@ def test_every_module_it_names_is_there(name: str) -> None:
     assert _module(name) is not None
 
 
-@pytest.mark.parametrize(("name", "what"), re.findall(r"`([\w/]+)\.py`, `((?!\w+\.py`)[\w.]+)`", PAGE))
+@pytest.mark.parametrize(
+    ("name", "what"), re.findall(r"`([\w/]+)\.py`, `((?!\w+\.py`)[\w.]+)`", PAGE)
+)
 def test_every_class_and_function_it_names_is_in_that_module(name: str, what: str) -> None:
     text = (PACKAGE / f"{name}.py").read_text()
     for each in what.split("."):

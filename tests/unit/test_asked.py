@@ -1,4 +1,5 @@
-"""What a person asks the running daemon for: of what does not exist, nothing is done and it is said."""
+"""What a person asks the running daemon for: of what does not exist, nothing is done and it is
+said."""
 
 from __future__ import annotations
 
@@ -31,12 +32,20 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     ("name", "said"),
     [
         ("wbe", "dockmend knows no container 'wbe' (did you mean \"web\"?)"),
-        ("container:web2", "dockmend knows nothing of the target 'container:web2' (did you mean \"container:web\"?)"),
+        (
+            "container:web2",
+            (
+                "dockmend knows nothing of the target 'container:web2' (did you mean "
+                '"container:web"?)'
+            ),
+        ),
         ("compose:shop/wbe/1", '(did you mean "compose:shop/web/1"?)'),
         ("zzz", "dockmend knows no container 'zzz'"),
     ],
 )
-async def test_what_does_not_exist_is_neither_paused_nor_resumed_nor_reset(daemon: Daemon, name: str, said: str):
+async def test_what_does_not_exist_is_neither_paused_nor_resumed_nor_reset(
+    daemon: Daemon, name: str, said: str
+):
     commands = DaemonCommands(daemon)
     for asked in (
         commands.pause("uid 0", container=name), commands.resume("uid 0", container=name),
@@ -50,7 +59,9 @@ async def test_what_does_not_exist_is_neither_paused_nor_resumed_nor_reset(daemo
 
 
 async def test_a_rule_that_does_not_exist_is_not_paused(daemon: Daemon):
-    with pytest.raises(DockmendError, match=r"there is no rule 'haal' .did you mean .heal") as error:
+    with pytest.raises(
+        DockmendError, match=r"there is no rule 'haal' .did you mean .heal"
+    ) as error:
         await DaemonCommands(daemon).pause("uid 0", rule="haal")
     assert error.value.exit_code == 1
 
@@ -92,14 +103,19 @@ async def test_why_it_acts_on_nothing_is_told_and_a_pause_of_one_rule_is_no_reas
 
 
 async def test_whoever_may_use_the_socket_is_not_told_the_secrets_of_the_rules(daemon: Daemon):
-    text = b"version: 1\nrules:\n- {then: [{exec: {command: [dump], env: {PGPASSWORD: hunter2}}}]}  # hunter2\n"
+    text = (
+        b"version: 1\nrules:\n- {then: [{exec: {command: [dump], env: {PGPASSWORD: "
+        b"hunter2}}}]}  # hunter2\n"
+    )
     daemon.rules.use(daemon.rules.current, {"a.yaml": text})
     told = await DaemonCommands(daemon).in_force()
     assert "PGPASSWORD" in told["texts"]["a.yaml"]
     assert "hunter2" not in told["texts"]["a.yaml"]
 
 
-async def test_a_command_is_told_the_engine_that_the_daemon_found_wherever_it_found_it(daemon: Daemon):
+async def test_a_command_is_told_the_engine_that_the_daemon_found_wherever_it_found_it(
+    daemon: Daemon,
+):
     daemon.engine.url = "https://nas:2376"
     used = EngineFound(url="https://nas:2376", tls=True, ca="/certs/ca.pem")
     daemon.settings = daemon.settings.model_copy(update={"engine_found": used})

@@ -1,4 +1,5 @@
-"""Labels, mounts and networks of any amount: what is kept of them, and that nothing that steers is left out unsaid."""
+"""Labels, mounts and networks of any amount: what is kept of them, and that nothing that steers is
+left out unsaid."""
 
 from __future__ import annotations
 
@@ -24,8 +25,12 @@ def test_what_fits_is_kept_as_it_is():
     assert divided(labels, {"tier": "web"}) == (({"text": "ä" * 1000}, {"tier": "web"}, 0, False))
 
 
-@pytest.mark.parametrize("labels", [{"big": "x" * 2 * MIB}, many(100_000), {f"k{n}": "x" * 9000 for n in range(200)}])
-def test_an_image_with_many_labels_takes_little_and_hides_none_of_its_containers(labels: dict[str, str]):
+@pytest.mark.parametrize(
+    "labels", [{"big": "x" * 2 * MIB}, many(100_000), {f"k{n}": "x" * 9000 for n in range(200)}]
+)
+def test_an_image_with_many_labels_takes_little_and_hides_none_of_its_containers(
+    labels: dict[str, str],
+):
     image = labels | {"exitCode": "0", "autoheal": "true"}
     owner = {"tier": "web", "dockmend.ignore": "true"}
     found = divided(image | owner, image)
@@ -51,7 +56,9 @@ def test_a_container_of_which_not_all_labels_are_known_is_left_alone():
 
 
 def test_labels_that_nobody_is_known_to_have_set_may_say_that_it_is_to_be_left_alone():
-    found = divided({f"{number:03}": "" for number in range(5000)} | {"dockmend.ignore": "true"}, None)
+    found = divided(
+        {f"{number:03}": "" for number in range(5000)} | {"dockmend.ignore": "true"}, None
+    )
     assert found.image["dockmend.ignore"] == "true"
     assert found.too_much
 

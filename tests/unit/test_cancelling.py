@@ -1,4 +1,5 @@
-"""Who is asked to end, ends: also where something else fails at the same moment, and the word is lost."""
+"""Who is asked to end, ends: also where something else fails at the same moment, and the word is
+lost."""
 
 from __future__ import annotations
 
@@ -46,11 +47,15 @@ async def test_a_part_of_the_daemon_that_fails_as_it_is_cancelled_ends_all_the_s
     assert part.cancelled >= 1
 
 
-async def test_the_watch_ends_although_its_engine_goes_at_that_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_the_watch_ends_although_its_engine_goes_at_that_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     fake = await FakeEngine(tmp_path).start()
     engine = DockerEngine(fake.url)
     try:
-        watch = ListWatch(engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1))
+        watch = ListWatch(
+            engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1)
+        )
         monkeypatch.setattr(watch, "_probe", Fails())
         task = asyncio.get_running_loop().create_task(watch.run())
         await eventually_async(lambda: watch.up, what="it watches")

@@ -56,9 +56,12 @@ async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     fake = await FakeEngine(tmp_path).start()
     fake.add_container("web", labels={"dockmend.notify": "opps"})
     fake.add_container("db", labels={"dockmend.notify": "ops, home"})
-    own: Settings = settings(tmp_path).model_copy(update={"notify": {"ops": NotifyChannel(), "home": NotifyChannel()}})
+    own: Settings = settings(tmp_path).model_copy(
+        update={"notify": {"ops": NotifyChannel(), "home": NotifyChannel()}}
+    )
     own._urls.update({
-        "ops": (Secret(f"ntfy://a/{SECRET}"), Secret(f"json://b/{SECRET}")), "home": (Secret(f"ntfy://c/{SECRET}"),),
+        "ops": (Secret(f"ntfy://a/{SECRET}"), Secret(f"json://b/{SECRET}")),
+        "home": (Secret(f"ntfy://c/{SECRET}"),),
     })  # fmt: skip
     async with running(fake, own) as one:
         yield one
@@ -86,8 +89,14 @@ async def test_it_sends_a_sample_to_one_url(daemon: Daemon):
     delivery = daemon.message_delivery.delivery
     assert delivery is not None
     await until(lambda: delivery._sending is not None, "it sends")
-    assert await commands.notify_test("uid 0", "ops", 0, "healed") == {"accepted": True, "said": ["said"]}
-    assert await commands.notify_test("uid 0", "ops", 1, "down") == {"accepted": False, "said": ["said"]}
+    assert await commands.notify_test("uid 0", "ops", 0, "healed") == {
+        "accepted": True,
+        "said": ["said"],
+    }
+    assert await commands.notify_test("uid 0", "ops", 1, "down") == {
+        "accepted": False,
+        "said": ["said"],
+    }
     assert [(url, message.title) for url, message in Receivers.got] == [
         (f"ntfy://a/{SECRET}", "TEST ✅ example healed in 1.4 s (2nd time today)"),
         (f"json://b/{SECRET}", "TEST 🔴 example is down"),
@@ -98,7 +107,8 @@ async def test_it_sends_a_sample_to_one_url(daemon: Daemon):
 async def test_in_a_container_without_a_name_messages_name_the_engines_host(
     system: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Though the engine did not answer as dockmend started: then topics and rules have the id until the next start."""
+    """Though the engine did not answer as dockmend started: then topics and rules have the id until
+    the next start."""
     monkeypatch.setattr("dockmend.app.host_name.in_container", lambda: True)
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=system))
     fake = await FakeEngine(tmp_path).start()
@@ -144,4 +154,7 @@ async def test_a_label_that_names_a_channel_that_there_is_not_is_counted_and_sho
         rows = json.loads(capfd.readouterr().out)
         told = [str(row[wrong]) for row in rows if "there is no channel" in str(row[wrong])]
         assert len(told) == 1, command
-        assert 'dockmend.notify=opps: there is no channel "opps" (did you mean "ops"?): expected home, ops' in told[0]
+        assert (
+            'dockmend.notify=opps: there is no channel "opps" (did you mean "ops"?): expected '
+            "home, ops" in told[0]
+        )

@@ -1,4 +1,5 @@
-"""The daemon whole, against the fake engine: it heals, it survives its journal, it ends without a false word."""
+"""The daemon whole, against the fake engine: it heals, it survives its journal, it ends without a
+false word."""
 
 from __future__ import annotations
 
@@ -42,9 +43,14 @@ def settings(folder: Path, rules: str = RULES) -> Settings:
     (folder / "rules.d").mkdir(exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
     (folder / "rules.d" / "rules.yaml").write_text(rules)
-    paths = {"rules": folder / "rules.d", "state": folder / "state", "socket": folder / "state" / "s"}
+    paths = {
+        "rules": folder / "rules.d",
+        "state": folder / "state",
+        "socket": folder / "state" / "s",
+    }
     return Settings.model_validate({
-        "heal": "off", "paths": paths, "http": {"listen": None}, "policy": {"rules_owner": getpass.getuser()},
+        "heal": "off", "paths": paths, "http": {"listen": None},
+        "policy": {"rules_owner": getpass.getuser()},
     })  # fmt: skip
 
 
@@ -68,7 +74,10 @@ async def fake(tmp_path: Path) -> AsyncIterator[FakeEngine]:
 
 @asynccontextmanager
 async def running(
-    fake: FakeEngine, told: Settings, journal: SqliteJournal | None = None, clock: Clock | None = None
+    fake: FakeEngine,
+    told: Settings,
+    journal: SqliteJournal | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Daemon]:
     engine = DockerEngine(fake.url, root=told.engine_root)
     journal = journal or SqliteJournal(told.paths.journal, time.time)
@@ -90,12 +99,17 @@ async def incidents(one: Daemon) -> list[dict[str, Any]]:
     return await DaemonCommands(one).incidents()
 
 
-async def test_it_heals_and_ends_without_a_word_about_a_lost_engine(fake: FakeEngine, tmp_path: Path):
+async def test_it_heals_and_ends_without_a_word_about_a_lost_engine(
+    fake: FakeEngine, tmp_path: Path
+):
     web = fake.add_container("web", health=True)
     with structlog.testing.capture_logs() as lines:
         async with running(fake, settings(tmp_path)) as one:
             fake.set_health(web, "unhealthy")
-            await until(lambda: fake.container(web)["State"]["Health"]["Status"] == "starting", "it was restarted")
+            await until(
+                lambda: fake.container(web)["State"]["Health"]["Status"] == "starting",
+                "it was restarted",
+            )
             fake.set_health(web, "healthy")
             await until(lambda: not one.incidents.open, "the incident is closed")
             (row,) = await incidents(one)
@@ -136,13 +150,21 @@ async def test_a_lost_engine_is_told_and_its_return_too(fake: FakeEngine, tmp_pa
         assert "engine" not in one.degraded
 
 
-async def test_the_rules_counters_are_shown_before_they_first_match(fake: FakeEngine, tmp_path: Path):
+async def test_the_rules_counters_are_shown_before_they_first_match(
+    fake: FakeEngine, tmp_path: Path
+):
     async with running(fake, settings(tmp_path)) as one:
-        assert 'dockmend_heals_total{outcome="healed",rule="heal"} 0.0' in one.metrics.render().decode()
+        assert (
+            'dockmend_heals_total{outcome="healed",rule="heal"} 0.0'
+            in one.metrics.render().decode()
+        )
         told = one.settings.paths.rules / "rules.yaml"
         told.write_text(RULES.replace("name: heal", "name: other"))
         await one.reloading.now()
-        assert 'dockmend_heals_total{outcome="healed",rule="other"} 0.0' in one.metrics.render().decode()
+        assert (
+            'dockmend_heals_total{outcome="healed",rule="other"} 0.0'
+            in one.metrics.render().decode()
+        )
 
 
 class FullJournal(SqliteJournal):
@@ -160,7 +182,9 @@ class FullJournal(SqliteJournal):
         return not self.full and super().healthy
 
 
-async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_does(fake: FakeEngine, tmp_path: Path):
+async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_does(
+    fake: FakeEngine, tmp_path: Path
+):
     web = fake.add_container("web", health=True)
     told = settings(tmp_path)
     journal = FullJournal(told.paths.journal, time.time)
@@ -169,11 +193,17 @@ async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_do
         fake.set_health(web, "unhealthy")
         await until(lambda: "journal" in one.degraded, "it says that it is degraded")
         assert "nothing is done" in (HttpAnswers(one).ready()["journal"] or "")
-        await until(lambda: any(each.waiting_for == "journal" for each in one.incidents.open.values()), "it waits")
+        await until(
+            lambda: any(each.waiting_for == "journal" for each in one.incidents.open.values()),
+            "it waits",
+        )
         assert not any("/restart" in request for request in fake.requests)
         journal.full = False
         one.reconciler.look_again("journal")
-        await until(lambda: fake.container(web)["State"]["Health"]["Status"] == "starting", "it was restarted")
+        await until(
+            lambda: fake.container(web)["State"]["Health"]["Status"] == "starting",
+            "it was restarted",
+        )
         fake.set_health(web, "healthy")
         await until(lambda: not one.incidents.open, "the incident is closed")
         await until(lambda: "journal" not in one.degraded, "it is well")
@@ -188,11 +218,16 @@ async def test_what_was_interrupted_is_settled_at_the_next_start(fake: FakeEngin
     fake.faults.append(Fault("POST .*/restart", "hang"))
     async with running(fake, told) as one:
         fake.set_health(web, "unhealthy")
-        await until(lambda: any("/restart" in each for each in fake.requests), "the restart was asked for")
+        await until(
+            lambda: any("/restart" in each for each in fake.requests), "the restart was asked for"
+        )
         one.reconciler.lanes._idle.set()  # it is not waited for
     assert [each.state for each in one.incidents.open.values()] == ["acting"]
     async with running(fake, told) as two:
-        await until(lambda: fake.container(web)["State"]["Health"]["Status"] == "starting", "it is restarted after all")
+        await until(
+            lambda: fake.container(web)["State"]["Health"]["Status"] == "starting",
+            "it is restarted after all",
+        )
         fake.set_health(web, "healthy")
         await until(lambda: not two.incidents.open, "the incident is closed")
         (row,) = await incidents(two)
@@ -219,7 +254,9 @@ async def test_what_the_first_list_showed_is_on_disk_before_anybody_is_told_that
     told = settings(tmp_path)
     async with running(fake, told):
         with closing(sqlite3.connect(f"file:{told.paths.journal}?mode=ro", uri=True)) as journal:
-            (known,) = journal.execute("SELECT count(*) FROM known WHERE key LIKE 'container%'").fetchone()
+            (known,) = journal.execute(
+                "SELECT count(*) FROM known WHERE key LIKE 'container%'"
+            ).fetchone()
     assert known == 1
 
 
@@ -240,7 +277,9 @@ async def test_what_is_removed_is_news_if_a_rule_is_about_it_and_is_forgotten_if
         async with running(fake, settings(tmp_path, rules)) as one:
             for name, code in (("web", 1), ("other", 1), ("done", 0)):
                 fake.crash(name, code)
-            await until(lambda: not any(each.running for each in one.mirror.containers()), "all have ended")
+            await until(
+                lambda: not any(each.running for each in one.mirror.containers()), "all have ended"
+            )
             one.history.of("heal", "container:done").breaker_at = one.clock()
             for name in ("builder", "done", "other", "web"):
                 fake.remove_container(name, force=True, volumes=False)

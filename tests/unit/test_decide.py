@@ -39,7 +39,11 @@ from dockmend.tell.metrics import Metrics
 
 NOW, WEB = 10_000.0, "container:web"
 SELECTOR = Selector("container", lambda subject: True, 0)
-RESTART, START, PUBLISH = Step("restart", None), Step("start", None), Step("publish", None, tells=True)
+RESTART, START, PUBLISH = (
+    Step("restart", None),
+    Step("start", None),
+    Step("publish", None, tells=True),
+)
 FREE = RuleLimits(attempts=None, backoff=None)
 
 
@@ -54,8 +58,8 @@ SHUT = rule(during=lambda at: False, opens=lambda at: at + 60)
 def change(**more: Any) -> Change:
     web = Container(id="c" * 64, name="web", state="running")
     given: dict[str, Any] = {
-        "triggers": ("container.unhealthy",), "kind": "container", "subject": web, "target": WEB, "trouble": "t",
-        "at": NOW,
+        "triggers": ("container.unhealthy",), "kind": "container", "subject": web, "target": WEB,
+        "trouble": "t", "at": NOW,
     }  # fmt: skip
     return Change(**{**given, **more})
 
@@ -98,7 +102,8 @@ def test_what_rule_and_change_say_alone(of: Rule, seen: Change, expected: str):
 def test_what_stands_waits_for_the_hours_and_a_moment_does_not():
     assert isinstance(standing(SHUT, change(), NOW), WaitUntil)
     assert isinstance(standing(SHUT, change(triggers=("container.started",)), NOW), Suppress)
-    assert isinstance(standing(rule(during=lambda at: False), change(), NOW), Suppress)  # they never come
+    # they never come
+    assert isinstance(standing(rule(during=lambda at: False), change(), NOW), Suppress)
 
 
 @pytest.mark.parametrize(
@@ -108,14 +113,16 @@ def test_what_stands_waits_for_the_hours_and_a_moment_does_not():
         (FREE, history(0, 0, 0), ""),
         (RuleLimits(attempts=(2, 60.0)), history(1, 70), ""),
         (RuleLimits(attempts=(2, 60.0)), history(1, 59), "attempts"),
-        (RuleLimits(attempts=(2, 60.0)), history(1, 60), ""),  # the window is half-open: 60 s ago is outside
+        # the window is half-open: 60 s ago is outside
+        (RuleLimits(attempts=(2, 60.0)), history(1, 60), ""),
         (RuleLimits(cooldown=30.0), history(100, ended_at=NOW - 29), "cooldown"),
         (RuleLimits(cooldown=30.0), history(100, ended_at=NOW - 30), ""),
         (RuleLimits(cooldown=30.0), history(), ""),
         (RuleLimits(rate=(1, 10.0)), history(9.9), "rate"),
         (RuleLimits(rate=(1, 10.0)), history(10), ""),
         (RuleLimits(attempts=(2, 60.0)), history(breaker_at=NOW - 59), "breaker"),
-        (RuleLimits(attempts=(2, 60.0)), history(1, 2, 3, breaker_at=NOW - 60), ""),  # half-open: one try tells
+        # half-open: one try tells
+        (RuleLimits(attempts=(2, 60.0)), history(1, 2, 3, breaker_at=NOW - 60), ""),
         (FREE, history(breaker_at=NOW - HALF_OPEN_AFTER + 1), "breaker"),
         (FREE, history(breaker_at=NOW - HALF_OPEN_AFTER), ""),
     ],
@@ -163,7 +170,9 @@ def test_what_only_tells_spends_no_budget():
     ids=["not", "until resumed", "for 5 s"],
 )
 def test_a_pause_comes_before_everything(paused: float | bool | None, until: float | None):
-    verdict = limits(rule(), WEB, history(breaker_at=NOW), Host(paused=lambda rule, target: paused), NOW)
+    verdict = limits(
+        rule(), WEB, history(breaker_at=NOW), Host(paused=lambda rule, target: paused), NOW
+    )
     if until is None:
         assert code(verdict) == "breaker"
     else:
@@ -186,7 +195,12 @@ def test_a_pause_comes_before_everything(paused: float | bool | None, until: flo
 def test_backoff_grows_has_jitter_and_is_reset_by_a_stable_while(
     ago: tuple[float, ...], low: float | None, high: float
 ):
-    wait = backoff(RuleLimits(backoff=(1.0, 8.0)), history(*ago).targets.get(("heal", WEB)), NOW, random.Random(7))
+    wait = backoff(
+        RuleLimits(backoff=(1.0, 8.0)),
+        history(*ago).targets.get(("heal", WEB)),
+        NOW,
+        random.Random(7),
+    )
     if low is None:
         assert wait is None
     else:
@@ -205,7 +219,8 @@ def test_targets_that_broke_together_do_not_come_back_together():
     [
         (None, 100, history(1, 2, 3), False),
         ((3, 60.0), 2, history(1, 2), False),
-        ((3, 60.0), 3, history(100, 200, 300), True),  # as many failures in a row, however long they took
+        # as many failures in a row, however long they took
+        ((3, 60.0), 3, history(100, 200, 300), True),
         ((3, 60.0), 1, history(1, 2, 3), True),
         ((3, 60.0), 1, history(1, breaker_at=NOW - 100), True),
     ],
@@ -217,7 +232,12 @@ def test_when_the_breaker_opens(attempts: Any, failures: int, past: History, exp
 def test_an_attempt_in_which_nothing_was_done_is_taken_back_everywhere():
     past = history(5, 1)
     past.take_back("heal", WEB, NOW - 1)
-    assert list(past.of("heal", WEB).attempts) == list(past.by_rule["heal"]) == list(past.host) == [NOW - 5]
+    assert (
+        list(past.of("heal", WEB).attempts)
+        == list(past.by_rule["heal"])
+        == list(past.host)
+        == [NOW - 5]
+    )
     past.attempted("heal", WEB, NOW, actions=3)
     past.take_back("heal", WEB, NOW, actions=3)
     assert list(past.host) == [NOW - 5]
@@ -227,7 +247,8 @@ def test_the_budget_counts_actions_and_has_room_for_all_of_an_attempt_or_none():
     two = Host(budget=(3, 60.0))
     assert code(limits(rule(RESTART, START), WEB, history(1, 2), two, NOW)) == "budget"
     assert limits(rule(RESTART, PUBLISH, START), WEB, history(1), two, NOW) is ACT
-    assert budget(history(1, 2), two, NOW, 9) == budget(history(1), two, NOW, 9)  # when nothing is taken any more
+    # when nothing is taken any more
+    assert budget(history(1, 2), two, NOW, 9) == budget(history(1), two, NOW, 9)
     assert budget(History(), two, NOW, 9) is None
 
 
@@ -239,12 +260,14 @@ def test_memory_keeps_only_targets_that_a_limit_can_ask_about():
     assert set(past.targets) == {("heal", WEB), ("heal", "container:broken")}
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.5, "0.5 s"), (45, "45 s"), (300, "5 min"), (7200, "2 h")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.5, "0.5 s"), (45, "45 s"), (300, "5 min"), (7200, "2 h")]
+)
 def test_spans_are_said_as_a_person_says_them(seconds: float, text: str):
     assert span_text(seconds) == text
 
 
-# --- whatever the history -----------------------------------------------------------------------------------------
+# --- whatever the history -------------------------------------------------------------------------
 
 AGO = st.floats(0, 2000).map(lambda ago: round(ago, 3))
 PER = st.one_of(st.none(), st.tuples(st.integers(1, 6), st.floats(1, 1000)))
@@ -275,7 +298,9 @@ def stricter(limited: RuleLimits, kind: str, by: float) -> RuleLimits:
 
 
 @given(histories(), LIMITS, st.integers(0, 3), PER)
-def test_deciding_is_deterministic_and_says_why(past: History, limited: RuleLimits, failures: int, spend: Any):
+def test_deciding_is_deterministic_and_says_why(
+    past: History, limited: RuleLimits, failures: int, spend: Any
+):
     host = Host(budget=spend)
     first = limits(rule(limits=limited), WEB, past, host, NOW, failures)
     assert first == limits(rule(limits=limited), WEB, past, host, NOW, failures)
@@ -283,15 +308,24 @@ def test_deciding_is_deterministic_and_says_why(past: History, limited: RuleLimi
         assert first.code in CODES
         assert first.reason.strip()
     mine = past.of("heal", WEB)
-    assert backoff(limited, mine, NOW, random.Random(3)) == backoff(limited, mine, NOW, random.Random(3))
+    assert backoff(limited, mine, NOW, random.Random(3)) == backoff(
+        limited, mine, NOW, random.Random(3)
+    )
 
 
-@given(histories(), LIMITS, st.sampled_from(["cooldown", "attempts", "rate"]), st.floats(0, 500), PER)
+@given(
+    histories(), LIMITS, st.sampled_from(["cooldown", "attempts", "rate"]), st.floats(0, 500), PER
+)
 def test_a_stricter_limit_never_acts_where_a_looser_one_holds_back(
     past: History, limited: RuleLimits, kind: str, by: float, spend: Any
 ):
-    if kind == "attempts" and limited.attempts is None and past.of("heal", WEB).breaker_at is not None:
-        return  # `none` has no window: its breaker's rest is a constant, neither looser nor stricter
+    if (
+        kind == "attempts"
+        and limited.attempts is None
+        and past.of("heal", WEB).breaker_at is not None
+    ):
+        # `none` has no window: its breaker's rest is a constant, neither looser nor stricter
+        return
     host = Host(budget=spend)
     if limits(rule(limits=limited), WEB, past, host, NOW) is not ACT:
         assert limits(rule(limits=stricter(limited, kind, by)), WEB, past, host, NOW) is not ACT
@@ -313,7 +347,8 @@ def test_what_waits_may_act_or_waits_for_something_else_once_its_time_has_come(
 
 @given(
     st.dictionaries(
-        st.sampled_from(["dockmend.ignore", "tier", "dockmend.helper"]), st.sampled_from(["true", "db", "false"])
+        st.sampled_from(["dockmend.ignore", "tier", "dockmend.helper"]),
+        st.sampled_from(["true", "db", "false"]),
     ),
     st.sampled_from(["web", "db-1"]),
     st.booleans(),

@@ -1,4 +1,5 @@
-"""The files of an installation: they work from a clone of any owner and umask, and agree with each other."""
+"""The files of an installation: they work from a clone of any owner and umask, and agree with each
+other."""
 
 from __future__ import annotations
 
@@ -27,7 +28,12 @@ from dockmend.settings.variables import VARIABLES
 TOP = Path(__file__).resolve().parents[2]
 DEPLOY = TOP / "deploy"
 COMPOSE = ("compose.yaml", "compose.proxy.yaml")
-TEXTS = [*sorted(DEPLOY.iterdir()), TOP / "Makefile", TOP / "MANIFEST.in", *sorted((TOP / "systemd").iterdir())]
+TEXTS = [
+    *sorted(DEPLOY.iterdir()),
+    TOP / "Makefile",
+    TOP / "MANIFEST.in",
+    *sorted((TOP / "systemd").iterdir()),
+]
 
 
 def services(name: str) -> dict[str, Any]:
@@ -38,7 +44,8 @@ def services(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", COMPOSE)
 def test_compose_needs_no_other_file_and_takes_no_strangers_image(name: str):
-    """Files of a clone belong to a user and may be closed or group-writable; and nothing is published."""
+    """Files of a clone belong to a user and may be closed or group-writable; and nothing is
+    published."""
     for service in services(name).values():
         assert [each for each in service["volumes"] if each.startswith((".", "~"))] == []
         assert not {"build", "env_file", "configs", "secrets", "extends"} & service.keys()
@@ -82,12 +89,17 @@ def proxy_lines() -> list[str]:
 
 
 def passes(method: str, path: str, *, more: bool = False) -> bool:
-    """What the proxy's configuration says to a request, as HAProxy reads it; tests/integration has the real one.
+    """What the proxy's configuration says to a request, as HAProxy reads it; tests/integration has
+    the real one.
 
     `more`: with the lines that are commented out.
     """
     acls: dict[str, list[str]] = {}
-    lines = (DEPLOY / "haproxy.cfg").read_text().replace("    # acl", "    acl") if more else "\n".join(proxy_lines())
+    lines = (
+        (DEPLOY / "haproxy.cfg").read_text().replace("    # acl", "    acl")
+        if more
+        else "\n".join(proxy_lines())
+    )
     for line in map(str.strip, lines.splitlines()):
         if match := re.match(r"acl (\w+) path_reg (\S+)$", line):
             acls.setdefault(match[1], []).append(match[2])
@@ -97,19 +109,22 @@ def passes(method: str, path: str, *, more: bool = False) -> bool:
 
 PASSED = (
     ("GET", "/_ping"), ("GET", "/version"), ("GET", "/v1.45/info"), ("GET", "/v1.45/events"),
-    ("GET", "/v1.45/containers/json"), ("GET", "/v1.45/containers/web-1/json"), ("GET", "/v1.51/networks/a_b.c"),
-    ("GET", "/v1.45/images/sha256%3Aabc0/json"), ("POST", "/v1.45/containers/abc/restart"),
-    ("POST", "/v1.45/networks/abc/connect"),
+    ("GET", "/v1.45/containers/json"), ("GET", "/v1.45/containers/web-1/json"),
+    ("GET", "/v1.51/networks/a_b.c"), ("GET", "/v1.45/images/sha256%3Aabc0/json"),
+    ("POST", "/v1.45/containers/abc/restart"), ("POST", "/v1.45/networks/abc/connect"),
 )  # fmt: skip
 REFUSED = (
-    ("POST", "/v1.45/containers/create"), ("POST", "/containers/web/exec"), ("POST", "/v1.45/exec/1/start"),
-    ("PUT", "/v1.45/containers/web/archive"), ("GET", "/v1.45/containers/web/archive"), ("POST", "/build"),
-    ("DELETE", "/v1.45/containers/web"), ("POST", "/v1.45/containers/web/update"), ("GET", "/v1.45/secrets"),
-    ("GET", "/v1.45/containers/web/logs"), ("POST", "/v1.45/containers/web/restart/../../create"),
-    ("POST", "//containers/create"), ("POST", "/v1.45/containers/%2e%2e/restart"), ("GET", "/v1.45//containers/json"),
-    ("GET", "/v1.45/containers/a%2f..%2fb/json"), ("GET", "/v1.45/images/a%2fb/json"), ("POST", "/v1.45/images/create"),
-    ("GET", "/v1.45/images/sha256:ab/../../x/json"), ("POST", "/v1.45/containers/../restart"), ("HEAD", "/_ping"),
-    ("GET", "/containers/json/"), ("GET", "/v2/containers/json"), ("POST", "/v1.45/containers/web/start\nX"),
+    ("POST", "/v1.45/containers/create"), ("POST", "/containers/web/exec"),
+    ("POST", "/v1.45/exec/1/start"), ("PUT", "/v1.45/containers/web/archive"),
+    ("GET", "/v1.45/containers/web/archive"), ("POST", "/build"),
+    ("DELETE", "/v1.45/containers/web"), ("POST", "/v1.45/containers/web/update"),
+    ("GET", "/v1.45/secrets"), ("GET", "/v1.45/containers/web/logs"),
+    ("POST", "/v1.45/containers/web/restart/../../create"), ("POST", "//containers/create"),
+    ("POST", "/v1.45/containers/%2e%2e/restart"), ("GET", "/v1.45//containers/json"),
+    ("GET", "/v1.45/containers/a%2f..%2fb/json"), ("GET", "/v1.45/images/a%2fb/json"),
+    ("POST", "/v1.45/images/create"), ("GET", "/v1.45/images/sha256:ab/../../x/json"),
+    ("POST", "/v1.45/containers/../restart"), ("HEAD", "/_ping"), ("GET", "/containers/json/"),
+    ("GET", "/v2/containers/json"), ("POST", "/v1.45/containers/web/start\nX"),
     ("CONNECT", "/containers/json"), ("POST", "/v1.45/commit"), ("GET", "/v1.45/volumes/.."),
 )  # fmt: skip
 
@@ -142,7 +157,9 @@ def test_an_image_is_looked_at_by_its_name_and_by_nothing_that_leads_elsewhere()
 
 def test_the_proxy_refuses_by_default_and_lets_the_stream_of_events_be_silent():
     lines = proxy_lines()
-    rules = [line for line in lines if line.startswith("http-request") and "set-log-level" not in line]
+    rules = [
+        line for line in lines if line.startswith("http-request") and "set-log-level" not in line
+    ]
     assert rules == [
         "http-request allow if get look",
         "http-request allow if post act",
@@ -156,10 +173,17 @@ def test_the_image_asks_dockmend_itself_how_it_is_and_holds_no_rules():
     assert 'CMD ["dockmend", "status", "--health"]' in lines
     assert "rules.d" not in lines.replace("install -d -m 755 /etc/dockmend/rules.d", "")
     for file in (DEPLOY / "Dockerfile", DEPLOY / "proxy.Dockerfile"):
-        sources = [words[1] for words in map(str.split, file.read_text().splitlines()) if words[:1] == ["COPY"]]
+        sources = [
+            words[1]
+            for words in map(str.split, file.read_text().splitlines())
+            if words[:1] == ["COPY"]
+        ]
         context = (TOP / ".dockerignore").read_text()
         for source in sources:
-            assert source.startswith("--from=") or f"!{source.removesuffix('/runtime.txt')}\n" in context
+            assert (
+                source.startswith("--from=")
+                or f"!{source.removesuffix('/runtime.txt')}\n" in context
+            )
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
@@ -174,7 +198,11 @@ def test_what_systemd_gets_agrees():
     unit.read(TOP / "systemd" / "dockmend.service")
     group = unit["Service"]["Group"]
     assert f"\ng {group} -\n" in (TOP / "systemd" / "dockmend.sysusers").read_text()
-    rows = [line.split() for line in (TOP / "systemd" / "dockmend.tmpfiles").read_text().splitlines() if line[0] != "#"]
+    rows = [
+        line.split()
+        for line in (TOP / "systemd" / "dockmend.tmpfiles").read_text().splitlines()
+        if line[0] != "#"
+    ]
     modes = {row[1]: row[2] for row in rows}
     assert modes["/etc/dockmend"] == unit["Service"]["ConfigurationDirectoryMode"]
     assert modes["/var/lib/dockmend"] == unit["Service"]["StateDirectoryMode"]
@@ -200,7 +228,8 @@ def test_the_bill_of_materials_names_every_pin_and_who_needs_it():
     made = sbom().bill(text, "1.2.3", None)
     pinned = {(name, version) for name, version in re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE)}
     parts = {(each["name"], each["version"]) for each in made["components"]}
-    assert {name for name, _ in pinned - parts} == {"setuptools"}  # it builds, and is not needed to run
+    # it builds, and is not needed to run
+    assert {name for name, _ in pinned - parts} == {"setuptools"}
     assert parts <= pinned
     refs = {each["bom-ref"] for each in made["components"]}
     own, *others = made["dependencies"]
@@ -214,7 +243,9 @@ def test_the_bill_of_materials_names_every_pin_and_who_needs_it():
 
 
 def test_the_bill_of_materials_is_printed_as_json():
-    done = subprocess.run([sys.executable, DEPLOY / "sbom.py"], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, DEPLOY / "sbom.py"], check=True, capture_output=True, text=True
+    )
     made = json.loads(done.stdout)
     assert (made["bomFormat"], made["specVersion"], made["metadata"]["component"]["name"]) == (
         "CycloneDX",
@@ -240,8 +271,8 @@ def script(clone: Path, name: str, *arguments: str, **environment: str) -> tuple
     """A script's exit code and what it said, on a machine where no engine answers."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
     done = subprocess.run(
-        [clone / "deploy" / name, *arguments], check=False, capture_output=True, text=True, timeout=60,
-        env={**kept, "DOCKER_HOST": f"unix://{clone}/none.sock", **environment},
+        [clone / "deploy" / name, *arguments], check=False, capture_output=True, text=True,
+        timeout=60, env={**kept, "DOCKER_HOST": f"unix://{clone}/none.sock", **environment},
     )  # fmt: skip
     return done.returncode, done.stderr
 
@@ -258,5 +289,6 @@ def test_a_release_wants_its_tag(clone: Path):
     code, said = script(clone, "release.sh")
     version = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["version"]
     assert (code, said) == (
-        1, f"dockmend: HEAD is not the tag v{version}: check that tag out (UNTAGGED=yes tries it here)\n"
+        1, (f"dockmend: HEAD is not the tag v{version}: check that tag out (UNTAGGED=yes tries "
+        "it here)\n")
     )  # fmt: skip

@@ -34,7 +34,9 @@ def disk(total: int, free: int, size: int | None = None) -> DiskReserve:
         (1_000, 0, 0, False),
     ],
 )
-def test_a_large_disk_keeps_256_mib_free_and_a_small_one_a_twentieth(total: int, free: int, more: int, room: bool):
+def test_a_large_disk_keeps_256_mib_free_and_a_small_one_a_twentieth(
+    total: int, free: int, more: int, room: bool
+):
     assert RESERVE == 256 * MIB
     if room:
         disk(total, free).require(more)

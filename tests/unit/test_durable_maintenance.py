@@ -1,4 +1,5 @@
-"""Pauses and hours over restarts and a clock that is set: what waits is looked at when they end, not before."""
+"""Pauses and hours over restarts and a clock that is set: what waits is looked at when they end,
+not before."""
 
 from __future__ import annotations
 
@@ -33,7 +34,10 @@ def restarts(fake: FakeEngine) -> int:
 
 
 async def waits(one: Daemon, why: str) -> None:
-    await until(lambda: [each.waiting_for for each in one.incidents.open.values()] == [why], f"it waits: {why}")
+    await until(
+        lambda: [each.waiting_for for each in one.incidents.open.values()] == [why],
+        f"it waits: {why}",
+    )
 
 
 async def healed(one: Daemon, fake: FakeEngine, web: str) -> None:
@@ -51,10 +55,14 @@ def later(one: Daemon) -> None:
 
 def paused(one: Daemon) -> float:
     page = one.metrics.render().decode()
-    return float(next(line for line in page.splitlines() if line.startswith("dockmend_paused ")).split()[1])
+    return float(
+        next(line for line in page.splitlines() if line.startswith("dockmend_paused ")).split()[1]
+    )
 
 
-@pytest.mark.parametrize("what", [{}, {"rule": "heal"}, {"container": "web"}], ids=["all", "rule", "target"])
+@pytest.mark.parametrize(
+    "what", [{}, {"rule": "heal"}, {"container": "web"}], ids=["all", "rule", "target"]
+)
 async def test_a_pause_with_an_end_holds_over_a_restart_and_ends_by_itself(
     fake: FakeEngine, tmp_path: Path, what: dict[str, str]
 ):
@@ -76,7 +84,9 @@ async def test_a_pause_with_an_end_holds_over_a_restart_and_ends_by_itself(
         await until(lambda: paused(two) == 0.0, "the metric follows")
 
 
-async def test_a_pause_that_ended_while_the_machine_slept_is_told_though_the_loops_clock_stood(monkeypatch):
+async def test_a_pause_that_ended_while_the_machine_slept_is_told_though_the_loops_clock_stood(
+    monkeypatch,
+):
     monkeypatch.setattr(pauses, "LONGEST_SLEEP", 0.01)
     now, told = [NOON], list[int]()
     one = Pauses(lambda: now[0], told.append, [Pause(None, None, NOON + HOUR, "uid 0", NOON)])
@@ -91,11 +101,15 @@ async def test_a_pause_that_ended_while_the_machine_slept_is_told_though_the_loo
 def hours(begin: float) -> str:
     """An hour that begins at this time, as a rule has it."""
     first, last = (time.strftime("%H:%M", time.gmtime(at)) for at in (begin, begin + HOUR))
-    return RULES.replace("    then: restart\n", f'    during: "{first}-{last} UTC"\n    then: restart\n')
+    return RULES.replace(
+        "    then: restart\n", f'    during: "{first}-{last} UTC"\n    then: restart\n'
+    )
 
 
 @pytest.mark.parametrize("how", ["it passes", "it is set"])
-async def test_a_trouble_outside_the_hours_waits_for_them_over_a_restart(fake: FakeEngine, tmp_path: Path, how: str):
+async def test_a_trouble_outside_the_hours_waits_for_them_over_a_restart(
+    fake: FakeEngine, tmp_path: Path, how: str
+):
     web, machine = fake.add_container("web", health=True), Machine()
     told = settings(tmp_path, hours(time.time() + 2 * HOUR))
     async with running(fake, told, clock=machine.clock()) as one:

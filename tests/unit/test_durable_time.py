@@ -25,7 +25,9 @@ async def fake(tmp_path: Path) -> AsyncIterator[FakeEngine]:
 
 
 async def waits(one: Daemon) -> Incident:
-    await until(lambda: any(each.waiting_for for each in one.incidents.open.values()), "an incident waits")
+    await until(
+        lambda: any(each.waiting_for for each in one.incidents.open.values()), "an incident waits"
+    )
     return next(iter(one.incidents.open.values()))
 
 
@@ -47,7 +49,9 @@ async def healed(one: Daemon, fake: FakeEngine, web: str) -> None:
 
 
 @pytest.mark.parametrize("by", [HOUR, -HOUR])
-async def test_a_clock_set_by_an_hour_neither_fires_nor_blocks(fake: FakeEngine, tmp_path: Path, by: float):
+async def test_a_clock_set_by_an_hour_neither_fires_nor_blocks(
+    fake: FakeEngine, tmp_path: Path, by: float
+):
     web, machine = fake.add_container("web", health=True), Machine()
     async with running(fake, settings(tmp_path, HOLD), clock=machine.clock()) as one:
         fake.set_health(web, "unhealthy")
@@ -63,7 +67,9 @@ async def test_a_clock_set_by_an_hour_neither_fires_nor_blocks(fake: FakeEngine,
         await healed(one, fake, web)
 
 
-@pytest.mark.parametrize(("set_by", "boot"), [(0.0, "b1"), (HOUR, "b1"), (-HOUR, "b1"), (-HOUR, "b2")])
+@pytest.mark.parametrize(
+    ("set_by", "boot"), [(0.0, "b1"), (HOUR, "b1"), (-HOUR, "b1"), (-HOUR, "b2")]
+)
 async def test_what_waits_goes_on_waiting_over_a_restart_for_as_long_as_was_left(
     fake: FakeEngine, tmp_path: Path, set_by: float, boot: str
 ):
@@ -78,7 +84,8 @@ async def test_what_waits_goes_on_waiting_over_a_restart_for_as_long_as_was_left
     async with running(fake, told, clock=machine.clock()) as two:
         incident = await waits(two)
         assert incident.due_at is not None
-        left = HOUR / 2 if boot == "b1" else HOUR  # another boot, and the clock went back: as if no time had passed
+        # another boot, and the clock went back: as if no time had passed
+        left = HOUR / 2 if boot == "b1" else HOUR
         assert incident.due_at - two.clock() == pytest.approx(left, abs=60)
         assert incident.opened_at <= two.clock()
         machine.passes(left + 60)

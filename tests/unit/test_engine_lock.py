@@ -90,7 +90,14 @@ except BlockingIOError:
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o011)
     # This interpreter may lie where another user cannot reach it, so the system's own is run.
-    given = ["/usr/bin/python3", "-S", "-c", tried, str(path), str(holder_path(ENGINE, tmp_path / "run"))]
+    given = [
+        "/usr/bin/python3",
+        "-S",
+        "-c",
+        tried,
+        str(path),
+        str(holder_path(ENGINE, tmp_path / "run")),
+    ]
     said = subprocess.run(given, capture_output=True, text=True, check=True)
     assert said.stdout == "cannot open it\n"
 
@@ -103,35 +110,49 @@ def test_nobody_acts_by_the_file_of_one_that_is_no_more(tmp_path: Path):
         assert holder_of(ENGINE, (tmp_path / "run", tmp_path / "none")) is None
 
 
-# ---------------------------------------------------------------------- two containers, one folder of locks
+# -------------------------------------------------------------- two containers, one folder of locks
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[EngineLock]:
-    """The lock of a dockmend in another container, by whose process ids nothing can be said here."""
+    """The lock of a dockmend in another container, by whose process ids nothing can be said
+    here."""
     one = lock(tmp_path, "a")
     (tmp_path / "a").mkdir()
     assert one.take(ENGINE) is None
     noted = holder_path(ENGINE, tmp_path / "run")
-    told = {**json.loads(noted.read_bytes()), "pid": 1, "started": "0", "namespace": "1", "state": "/its/own/view"}
+    told = {
+        **json.loads(noted.read_bytes()),
+        "pid": 1,
+        "started": "0",
+        "namespace": "1",
+        "state": "/its/own/view",
+    }
     noted.write_text(json.dumps(told))
     yield one
     one.release()
 
 
-def test_one_of_another_container_acts_while_it_holds_the_lock(elsewhere: EngineLock, tmp_path: Path):
+def test_one_of_another_container_acts_while_it_holds_the_lock(
+    elsewhere: EngineLock, tmp_path: Path
+):
     holder = holder_of(ENGINE, (tmp_path / "run",))
     assert holder is not None
     assert (holder.elsewhere, holder.doubtful) == (True, False)
-    assert holder.told == "process 1, state folder /its/own/view in another container, or on its host"
+    assert (
+        holder.told == "process 1, state folder /its/own/view in another container, or on its host"
+    )
     [finding] = doctor_checks.acting(holder, tmp_path / "b")
     assert finding.level == "note"
-    [finding] = doctor_checks.acting(holder, tmp_path / "a")  # it is the same folder, whatever it is called there
+    # it is the same folder, whatever it is called there
+    [finding] = doctor_checks.acting(holder, tmp_path / "a")
     assert finding.level == "ok"
     assert lock(tmp_path, "b").take(ENGINE) is not None, "a look at the lock does not take it"
     elsewhere.release()
     assert holder_of(ENGINE, (tmp_path / "run",)) is None
 
 
-def test_a_process_of_this_container_is_not_taken_for_one_of_another(elsewhere: EngineLock, tmp_path: Path):
+def test_a_process_of_this_container_is_not_taken_for_one_of_another(
+    elsewhere: EngineLock, tmp_path: Path
+):
     noted = holder_path(ENGINE, tmp_path / "run")
     told = {**json.loads(noted.read_bytes()), "pid": os.getpid(), "started": started(os.getpid())}
     noted.write_text(json.dumps(told))
@@ -156,12 +177,14 @@ def test_who_may_not_ask_the_lock_is_told_that_it_is_not_known(
     assert (finding.level, "not known" in finding.text) == ("note", True)
 
 
-# ------------------------------------------------------------------------------------------------------------- turns
+# -------------------------------------------------------------------------------------------- turns
 def test_without_a_lock_it_is_always_its_turn():
     assert Leadership(None).look(ENGINE)
 
 
-def test_a_second_one_is_built_anew_as_one_that_watches_and_again_when_its_turn_comes(tmp_path: Path):
+def test_a_second_one_is_built_anew_as_one_that_watches_and_again_when_its_turn_comes(
+    tmp_path: Path,
+):
     first, second = Leadership(lock(tmp_path, "a")), lock(tmp_path, "b")
     assert first.look(ENGINE)
     thought_it_acts = Leadership(second)

@@ -1,4 +1,5 @@
-"""Folders that another user can change: nothing of theirs, and nothing that a link of theirs names, is used."""
+"""Folders that another user can change: nothing of theirs, and nothing that a link of theirs names,
+is used."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from dockmend.file_trust import Untrusted
 from dockmend.journal.migrations import open_beside, open_for_writing
 
 STRANGER = 12345
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that belongs to another user")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can make a folder that belongs to another user"
+)
 
 
 def of_a_stranger(folder: Path) -> None:
@@ -39,7 +42,9 @@ def by_the_link_of_a_stranger(folder: Path) -> None:
 
 
 Spoil = Callable[[Path], None]
-SPOILT = pytest.mark.parametrize("spoil", [of_a_stranger, of_a_group, below_a_stranger, by_the_link_of_a_stranger])
+SPOILT = pytest.mark.parametrize(
+    "spoil", [of_a_stranger, of_a_group, below_a_stranger, by_the_link_of_a_stranger]
+)
 
 
 @pytest.fixture
@@ -62,10 +67,15 @@ def untouched(precious: Path) -> bool:
 
 
 @SPOILT
-def test_a_state_folder_that_others_can_change_is_not_used(folder: Path, precious: Path, spoil: Spoil):
+def test_a_state_folder_that_others_can_change_is_not_used(
+    folder: Path, precious: Path, spoil: Spoil
+):
     (folder / "lock").symlink_to(precious)
     spoil(folder)
-    with pytest.raises(UsageError, match=r"the state folder .* cannot be used: .* `ch(own|mod) "), locked(folder):
+    with (
+        pytest.raises(UsageError, match=r"the state folder .* cannot be used: .* `ch(own|mod) "),
+        locked(folder),
+    ):
         pass
     assert untouched(precious)
 
@@ -79,7 +89,9 @@ def test_nor_is_one_made_below_it(folder: Path):
 
 @SPOILT
 @pytest.mark.parametrize("open_it", [open_for_writing, open_beside])
-def test_nor_is_a_journal_in_it(folder: Path, precious: Path, spoil: Spoil, open_it: Callable[[Path], object]):
+def test_nor_is_a_journal_in_it(
+    folder: Path, precious: Path, spoil: Spoil, open_it: Callable[[Path], object]
+):
     if open_it is open_beside:
         open_for_writing(folder / "journal.sqlite3")[0].close()
     else:
@@ -137,7 +149,9 @@ def test_the_link_of_root_to_another_disk_is_followed(folder: Path):
         folders.made(folder / "link", 0o700)
 
 
-def test_a_working_folder_that_is_gone_does_not_matter_to_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_working_folder_that_is_gone_does_not_matter_to_a_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)

@@ -48,11 +48,20 @@ def change(subject: Any) -> Change:
         (container(image_labels={HELPER_LABEL: "i1"}), {}, None),
         (container(image_labels={HELPER_LABEL: "i1"}, image_unknown=True), {}, None),
         (container(image_labels={"tier": "db"}), {"labels": {"tier": "db"}}, None),
-        (container(image_labels={"tier": "db"}, image_unknown=True), {"labels": {"tier": "db"}}, "protected"),
+        (
+            container(image_labels={"tier": "db"}, image_unknown=True),
+            {"labels": {"tier": "db"}},
+            "protected",
+        ),
         (container(labels={HELPER_LABEL: "i1"}), {}, None),  # a label proves nothing
         (container(name="web.dockmend-old-i00000000000test"), {}, None),  # nor does a name
-        (container(name="db.dockmend-old-i00000000000test"), {"name": ["db"]}, "protected"),  # the journal was lost
-        (container(name="db.dockmend-new-i00000000000test", name_is_own=True), {"name": ["db"]}, "protected"),
+        # the journal was lost
+        (container(name="db.dockmend-old-i00000000000test"), {"name": ["db"]}, "protected"),
+        (
+            container(name="db.dockmend-new-i00000000000test", name_is_own=True),
+            {"name": ["db"]},
+            "protected",
+        ),
         (container(name="db.dockmend-old"), {"name": ["db"]}, None),
         (container(labels={"tier": "db-main"}), {"labels": {"tier": "db*"}}, "protected"),
         (container(labels={"tier": "web"}), {"labels": {"tier": "db*"}}, None),
@@ -92,16 +101,22 @@ def test_an_action_that_the_policy_does_not_allow_is_not_taken():
 
 def test_a_rule_that_only_tells_may_speak_of_what_is_protected():
     guards = Guards(policy(protect={"name": ["web"]}))
-    assert guards.may(rule(Step("publish", None, tells=True)), change(container()), 0.0, "host") is ACT
+    assert (
+        guards.may(rule(Step("publish", None, tells=True)), change(container()), 0.0, "host") is ACT
+    )
 
 
 def broken(values: Any) -> bool:
     raise ConditionError("container.exit_code is absent")
 
 
-@pytest.mark.parametrize(("condition", "code"), [(lambda values: False, "condition"), (broken, "condition_error")])
+@pytest.mark.parametrize(
+    ("condition", "code"), [(lambda values: False, "condition"), (broken, "condition_error")]
+)
 def test_a_condition_that_does_not_hold_or_cannot_be_answered_suppresses(condition: Any, code: str):
-    told = rule(Step("restart", None), condition=condition, condition_text="container.exit_code > 0")
+    told = rule(
+        Step("restart", None), condition=condition, condition_text="container.exit_code > 0"
+    )
     verdict = Guards().may(told, change(container()), 0.0, "host")
     assert isinstance(verdict, Suppress)
     assert verdict.code == code
@@ -110,7 +125,11 @@ def test_a_condition_that_does_not_hold_or_cannot_be_answered_suppresses(conditi
 
 def test_patterns_that_protect_nothing_here_are_known():
     protect = policy(
-        protect={"labels": {"tier": ["db*", "web"]}, "name": ["shop-db", "shpo-*"], "image": "nginx"}
+        protect={
+            "labels": {"tier": ["db*", "web"]},
+            "name": ["shop-db", "shpo-*"],
+            "image": "nginx",
+        }
     ).protect
     there = [container(name="shop-db", image="nginx:1.27", labels={"tier": "web"})]
     assert idle_protections(protect, there) == ["label tier=db*", "name shpo-*", "image nginx"]
@@ -146,13 +165,15 @@ TASK = {"com.docker.swarm.task.id": "t1", "com.docker.swarm.service.name": "web"
         (Step("recreate", None), "exited", True),
         (Step("run", params=RunParameters.model_construct(image=None)), "exited", True),
         (Step("run", params=RunParameters.model_construct(image="x")), "exited", False),
-        (Step("reconnect_network", None), "exited", True), (Step("reconnect_network", None), "running", False),
-        (Step("stop", None), "running", False), (Step("kill", None), "running", False),
-        (Step("exec", None), "running", False),
+        (Step("reconnect_network", None), "exited", True),
+        (Step("reconnect_network", None), "running", False), (Step("stop", None), "running", False),
+        (Step("kill", None), "running", False), (Step("exec", None), "running", False),
         (Step("start", None, target=TargetRef(name="other")), "exited", False),
     ],
 )  # fmt: skip
-def test_a_task_of_a_swarm_service_is_never_begun_anew(step: Step, state: str, refused: bool, by: str):
+def test_a_task_of_a_swarm_service_is_never_begun_anew(
+    step: Step, state: str, refused: bool, by: str
+):
     """Swarm makes another one in its place, whoever ended it. An image that says so is no task."""
     whose: dict[str, dict[str, Any]] = {
         "owner": {"labels": TASK}, "image": {"image_labels": TASK},
@@ -166,4 +187,6 @@ def test_a_task_of_a_swarm_service_is_never_begun_anew(step: Step, state: str, r
     else:
         assert isinstance(verdict, Suppress)
         assert verdict.code == "swarm"
-        assert "it is a task of the Swarm service web, and Swarm makes another one" in verdict.reason
+        assert (
+            "it is a task of the Swarm service web, and Swarm makes another one" in verdict.reason
+        )

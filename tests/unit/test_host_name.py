@@ -1,4 +1,5 @@
-"""What the host is called: a person's name for it, else the system's; in a container of no name, the engine's."""
+"""What the host is called: a person's name for it, else the system's; in a container of no name,
+the engine's."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> Any:
         (None, ID, True, "engine", 1),
     ],
 )
-async def test_a_person_s_name_wins(chosen, system, container, named, asked, tmp_path: Path, inside):
+async def test_a_person_s_name_wins(
+    chosen, system, container, named, asked, tmp_path: Path, inside
+):
     inside(system, container=container)
     engine: Any = Engine("engine")
     assert await found(settings(tmp_path, chosen), engine) == named

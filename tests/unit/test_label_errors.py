@@ -54,10 +54,15 @@ def test_a_channel_that_does_not_exist_is_told_and_counted() -> None:
     with structlog.testing.capture_logs() as told:
         errors.container(None, wrong)
         errors.container(wrong, replace(wrong, state="running"))
-        errors.container(None, Container(id="d" * 64, name="db", labels={"dockmend.notify": "ops, home"}))
+        errors.container(
+            None, Container(id="d" * 64, name="db", labels={"dockmend.notify": "ops, home"})
+        )
     [line] = told
     assert (line["container"], line["label"], line["off"]) == ("web", "dockmend.notify", "notify")
-    assert 'there is no channel "opps" (did you mean "ops"?): expected home, ops, or none' in line["why"]
+    assert (
+        'there is no channel "opps" (did you mean "ops"?): expected home, ops, or none'
+        in line["why"]
+    )
     assert list(errors.counts()) == [("web", 1)]
 
 
@@ -65,10 +70,16 @@ def test_a_label_that_nothing_reads_is_told_once_and_not_counted() -> None:
     rules = ["match: {labels: {dockmend.tier: gold}}"]
     errors = LabelErrors({"ops"}, lambda: rules)
     labels = {
-        "dockmend.heel": "true", "dockmnd.heal": "true", "auto-heal": "true", "dockmend.snapshot": "true",
-        "dockmend.tier": "gold", "dockmend.heal": "true", "com.docker.compose.project": "x", "traefik.enable": "true",
+        "dockmend.heel": "true", "dockmnd.heal": "true", "auto-heal": "true",
+        "dockmend.snapshot": "true", "dockmend.tier": "gold", "dockmend.heal": "true",
+        "com.docker.compose.project": "x", "traefik.enable": "true",
     }  # fmt: skip
-    web = Container(id="e" * 64, name="web", labels=labels, image_labels={"dockmend.heel": "false", "dokmend.heal": ""})
+    web = Container(
+        id="e" * 64,
+        name="web",
+        labels=labels,
+        image_labels={"dockmend.heel": "false", "dokmend.heal": ""},
+    )
     with structlog.testing.capture_logs() as told:
         errors.container(None, web)
         errors.container(web, replace(web, state="running", labels=dict(labels)))
@@ -86,7 +97,9 @@ def test_a_label_that_nothing_reads_is_told_once_and_not_counted() -> None:
 def test_labels_of_an_image_are_nobodys_slip_and_thousands_of_labels_fill_no_log() -> None:
     errors = LabelErrors(())
     with structlog.testing.capture_logs() as told:
-        errors.container(None, Container(id="f" * 64, name="web", image_labels={"dockmend.heel": "true"}))
+        errors.container(
+            None, Container(id="f" * 64, name="web", image_labels={"dockmend.heel": "true"})
+        )
         assert told == []
         many = {f"dockmend.x{number}y": "" for number in range(5000)}
         errors.container(None, Container(id="0" * 64, name="web", labels=many))

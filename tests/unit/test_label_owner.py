@@ -45,10 +45,16 @@ SOURCES = Path(dockmend.__file__).parent
         ({f"{SWARM}service.name": "web"}, {f"{SWARM}service.name": "web"}, []),
         (UP | TASK, BUILT | TASK, [*UP]),  # each group for itself
         # Compose names a file of variables only if there is one: that one is the image's.
-        (UP | {f"{COMPOSE}project.environment_file": "/x"}, {f"{COMPOSE}project.environment_file": "/x"}, [*UP]),
+        (
+            UP | {f"{COMPOSE}project.environment_file": "/x"},
+            {f"{COMPOSE}project.environment_file": "/x"},
+            [*UP],
+        ),
     ],
 )
-def test_who_set_which(labels: dict[str, str], of_image: dict[str, str] | None, owner: list[str]) -> None:
+def test_who_set_which(
+    labels: dict[str, str], of_image: dict[str, str] | None, owner: list[str]
+) -> None:
     found = divide(labels, of_image)
     assert [*found.owner] == owner
     assert found.owner | found.image == labels
@@ -60,7 +66,8 @@ def test_who_set_which(labels: dict[str, str], of_image: dict[str, str] | None, 
     [
         ({"a": "1"}, {"a": "1"}, ["a"]),
         ({"a": "1"}, None, ["a"]),  # it is named in the settings, whatever it says
-        (BUILT | {"a": "1"}, BUILT, ["a"]),  # else each container that is run from it were the service's
+        # else each container that is run from it were the service's
+        (BUILT | {"a": "1"}, BUILT, ["a"]),
         (UP, BUILT, [*UP]),
     ],
 )
@@ -110,7 +117,11 @@ def _reads(path: Path, name: str) -> bool:
         ("Attributes", READS_ATTRIBUTES),
     ],
 )
-def test_only_these_modules_read_labels_that_are_not_the_owners(name: str, allowed: set[str]) -> None:
+def test_only_these_modules_read_labels_that_are_not_the_owners(
+    name: str, allowed: set[str]
+) -> None:
     reading = {path.relative_to(SOURCES) for path in SOURCES.rglob("*.py") if _reads(path, name)}
     found = {"engine" if path.parts[0] == "engine" else path.as_posix() for path in reading}
-    assert found == allowed, "take them from a Container, whose labels are its owner's; or the list is too long"
+    assert found == allowed, (
+        "take them from a Container, whose labels are its owner's; or the list is too long"
+    )

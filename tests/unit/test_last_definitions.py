@@ -1,4 +1,5 @@
-"""Definitions hold secrets: they are kept for as long as a rule may need them, and not for longer."""
+"""Definitions hold secrets: they are kept for as long as a rule may need them, and not for
+longer."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ from dockmend.rules.rule import RuleSet
 
 ID = "c" * 64
 NOW = 1_800_000_000.0
-MAKES_AGAIN = "{version: 1, rules: [{name: again, when: container.missing, match: {name: web}, then: run}]}"
+MAKES_AGAIN = (
+    "{version: 1, rules: [{name: again, when: container.missing, match: {name: web}, then: run}]}"
+)
 
 
 def ruleset(text: str = MAKES_AGAIN) -> RuleSet:
@@ -74,13 +77,16 @@ async def test_it_is_kept_while_a_rule_wants_it_and_dropped_when_none_does(tmp_p
         await stage.journal.close()
 
 
-@pytest.mark.parametrize("unknown", [False, True], ids=["the image is there", "it cannot be inspected"])
+@pytest.mark.parametrize(
+    "unknown", [False, True], ids=["the image is there", "it cannot be inspected"]
+)
 async def test_whose_labels_are_is_kept_with_it(tmp_path: Path, unknown: bool):
     """Its image may be gone when it is made again."""
     stage = await staged(tmp_path)
     seen = Container(
-        id=ID, name="web", state="running", started_at=900.0, labels={} if unknown else {"mine": "yes"},
-        image_labels={"from": "image"}, image_unknown=unknown,
+        id=ID, name="web", state="running", started_at=900.0,
+        labels={} if unknown else {"mine": "yes"}, image_labels={"from": "image"},
+        image_unknown=unknown,
     )  # fmt: skip
     stage.mirror = listed(seen)
     try:
@@ -134,7 +140,9 @@ async def test_one_that_is_there_after_all_has_its_day_anew(tmp_path: Path):
         await stage.journal.close()
 
 
-async def test_an_heir_that_went_before_it_was_looked_at_is_made_from_what_its_predecessor_was(tmp_path: Path):
+async def test_an_heir_that_went_before_it_was_looked_at_is_made_from_what_its_predecessor_was(
+    tmp_path: Path,
+):
     stage = await staged(tmp_path)
     try:
         one = await stage.begin(ruleset())
@@ -143,7 +151,9 @@ async def test_an_heir_that_went_before_it_was_looked_at_is_made_from_what_its_p
         before = await one.of("d" * 64)
         assert before is not None
         assert before["Id"] == ID
-        stage.mirror.observe(Container(id="d" * 64, name="web", state="running", started_at=NOW), NOW)
+        stage.mirror.observe(
+            Container(id="d" * 64, name="web", state="running", started_at=NOW), NOW
+        )
         await one.keep()
         own = await one.of("d" * 64)
         assert own is not None
@@ -155,7 +165,8 @@ async def test_an_heir_that_went_before_it_was_looked_at_is_made_from_what_its_p
 async def test_a_journal_that_takes_nothing_loses_no_container_that_is_to_be_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """One whose definition no rule wants any more, and one that is to be kept: both are looked at again."""
+    """One whose definition no rule wants any more, and one that is to be kept: both are looked at
+    again."""
     stage = await staged(tmp_path)
     try:
         one = await stage.begin(ruleset())

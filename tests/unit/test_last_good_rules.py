@@ -29,7 +29,9 @@ def one(tmp_path: Path) -> RuleStore:
 
 
 def kept(one: RuleStore) -> dict[str, str]:
-    return {path.name: path.read_text() for path in (one.settings.paths.state / LAST_GOOD).iterdir()}
+    return {
+        path.name: path.read_text() for path in (one.settings.paths.state / LAST_GOOD).iterdir()
+    }
 
 
 async def test_it_holds_the_bytes_that_were_loaded_not_what_is_written_meanwhile(
@@ -44,7 +46,9 @@ async def test_it_holds_the_bytes_that_were_loaded_not_what_is_written_meanwhile
     assert kept(one) == {"a.yaml": RULE}
 
 
-async def test_it_is_what_a_start_with_wrong_files_stands_on_and_forgets_files_that_are_gone(one: RuleStore) -> None:
+async def test_it_is_what_a_start_with_wrong_files_stands_on_and_forgets_files_that_are_gone(
+    one: RuleStore,
+) -> None:
     (one.settings.paths.rules / "b.yaml").write_text(RULE.replace("NAME", "b"))
     await one.start()
     assert sorted(kept(one)) == ["a.yaml", "b.yaml"]
@@ -58,7 +62,9 @@ async def test_it_is_what_a_start_with_wrong_files_stands_on_and_forgets_files_t
 
 async def test_a_channel_that_was_taken_out_of_the_settings_ends_no_healing(one: RuleStore) -> None:
     one.settings = one.settings.model_copy(update={"notify": {"ops": NotifyChannel()}})
-    (one.settings.paths.rules / "a.yaml").write_text(RULE.replace("restart", "{notify: {to: ops, message: x}}"))
+    (one.settings.paths.rules / "a.yaml").write_text(
+        RULE.replace("restart", "{notify: {to: ops, message: x}}")
+    )
     assert len((await one.start()).rules) == 1
     one.settings = one.settings.model_copy(update={"notify": {}})
     with pytest.raises(InvalidFiles, match="unknown channel"):

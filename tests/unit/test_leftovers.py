@@ -1,4 +1,5 @@
-"""Helpers that an engine did not remove: they are looked for when their incident is closed, and again soon after."""
+"""Helpers that an engine did not remove: they are looked for when their incident is closed, and
+again soon after."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ class Engine:
         self.asked: list[str] = []
 
     async def create(self, name: str, body: Any) -> str:
-        self.there[name] = Container(id=name, name=name, labels=dict(body["Labels"]), created_at=1000.0)
+        self.there[name] = Container(
+            id=name, name=name, labels=dict(body["Labels"]), created_at=1000.0
+        )
         return name
 
     async def inspect(self, container: str) -> Container:
@@ -55,7 +58,9 @@ async def of(engine: Engine, tmp_path: Path, *names: str, incident: Incident = G
     return Leftovers(own, incidents, tmp_path)
 
 
-@pytest.mark.parametrize(("made_for", "closed", "due"), [(GONE, GONE, True), (GONE, OPEN, False), (OPEN, OPEN, True)])
+@pytest.mark.parametrize(
+    ("made_for", "closed", "due"), [(GONE, GONE, True), (GONE, OPEN, False), (OPEN, OPEN, True)]
+)
 async def test_they_are_looked_for_when_the_incident_that_left_them_is_closed(
     tmp_path: Path, made_for: Incident, closed: Incident, due: bool
 ):

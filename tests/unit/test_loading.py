@@ -18,12 +18,20 @@ MIB = 1 << 20
 LONGEST = 0.1
 """Seconds of this process's own time that the loop may be kept from its next turn."""
 
-RULE = "  - {{name: r{0}, when: container.unhealthy, match: {{name: 'web-{0}-*'}}, then: restart}}\n"
+RULE = (
+    "  - {{name: r{0}, when: container.unhealthy, match: {{name: 'web-{0}-*'}}, then: restart}}\n"
+)
 GOOD = "version: 1\nrules:\n" + "".join(RULE.format(number) for number in range(8000))
 
 WRONG = {
-    "rules": ("version: 1\nrules:\n", "  - {name: a, wen: container.unhealthy, match: {nam: x}, then: restrt}\n"),
-    "a key again and again": ("version: 1\nrules:\n  - name: a\n", "    when: container.unhealthy\n"),
+    "rules": (
+        "version: 1\nrules:\n",
+        "  - {name: a, wen: container.unhealthy, match: {nam: x}, then: restrt}\n",
+    ),
+    "a key again and again": (
+        "version: 1\nrules:\n  - name: a\n",
+        "    when: container.unhealthy\n",
+    ),
     "tags": ("Resources:\n", "  A: !Sub 'x'\n"),
     "one key after another": ("", "{number}: x\n"),
     "what is no YAML": ("version: 1\nrules:\n", "  - name: a\n  b: [\n"),
@@ -36,7 +44,9 @@ def wrong(name: str) -> str:
     """A file of just under 1 MiB."""
     head, line = WRONG[name]
     lines = (
-        (line.format(number=number) for number in range((MIB - len(head)) // len(line))) if "{number}" in line else None
+        (line.format(number=number) for number in range((MIB - len(head)) // len(line)))
+        if "{number}" in line
+        else None
     )
     body = line * ((MIB - len(head)) // len(line)) if lines is None else "".join(lines)
     return (head + body)[: MIB - 1] if "at the end" not in name else head + line
@@ -62,7 +72,8 @@ def test_of_many_errors_the_first_are_told_and_that_there_are_more() -> None:
 
 
 async def worst_turn(of: Callable[[], Awaitable[object]]) -> tuple[float, int]:
-    """The longest that the loop waited for its next turn (seconds of this process's time), and how many it had."""
+    """The longest that the loop waited for its next turn (seconds of this process's time), and how
+    many it had."""
     done = asyncio.Event()
     turns: list[float] = []
 
@@ -87,7 +98,9 @@ async def worst_turn(of: Callable[[], Awaitable[object]]) -> tuple[float, int]:
 async def test_the_loop_goes_on_while_rules_are_read_again(tmp_path: Path, name: str) -> None:
     fake = await FakeEngine(tmp_path).start()
     async with running(fake, settings(tmp_path)) as one:
-        (one.settings.paths.rules / "rules.yaml").write_text(GOOD if name == "good" else wrong(name))
+        (one.settings.paths.rules / "rules.yaml").write_text(
+            GOOD if name == "good" else wrong(name)
+        )
 
         async def reload() -> None:
             if name == "good":

@@ -1,4 +1,5 @@
-"""The log: what a person and a machine read, and that no stranger's text and no stuck terminal harms either."""
+"""The log: what a person and a machine read, and that no stranger's text and no stuck terminal
+harms either."""
 
 from __future__ import annotations
 
@@ -67,8 +68,9 @@ class Log:
 
 def an_incident(number: int = 1, **changes: Any) -> Incident:
     plain = Incident(
-        id=f"i{number}", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
-        object_id=WEB.id, object_name="web", trouble="t", opened_at=100.0, updated_at=100.0,
+        id=f"i{number}", rule="heal", trigger="container.unhealthy", target="container:web",
+        kind="container", object_id=WEB.id, object_name="web", trouble="t", opened_at=100.0,
+        updated_at=100.0,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -85,7 +87,7 @@ def a_change(trigger: str, **changes: Any) -> Change:
     return replace(Change((trigger,), "container", WEB, "container:web", "t", 100.0), **changes)
 
 
-# --------------------------------------------------------------------------------------------------------- the story
+# ---------------------------------------------------------------------------------------- the story
 
 
 def heal(teller: LogTeller) -> None:
@@ -96,7 +98,9 @@ def heal(teller: LogTeller) -> None:
     teller.incident(an_incident(state="acting", attempts=1))
     teller.action(an_action())
     teller.action(an_action(ended_at=101.5, outcome="failed", detail="no such process"))
-    teller.incident(an_incident(waiting_for="backoff", due_at=103.5, updated_at=101.5, reason="no such process"))
+    teller.incident(
+        an_incident(waiting_for="backoff", due_at=103.5, updated_at=101.5, reason="no such process")
+    )
     teller.incident(an_incident(state="acting", attempts=2))
     teller.action(an_action(attempt=2))
     teller.action(an_action(attempt=2, ended_at=100.3, outcome="done", detail="restarted"))
@@ -124,11 +128,19 @@ def test_no_time_at_all_is_not_told():
     log = Log(format="console")
     teller = LogTeller()
     teller.incident(an_incident())
-    teller.incident(an_incident(waiting_for="backoff", due_at=100.0, updated_at=100.0, reason="no; now it is tried"))
+    teller.incident(
+        an_incident(
+            waiting_for="backoff", due_at=100.0, updated_at=100.0, reason="no; now it is tried"
+        )
+    )
     teller.action(an_action(ended_at=100.01, outcome="done"))
     teller.incident(an_incident(state="closed", outcome="healed", closed_at=100.01))
-    teller.incident(an_incident(2, waiting_for="backoff", due_at=100.2, updated_at=100.0, reason="waiting"))
-    teller.incident(an_incident(3, waiting_for="backoff", due_at=400.0, updated_at=100.0, reason="waiting"))
+    teller.incident(
+        an_incident(2, waiting_for="backoff", due_at=100.2, updated_at=100.0, reason="waiting")
+    )
+    teller.incident(
+        an_incident(3, waiting_for="backoff", due_at=400.0, updated_at=100.0, reason="waiting")
+    )
     assert log.lines == [
         "web is unhealthy: no; now it is tried [i1]",
         "web: restart done [i1]",
@@ -150,7 +162,11 @@ def test_only_what_is_known_is_said_of_an_end_that_may_become_a_restart():
     log = Log(format="console")
     teller = LogTeller()
     for again in (False, True):
-        teller.change(a_change("container.stopped", cause="stopped", runs_again=again, note="somebody stopped it"))
+        teller.change(
+            a_change(
+                "container.stopped", cause="stopped", runs_again=again, note="somebody stopped it"
+            )
+        )
     assert log.lines == ["web ended: somebody stopped it", "web was restarted: somebody stopped it"]
 
 
@@ -168,9 +184,15 @@ def test_a_machine_reads_the_same_with_fields():
     rows = log.rows
     assert rows[-1]["event"] == "web healed in 2.3 s (rule heal)"
     assert rows[-1]["incident"] == "i1"
-    assert (rows[-1]["rule"], rows[-1]["target"], rows[-1]["outcome"]) == ("heal", "container:web", "healed")
+    assert (rows[-1]["rule"], rows[-1]["target"], rows[-1]["outcome"]) == (
+        "heal",
+        "container:web",
+        "healed",
+    )
     assert rows[3]["action"] == "restart"
-    assert all(row["timestamp"].endswith("Z") and row["level"] in ("info", "warning") for row in rows)
+    assert all(
+        row["timestamp"].endswith("Z") and row["level"] in ("info", "warning") for row in rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,13 +200,33 @@ def test_a_machine_reads_the_same_with_fields():
     [
         ("failed", "5 attempts", "error: web did not heal: 5 attempts (rule heal) [i1]"),
         ("recovered", "recovered on its own", "web recovered on its own (rule heal) [i1]"),
-        ("recovered", "recovered on its own: it is gone", "web recovered on its own: it is gone (rule heal) [i1]"),
+        (
+            "recovered",
+            "recovered on its own: it is gone",
+            "web recovered on its own: it is gone (rule heal) [i1]",
+        ),
         ("recovered", "recovered with its owner", "web recovered with its owner (rule heal) [i1]"),
-        ("recovered", "it was triggered again", "web recovered: it was triggered again (rule heal) [i1]"),
-        ("suppressed", "it is paused", "web is unhealthy: nothing is done: it is paused (rule heal) [i1]"),
-        ("interrupted", "it is gone", "warning: web is unhealthy: interrupted: it is gone (rule heal) [i1]"),
+        (
+            "recovered",
+            "it was triggered again",
+            "web recovered: it was triggered again (rule heal) [i1]",
+        ),
+        (
+            "suppressed",
+            "it is paused",
+            "web is unhealthy: nothing is done: it is paused (rule heal) [i1]",
+        ),
+        (
+            "interrupted",
+            "it is gone",
+            "warning: web is unhealthy: interrupted: it is gone (rule heal) [i1]",
+        ),
         ("dry_run", "would restart", "web is unhealthy: would restart (rule heal) [i1]"),
-        ("on_purpose", "stopped by a person", "web: left alone: stopped by a person (rule heal) [i1]"),
+        (
+            "on_purpose",
+            "stopped by a person",
+            "web: left alone: stopped by a person (rule heal) [i1]",
+        ),
         ("done", "done", "web: done in 2.0 s (rule heal) [i1]"),
     ],
 )
@@ -192,7 +234,9 @@ def test_every_end_is_said_once(outcome, reason, expected):
     log = Log(format="console")
     teller = LogTeller()
     for _ in range(2):
-        teller.incident(an_incident(state="closed", outcome=outcome, reason=reason, closed_at=102.0))
+        teller.incident(
+            an_incident(state="closed", outcome=outcome, reason=reason, closed_at=102.0)
+        )
     assert log.lines == [expected]
 
 
@@ -200,11 +244,17 @@ def test_a_suppression_that_is_repeated_is_folded():
     log = Log(format="console")
     teller = LogTeller()
     for count in range(1, 101):
-        teller.incident(an_incident(state="closed", outcome="suppressed", reason="cooldown", count=count))
+        teller.incident(
+            an_incident(state="closed", outcome="suppressed", reason="cooldown", count=count)
+        )
     for number in range(2, 50):  # as many incidents of their own
-        teller.incident(an_incident(number, state="closed", outcome="suppressed", reason="cooldown"))
+        teller.incident(
+            an_incident(number, state="closed", outcome="suppressed", reason="cooldown")
+        )
     later = {"opened_at": 5000.0, "updated_at": 5000.0}
-    teller.incident(an_incident(99, state="closed", outcome="suppressed", reason="cooldown", **later))
+    teller.incident(
+        an_incident(99, state="closed", outcome="suppressed", reason="cooldown", **later)
+    )
     assert log.lines == [
         "web is unhealthy: nothing is done: cooldown (rule heal) [i1]",
         "web is unhealthy: nothing is done: cooldown (10 times) (rule heal) [i1]",
@@ -212,7 +262,9 @@ def test_a_suppression_that_is_repeated_is_folded():
         "web is unhealthy: nothing is done: cooldown (rule heal) [i99]",
     ]
     for number in range(10_000):
-        teller.incident(an_incident(number, state="closed", outcome="suppressed", target=f"container:{number}"))
+        teller.incident(
+            an_incident(number, state="closed", outcome="suppressed", target=f"container:{number}")
+        )
     assert len(teller._suppressed) <= 2048
     assert len(teller._told) <= 256  # closed ones only
 
@@ -240,7 +292,10 @@ def test_the_rest_of_what_is_worth_knowing():
         "warning: events may have been lost: everything was listed again cause=marker",
         "warning: mqtt does not work error=refused",
         "mqtt works again",
-        "error: rule heal gives up on container:web; to let it try again: dockmend reset heal container:web",
+        (
+            "error: rule heal gives up on container:web; to let it try again: dockmend reset heal "
+            "container:web"
+        ),
         "rule heal treats container:web again",
         "pauses in force pauses=1",
         "snapshot of volume data completed bytes=1024",
@@ -255,10 +310,13 @@ def test_a_flood_of_changes_is_cut_short_and_said():
         teller.change(a_change("container.crashed", at=100.0 + number / 1000))
     teller.change(a_change("container.crashed", at=101.0))
     assert len(log.lines) == 52
-    assert log.lines[-2:] == ["and more changes than are worth a line each changes=950", "web crashed"]
+    assert log.lines[-2:] == [
+        "and more changes than are worth a line each changes=950",
+        "web crashed",
+    ]
 
 
-# ------------------------------------------------------------------------------------------------------ forms, levels
+# ------------------------------------------------------------------------------------ forms, levels
 
 
 @pytest.mark.parametrize(
@@ -318,14 +376,18 @@ def test_libraries_speak_the_same_way_and_never_in_format_strings():
     assert log.lines[0].startswith("warning: 100 done web\\x1b[2J")
 
 
-# -------------------------------------------------------------------------------------------------- strangers' text
+# ---------------------------------------------------------------------------------- strangers' text
 
 
 @pytest.mark.parametrize("format", ["console", "json"])
 def test_strangers_text_is_escaped_and_bounded(format):
     log = Log(format=format)
     teller = LogTeller()
-    teller.incident(an_incident(object_name=EVIL, state="closed", outcome="failed", reason="x\x07" + "y" * 100_000))
+    teller.incident(
+        an_incident(
+            object_name=EVIL, state="closed", outcome="failed", reason="x\x07" + "y" * 100_000
+        )
+    )
     structlog.get_logger().warning(EVIL, name=EVIL, **{EVIL: [EVIL, {"deep": EVIL}]}, lone="\udcff")
     text = log.text
     assert len(text.splitlines()) == 2
@@ -347,7 +409,9 @@ def test_a_fault_is_one_line_for_a_person_and_whole_for_a_machine():
             structlog.get_logger().exception("again")
         lines = log.text.splitlines()
         assert len(lines) == 2
-        assert all("TypeError" in line and "test_log.py" in line and "\x1b" not in line for line in lines)
+        assert all(
+            "TypeError" in line and "test_log.py" in line and "\x1b" not in line for line in lines
+        )
         assert ("Traceback" in log.text) == (form == "json")
 
 
@@ -356,14 +420,16 @@ def test_texts_helpers():
     assert shown("a\tb\x9b") == "a\\tb\\x9b"
     assert shown("x" * 1000, 10) == "x" * 9 + "…"
     assert shown("ab\x1b\x1b", 10) == "ab\\x1b\\x1b"
-    assert shown("ab\x1b\x1b\x1b", 10) == "ab\\x1b…", "what is escaped has no more room, and is never cut in two"
+    assert shown("ab\x1b\x1b\x1b", 10) == "ab\\x1b…", (
+        "what is escaped has no more room, and is never cut in two"
+    )
     assert topic_level("a/b+c#d\x00e\u2028") == "a_b_c_d_e_"
     assert topic_level("") == "_"
     assert iso(None) is iso(0.0) is None
     assert iso(1_800_000_000.25) == "2027-01-15T08:00:00.250Z"
 
 
-# ----------------------------------------------------------------------------------------------------- stuck streams
+# ------------------------------------------------------------------------------------ stuck streams
 
 
 def test_a_terminal_that_takes_nothing_holds_up_nobody_and_loses_the_oldest():
@@ -390,7 +456,8 @@ def test_a_terminal_that_takes_nothing_holds_up_nobody_and_loses_the_oldest():
     lines = seen.decode().splitlines()
     assert lines[-1].startswith("4999 ")
     notices = [int(line[1:].split()[0]) for line in lines if "older lines were dropped" in line]
-    assert sum(notices) == sum(dropped) > 0  # one notice, or a second for what came before the pipe was full
+    # one notice, or a second for what came before the pipe was full
+    assert sum(notices) == sum(dropped) > 0
     assert len(lines) - len(notices) + sum(dropped) == 5000
 
 

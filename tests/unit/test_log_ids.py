@@ -30,11 +30,17 @@ def _calls() -> list[tuple[str, ast.Call]]:
 
 def _ids(call: ast.Call) -> set[str]:
     (given,) = [each.value for each in call.keywords if each.arg == "id"]
-    return {each.value for each in ast.walk(given) if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    return {
+        each.value
+        for each in ast.walk(given)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    }
 
 
 def test_every_line_has_an_id():
-    assert [where for where, call in _calls() if "id" not in {each.arg for each in call.keywords}] == []
+    assert [
+        where for where, call in _calls() if "id" not in {each.arg for each in call.keywords}
+    ] == []
 
 
 def test_the_page_lists_every_id_and_no_other():

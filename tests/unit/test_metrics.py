@@ -81,8 +81,9 @@ def an_event(type: str, action: str) -> Event:
 
 def an_incident(number: int = 1, **changes: Any) -> Incident:
     plain = Incident(
-        id=f"i{number:015}", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
-        object_id="f" * 64, object_name="web", trouble="t", opened_at=100.0 + number,
+        id=f"i{number:015}", rule="heal", trigger="container.unhealthy", target="container:web",
+        kind="container", object_id="f" * 64, object_name="web", trouble="t",
+        opened_at=100.0 + number,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -126,7 +127,11 @@ def test_one_that_only_watches_says_for_which_reasons():
     assert set(page(metrics)["dockmend_not_acting"].values()) == {0}
     told = metrics.render(not_acting=(NotActing.RULES, NotActing.DRY_RUN)).decode()
     assert "dockmend_acting 0.0" in told
-    held = {each.value for each in NotActing if f'dockmend_not_acting{{reason="{each.value}"}} 1.0' in told}
+    held = {
+        each.value
+        for each in NotActing
+        if f'dockmend_not_acting{{reason="{each.value}"}} 1.0' in told
+    }
     assert held == {"rules", "dry_run"}
     assert page(metrics)["dockmend_acting"][()] == 1  # once they hold no more
 
@@ -154,7 +159,12 @@ def test_everything_is_counted():
     assert seen["dockmend_engine_up"][()] == seen["dockmend_engine_connects_total"][()] == 1
     assert seen["dockmend_event_gaps_total"]["marker",] == 1
     assert seen["dockmend_containers"]["unhealthy", "running"] == 1
-    assert seen["dockmend_rules"] == {("enabled",): 2, ("disabled",): 1, ("shadow",): 1, ("error",): 0}
+    assert seen["dockmend_rules"] == {
+        ("enabled",): 2,
+        ("disabled",): 1,
+        ("shadow",): 1,
+        ("error",): 0,
+    }
     assert seen["dockmend_matches_total"]["heal",] == 1
     assert seen["dockmend_decisions_total"] == {("suppress", "budget", "heal"): 1}
     assert seen["dockmend_budget_suppressed_total"][()] == 1
@@ -167,7 +177,10 @@ def test_everything_is_counted():
     assert seen["dockmend_breakers_open"]["heal",] == 1
     assert seen["dockmend_paused"][()] == 1
     assert seen["dockmend_snapshot_bytes_total"][()] == 1024
-    assert seen["dockmend_snapshot_last_success_timestamp_seconds"] == {("data",): 95.0, ("anonymous",): 96.0}
+    assert seen["dockmend_snapshot_last_success_timestamp_seconds"] == {
+        ("data",): 95.0,
+        ("anonymous",): 96.0,
+    }
     assert seen["dockmend_mqtt_connected"][()] == 1
     assert seen["dockmend_notifications_total"]["ops", "down", "sent"] == 1
     assert seen["dockmend_notifications_total"]["ops", "healed", "given_up"] == 0
@@ -195,7 +208,11 @@ def test_unknown_events_are_other_and_stay_few():
     before = len(page(metrics)["dockmend_events_total"])
     for number in range(5000):
         command, new = f"exec_start: /bin/sh -c {number}", f"new-{number}"
-        read = [an_event("container", command), an_event("container", new), an_event(f"type-{number}", "start")]
+        read = [
+            an_event("container", command),
+            an_event("container", new),
+            an_event(f"type-{number}", "start"),
+        ]
         metrics.events_read(read, 0.0)
     events = page(metrics)["dockmend_events_total"]
     assert events["exec_start", "container"] == 5000
@@ -226,7 +243,9 @@ def test_an_incident_told_again_counts_once():
         metrics.incident(an_incident(state=state))
     assert page(metrics)["dockmend_incidents_open"] == {("heal",): 1}
     for times in (1, 2, 3):  # folded: the same suppression came again
-        metrics.incident(an_incident(state="closed", outcome="suppressed", closed_at=200.0, count=times))
+        metrics.incident(
+            an_incident(state="closed", outcome="suppressed", closed_at=200.0, count=times)
+        )
     seen = page(metrics)
     assert seen["dockmend_incidents_open"] == {("heal",): 0}
     assert seen["dockmend_heals_total"] == {("suppressed", "heal"): 1}
@@ -261,7 +280,9 @@ def test_label_sets_are_bounded():
         family.add(f"r{number}")
         histogram.cell(f"r{number}").observe(1.0)
     assert family.values == {("r0",): 1, ("r1",): 1, ("r2",): 1, ("other",): 7}
-    counts = {s.labels["rule"]: s.value for s in histogram.metric().samples if s.name.endswith("_count")}
+    counts = {
+        s.labels["rule"]: s.value for s in histogram.metric().samples if s.name.endswith("_count")
+    }
     assert counts == {"r0": 1, "r1": 1, "r2": 1, "other": 7}
 
 
@@ -297,7 +318,8 @@ def test_the_page_on_monitoring_has_every_metric_with_its_labels():
 @pytest.mark.parametrize(
     "words",
     [
-        CODES, get_args(Outcome), list(NotActing), GAPS, container_state(Container("f" * 64, "web", "web:1")),
+        CODES, get_args(Outcome), list(NotActing), GAPS,
+        container_state(Container("f" * 64, "web", "web:1")),
         event_of(Change((), "container", None, "container:web", "t", 0.0)),
     ],
     ids=["reasons", "outcomes", "not acting", "gaps", "a container by MQTT", "an event by MQTT"],

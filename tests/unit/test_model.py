@@ -1,4 +1,5 @@
-"""What the model derives from an object: its target, its Compose service, the names of a recreation."""
+"""What the model derives from an object: its target, its Compose service, the names of a
+recreation."""
 
 from __future__ import annotations
 
@@ -30,10 +31,15 @@ def container(name: str = "web", **labels: str) -> Container:
         (container(**{PROJECT: "shop"}), "container:web"),
         (Container(id="1", name="web", image_labels=WEB), "container:web"),
         (
-            container(**{"com.docker.swarm.service.name": "api", "com.docker.swarm.task.name": "api.3.x"}),
+            container(
+                **{"com.docker.swarm.service.name": "api", "com.docker.swarm.task.name": "api.3.x"}
+            ),
             "service:api/3",
         ),
-        (Container(id="1", name="web", image_labels={"com.docker.swarm.service.name": "api"}), "container:web"),
+        (
+            Container(id="1", name="web", image_labels={"com.docker.swarm.service.name": "api"}),
+            "container:web",
+        ),
         (container(f"web.dockmend-old-{INCIDENT}"), "container:web"),
         (container(f"web.dockmend-new-{INCIDENT}"), "container:web"),
         (container("web.dockmend-mine"), "container:web.dockmend-mine"),
@@ -47,9 +53,11 @@ def test_the_target_is_what_its_owner_made_it(subject: Container, target: str):
 @pytest.mark.parametrize(
     "name",
     [
-        "web", "web.dockmend-", "web.dockmend-x", f".dockmend-old-{INCIDENT}", f"web.dockmend-old-{INCIDENT}0",
-        f"web.dockmend-old-{INCIDENT[:-1]}", f"web.dockmend-old-{INCIDENT[:-1]}u", f"web.dockmend-gone-{INCIDENT}",
-        f"web.dockmend-old-{INCIDENT}-2", f"web.dockmend-old-{INCIDENT.upper()}", f"web-dockmend-old-{INCIDENT}",
+        "web", "web.dockmend-", "web.dockmend-x", f".dockmend-old-{INCIDENT}",
+        f"web.dockmend-old-{INCIDENT}0", f"web.dockmend-old-{INCIDENT[:-1]}",
+        f"web.dockmend-old-{INCIDENT[:-1]}u", f"web.dockmend-gone-{INCIDENT}",
+        f"web.dockmend-old-{INCIDENT}-2", f"web.dockmend-old-{INCIDENT.upper()}",
+        f"web-dockmend-old-{INCIDENT}",
     ],
 )  # fmt: skip
 def test_a_name_that_is_merely_like_it_is_a_persons_own(name: str):

@@ -1,5 +1,5 @@
-"""Faults of the MQTT library: a connection that closes while it asks to write, an answer that meets a cancellation,
-a connection that nobody closes."""
+"""Faults of the MQTT library: a connection that closes while it asks to write, an answer that meets
+a cancellation, a connection that nobody closes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def faults() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("reused", [False, True], ids=["closed", "its number is another's"])
-async def test_a_socket_that_closed_meanwhile_is_not_written_to(faults: list[dict[str, Any]], reused: bool):
+async def test_a_socket_that_closed_meanwhile_is_not_written_to(
+    faults: list[dict[str, Any]], reused: bool
+):
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: faults.append(context))
     one, other = socket.socketpair()
@@ -87,7 +89,9 @@ async def test_a_broker_that_does_not_answer_in_time_is_an_error():
 
 
 @pytest.mark.parametrize("which", ["subscribe", "unsubscribe"])
-async def test_an_answer_for_which_nobody_waits_any_more_is_no_fault(which: str, caplog: pytest.LogCaptureFixture):
+async def test_an_answer_for_which_nobody_waits_any_more_is_no_fault(
+    which: str, caplog: pytest.LogCaptureFixture
+):
     """It was given up as the connection ended, and the broker is late (campaign, seed 2103)."""
     client = MqttClient("broker.invalid")
     getattr(client._client, f"on_{which}")(client._client, None, 79, [])
@@ -107,7 +111,8 @@ async def test_an_answer_that_is_waited_for_is_heard():
 
 CONNACK = b"\x20\x02\x00\x00"
 NO_TOPIC = b"\x30\x0b\x00\x05a/+/bbody"
-"""A message to a topic with a wildcard, which the library cannot read: it would try again for ever."""
+"""A message to a topic with a wildcard, which the library cannot read: it would try again for
+ever."""
 
 
 @asynccontextmanager
@@ -126,7 +131,8 @@ async def broker(*says: bytes) -> AsyncIterator[int]:
 
 
 async def test_a_message_that_cannot_be_read_ends_the_connection_for_good():
-    """Else the loop has a reader of a socket that nobody reads from, and is busy with it for ever."""
+    """Else the loop has a reader of a socket that nobody reads from, and is busy with it for
+    ever."""
 
     async def listen(client: MqttClient) -> None:
         async with client:
@@ -158,7 +164,8 @@ def message(number: int, size: int, qos: int, sent: int | None = None) -> bytes:
 
 
 async def heard(client: MqttClient, most: int) -> int:
-    """How many bytes of messages were heard until the connection ended, or so many messages were."""
+    """How many bytes of messages were heard until the connection ended, or so many messages
+    were."""
     found = 0
     async with client:
         async for each in client.messages:
@@ -180,7 +187,11 @@ async def test_a_message_of_any_ordinary_size_is_heard():
         [message(1, 2_000_000, 0)],
         [message(number, 1000, 2) for number in range(1, 3000)],
     ],
-    ids=["a message that would fill the memory", "one that is too large", "messages that stay to be confirmed"],
+    ids=[
+        "a message that would fill the memory",
+        "one that is too large",
+        "messages that stay to be confirmed",
+    ],
 )
 async def test_a_broker_that_sends_more_than_can_have_been_asked_for_is_left(floods: list[bytes]):
     async with broker(CONNACK, *floods) as port:

@@ -18,15 +18,20 @@ def test_a_broker_cannot_fill_the_memory_with_retained_topics(monkeypatch: pytes
     assert len(teller._stale) == 10
 
 
-@pytest.mark.parametrize("topic", ["dockmend/host2/container/web", "a", "dockmend/host1/container/" + "x" * 5000])
+@pytest.mark.parametrize(
+    "topic", ["dockmend/host2/container/web", "a", "dockmend/host1/container/" + "x" * 5000]
+)
 def test_what_dockmend_never_retained_is_not_held(topic: str):
     teller = MqttTeller(Mqtt(host="broker"), None, "host1")
     teller._note_stale(topic)
     assert not teller._stale
 
 
-def test_what_went_while_the_broker_was_away_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch):
-    """Of containers whose names never repeat; what the broker retains of them, the next sweep finds."""
+def test_what_went_while_the_broker_was_away_does_not_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Of containers whose names never repeat; what the broker retains of them, the next sweep
+    finds."""
     monkeypatch.setattr(mqtt, "REMOVALS_MOST", 10)
     teller = MqttTeller(Mqtt(host="broker"), None, "host1")
     teller._swept = True

@@ -16,7 +16,11 @@ from dockmend.tell.notify_systemd import Notifier
 @pytest.fixture(params=["path", "abstract"])
 def manager(request, tmp_path) -> Iterator[tuple[str, socket.socket]]:
     """What systemd does: a bound socket, and its name as NOTIFY_SOCKET says it."""
-    name = str(tmp_path / "notify") if request.param == "path" else f"@dockmend-test-{secrets.token_hex(8)}"
+    name = (
+        str(tmp_path / "notify")
+        if request.param == "path"
+        else f"@dockmend-test-{secrets.token_hex(8)}"
+    )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(name.replace("@", "\0"))
         server.settimeout(5)
@@ -44,11 +48,19 @@ def test_reloading_carries_the_monotonic_clock(manager):
     Notifier({"NOTIFY_SOCKET": name}).reloading()
     lines = dict(line.split("=") for line in server.recv(1000).decode().splitlines())
     assert lines["RELOADING"] == "1"
-    assert before <= int(lines["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    assert (
+        before
+        <= int(lines["MONOTONIC_USEC"])
+        <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    )
 
 
 def test_nobody_listening_is_no_error(tmp_path):
-    for environment in ({}, {"NOTIFY_SOCKET": str(tmp_path / "none")}, {"NOTIFY_SOCKET": "\0" * 300}):
+    for environment in (
+        {},
+        {"NOTIFY_SOCKET": str(tmp_path / "none")},
+        {"NOTIFY_SOCKET": "\0" * 300},
+    ):
         notifier = Notifier(environment)
         notifier.ready("x")
         notifier.alive()

@@ -1,4 +1,5 @@
-"""The troubles that a person may have to hear of: which stand, which are a person's own doing, and how one ended."""
+"""The troubles that a person may have to hear of: which stand, which are a person's own doing, and
+how one ended."""
 
 from __future__ import annotations
 
@@ -15,18 +16,36 @@ from dockmend.notify.alarms import AlarmEnding, AlarmTrouble
 from dockmend.notify.message import Kind, Severity
 from tests.unit.mirror.host import Host
 
-WEB = Container(id="1" * 64, name="web", state="running", started_at=900.0, created_at=900.0, restart_policy="always")
+WEB = Container(
+    id="1" * 64,
+    name="web",
+    state="running",
+    started_at=900.0,
+    created_at=900.0,
+    restart_policy="always",
+)
 DB = replace(WEB, id="2" * 64, name="db")
 GUEST = replace(WEB, id="3" * 64, name="guest", network_mode=f"container:{DB.id}")
 GAVE_UP = GivenUp("heal", "container:web", "web", 950.0, "unhealthy again")
 TOLD = AlarmTrouble(
-    key="down/container:web", kind=Kind.DOWN, target="container:web", object_name="web", since=950.0, object_id=WEB.id
+    key="down/container:web",
+    kind=Kind.DOWN,
+    target="container:web",
+    object_name="web",
+    since=950.0,
+    object_id=WEB.id,
 )
-NEED = replace(TOLD, key="needs_you/owner/1", kind=Kind.NEEDS_YOU, cause="nobody knows the owner of its network")
+NEED = replace(
+    TOLD,
+    key="needs_you/owner/1",
+    kind=Kind.NEEDS_YOU,
+    cause="nobody knows the owner of its network",
+)
 
 
 class Ward:
-    """A host, and what stands on it. `covered`: names of those that a rule acts on; `paused`: targets."""
+    """A host, and what stands on it. `covered`: names of those that a rule acts on; `paused`:
+    targets."""
 
     def __init__(self, *containers: Container) -> None:
         self.host = Host()
@@ -41,15 +60,21 @@ class Ward:
         self.troubles = OpenTroubles(
             mirror=self.host.mirror, unwell=self._unwell, given_up=lambda: self.given_up,
             paused=lambda target: target in self.paused, asked_for=lambda container: self.asking,
-            severity=lambda rule: Severity.CRITICAL if rule == "heal" else Severity.INFO, up=lambda: self.answers,
-            listed=lambda: self.was_listed, clock=lambda: self.host.now, ill=self.ill, needs=lambda: self.needed,
+            severity=lambda rule: Severity.CRITICAL if rule == "heal" else Severity.INFO,
+            up=lambda: self.answers, listed=lambda: self.was_listed, clock=lambda: self.host.now,
+            ill=self.ill, needs=lambda: self.needed,
         )  # fmt: skip
 
     def _unwell(self) -> list[Unwell]:
         if self.unwell is not None:
             return self.unwell
         covered = {f"container:{name}" for name in self.covered}
-        return unwell(self.host.mirror, lambda change: change.target in covered, lambda each: False, self.host.now)
+        return unwell(
+            self.host.mirror,
+            lambda change: change.target in covered,
+            lambda each: False,
+            self.host.now,
+        )
 
     def end(self, container: Container, *, code: int = 1, stopped: bool = False) -> None:
         """It ends by itself with an exit code, or a person stops it."""
@@ -59,7 +84,9 @@ class Ward:
         self.host.emit("die", container.id, exitCode=str(code))
         if stopped:
             self.host.emit("stop", container.id)
-        self.host.look(replace(container, state="exited", exit_code=code, finished_at=self.host.now))
+        self.host.look(
+            replace(container, state="exited", exit_code=code, finished_at=self.host.now)
+        )
         self.host.wait(5)
 
     def standing(self) -> list[AlarmTrouble]:
@@ -76,7 +103,7 @@ def kinds(troubles: Iterable[AlarmTrouble]) -> list[tuple[str, str]]:
     return [(each.kind.value, each.object_name) for each in troubles]
 
 
-# ------------------------------------------------------------------------------------------------------ what stands
+# -------------------------------------------------------------------------------------- what stands
 
 
 def test_one_that_is_down_and_that_no_rule_acts_on_is_told_after_a_minute() -> None:
@@ -84,7 +111,12 @@ def test_one_that_is_down_and_that_no_rule_acts_on_is_told_after_a_minute() -> N
     assert ward.standing() == []
     ward.end(WEB, code=3)
     (told,) = ward.standing()
-    assert (told.key, told.kind, told.target, told.object_name) == ("down/container:web", Kind.DOWN, TOLD.target, "web")
+    assert (told.key, told.kind, told.target, told.object_name) == (
+        "down/container:web",
+        Kind.DOWN,
+        TOLD.target,
+        "web",
+    )
     assert (told.cause, told.object_id, told.since, told.grace) == ("crashed", WEB.id, 1001.0, 60.0)
     assert told.severity is Severity.WARNING
     assert not told.held
@@ -99,7 +131,9 @@ def test_what_a_rule_acts_on_is_no_trouble_until_the_rule_gave_up() -> None:
     (told,) = ward.standing()
     assert (told.key, told.kind, told.rule) == ("down/container:web", Kind.GAVE_UP, "heal")
     assert (told.cause, told.note, told.object_id) == ("crashed", "unhealthy again", WEB.id)
-    assert (told.since, told.grace, told.severity) == (950.0, 0.0, Severity.CRITICAL), "at once, and as its rule says"
+    assert (told.since, told.grace, told.severity) == (950.0, 0.0, Severity.CRITICAL), (
+        "at once, and as its rule says"
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +181,12 @@ def test_what_keeps_dockmend_from_its_work_is_told_also_before_the_engine_was_ev
     ward.ill[part] = Ill(970.0, "connection refused")
     (told,) = ward.standing()
     assert (told.key, told.kind, told.target) == (f"degraded/{part}", Kind.DEGRADED, part)
-    assert (told.since, told.note, told.grace, told.severity) == (970.0, "connection refused", grace, severity)
+    assert (told.since, told.note, told.grace, told.severity) == (
+        970.0,
+        "connection refused",
+        grace,
+        severity,
+    )
     assert not told.held
 
 
@@ -168,7 +207,7 @@ def test_one_that_needs_a_person_is_not_told_as_down_too() -> None:
     assert kinds(ward.standing()) == [("gave_up", "web"), ("down", "db"), ("needs_you", "web")]
 
 
-# ------------------------------------------------------------------------------------------- what a person has in hand
+# ------------------------------------------------------------------------ what a person has in hand
 
 
 def test_what_dockmend_was_asked_to_leave_is_held() -> None:
@@ -202,7 +241,9 @@ def test_while_the_engine_does_not_answer_nothing_on_it_is_told() -> None:
 DEPENDS = {"dockmend.depends-on": "db"}
 
 
-@pytest.mark.parametrize("one", [GUEST, replace(GUEST, network_mode="", labels=DEPENDS)], ids=["guest", "declared"])
+@pytest.mark.parametrize(
+    "one", [GUEST, replace(GUEST, network_mode="", labels=DEPENDS)], ids=["guest", "declared"]
+)
 def test_what_hangs_on_one_that_a_person_stopped_or_removed_is_held(one: Container) -> None:
     web = replace(WEB, labels={"dockmend.depends-on": "guest"})
     ward = Ward(DB, one, web)
@@ -223,7 +264,7 @@ def test_what_hangs_on_one_that_crashed_is_told() -> None:
     assert ward.held() == {"guest": False, "db": False}
 
 
-# ------------------------------------------------------------------------------------------------------- how one ended
+# ------------------------------------------------------------------------------------ how one ended
 
 
 def test_one_with_a_health_check_is_well_once_that_says_so() -> None:
@@ -277,7 +318,9 @@ def test_one_that_is_gone_was_removed_unless_another_is_about_to_take_its_place(
 
 def test_nothing_is_over_while_nobody_can_look() -> None:
     ward = Ward(replace(WEB, started_at=0.0))
-    engine = AlarmTrouble(key="degraded/journal", kind=Kind.DEGRADED, target="journal", object_name="", since=950.0)
+    engine = AlarmTrouble(
+        key="degraded/journal", kind=Kind.DEGRADED, target="journal", object_name="", since=950.0
+    )
     assert [ward.ending(), ward.ending(NEED), ward.ending(engine)] == [AlarmEnding.WELL] * 3
     ward.answers = False
     assert [ward.ending(), ward.ending(NEED), ward.ending(engine)] == [None, None, AlarmEnding.WELL]

@@ -1,4 +1,5 @@
-"""The container dockmend runs in is known by its own mounts, and no other container is taken for it."""
+"""The container dockmend runs in is known by its own mounts, and no other container is taken for
+it."""
 
 from __future__ import annotations
 

@@ -19,14 +19,19 @@ LABEL = f"{INSTANCE}/{INCIDENT}"
 
 def row(**changes: Any) -> OwnedObject:
     told: dict[str, Any] = {
-        "id": "o1", "kind": "container", "name": "tool", "engine_id": HERE, "incident": INCIDENT, "purpose": "helper",
-        "made_at": 1000.0,
+        "id": "o1", "kind": "container", "name": "tool", "engine_id": HERE, "incident": INCIDENT,
+        "purpose": "helper", "made_at": 1000.0,
     }  # fmt: skip
     return OwnedObject(**told | changes)
 
 
 def tool(**changes: Any) -> Container:
-    told: dict[str, Any] = {"id": "c1", "name": "tool", "labels": {HELPER_LABEL: LABEL}, "created_at": 1001.0}
+    told: dict[str, Any] = {
+        "id": "c1",
+        "name": "tool",
+        "labels": {HELPER_LABEL: LABEL},
+        "created_at": 1001.0,
+    }
     return Container(**told | changes)
 
 
@@ -105,7 +110,7 @@ def test_a_successor_is_no_tool():
     assert not found.hides(made)
 
 
-# ---------------------------------------------------------------------------------------- making, finding and removing
+# --------------------------------------------------------------------- making, finding and removing
 class Engine:
     """Containers by id; `fails` is raised by a create, after it was made if `made`."""
 
@@ -118,13 +123,17 @@ class Engine:
     async def create(self, name: str, body: Any) -> str:
         self.calls.append(f"create {name}")
         if self.made:
-            self.there["c1"] = Container(id="c1", name=name, labels=dict(body.get("Labels", {})), created_at=1000.5)
+            self.there["c1"] = Container(
+                id="c1", name=name, labels=dict(body.get("Labels", {})), created_at=1000.5
+            )
         if self.fails:
             raise self.fails
         return "c1"
 
     async def inspect(self, container: str) -> Container:
-        found = next((each for each in self.there.values() if container in (each.id, each.name)), None)
+        found = next(
+            (each for each in self.there.values() if container in (each.id, each.name)), None
+        )
         if found is None:
             raise NotFound(f"no such container: {container}", 404)
         return found
@@ -192,14 +201,16 @@ async def test_a_refusal_leaves_no_row():
 
 
 @pytest.mark.parametrize(("after", "kept"), [(10.0, 1), (61.0, 0)])
-async def test_a_row_without_an_id_stays_while_the_engine_may_still_be_making_it(after: float, kept: int):
+async def test_a_row_without_an_id_stays_while_the_engine_may_still_be_making_it(
+    after: float, kept: int
+):
     rows = Rows({"o1": row(engine_id="")})
     own = owning(Engine(), rows, lambda: 1000.0 + after)
     assert await own.find(own.objects.rows["o1"]) is None
     assert len(rows.kept) == kept
 
 
-# ------------------------------------------------------------------------- names of a recreation without a row of it
+# -------------------------------------------------------- names of a recreation without a row of it
 OLD, NEW = f"web.dockmend-old-{INCIDENT}", f"web.dockmend-new-{INCIDENT}"
 
 

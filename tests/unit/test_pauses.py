@@ -1,4 +1,5 @@
-"""What a person paused: everything, a rule, a target, or one of a rule's; the longest of those that hold is told."""
+"""What a person paused: everything, a rule, a target, or one of a rule's; the longest of those that
+hold is told."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ NOW, WEB, DB = 1000.0, "container:web", "container:db"
         ("heal", WEB, {("heal", WEB)}),
     ],
 )
-def test_a_pause_holds_what_it_names(rule: str | None, target: str | None, held: set[tuple[str, str]]):
+def test_a_pause_holds_what_it_names(
+    rule: str | None, target: str | None, held: set[tuple[str, str]]
+):
     pauses = Pauses(lambda: NOW, pauses=[Pause(rule, target, NOW + 60, "uid 0", NOW)])
     every = [(name, each) for name in ("heal", "tidy") for each in (WEB, DB)]
     assert {one for one in every if pauses.until(*one) == NOW + 60} == held
@@ -30,10 +33,16 @@ def test_a_pause_holds_what_it_names(rule: str | None, target: str | None, held:
 
 
 def test_of_several_the_longest_counts_and_one_without_an_end_most():
-    first, longer = (Pause(None, None, NOW + 60, "uid 0", NOW), Pause("heal", None, NOW + 90, "uid 0", NOW))
+    first, longer = (
+        Pause(None, None, NOW + 60, "uid 0", NOW),
+        Pause("heal", None, NOW + 90, "uid 0", NOW),
+    )
     assert Pauses(lambda: NOW, pauses=[first, longer]).until("heal", WEB) == NOW + 90
     assert Pauses(lambda: NOW + 60, pauses=[first]).until("heal", WEB) is False
-    assert Pauses(lambda: NOW, pauses=[first, Pause(None, WEB, None, "uid 0", NOW)]).until("heal", WEB) is None
+    assert (
+        Pauses(lambda: NOW, pauses=[first, Pause(None, WEB, None, "uid 0", NOW)]).until("heal", WEB)
+        is None
+    )
 
 
 def test_what_does_not_work_is_in_systemds_status_line_until_it_does():
@@ -51,6 +60,7 @@ def test_what_does_not_work_is_in_systemds_status_line_until_it_does():
     one.degraded("engine", None)
     one.degraded("journal", None)
     assert told == [
-        "degraded: journal: the disk is full", "degraded: engine: nobody answers; journal: the disk is full",
+        "degraded: journal: the disk is full",
+        "degraded: engine: nobody answers; journal: the disk is full",
         "degraded: journal: the disk is full", one.usual,
     ]  # fmt: skip

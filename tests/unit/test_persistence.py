@@ -1,4 +1,5 @@
-"""What is known of a container reaches the journal with the incident that rests on it, not up to a second later."""
+"""What is known of a container reaches the journal with the incident that rests on it, not up to a
+second later."""
 
 from __future__ import annotations
 
@@ -44,15 +45,28 @@ def test_a_new_incident_takes_its_containers_state_with_it() -> None:
     mirror = Mirror()
     incidents = Incidents(journal, Observers(), lambda: 2000.0, random.Random(1))
     incidents.began = Persistence(
-        journal, incidents.backlog, mirror, Observers(), Clock(lambda: 2000.0, lambda: 1000.0), EventCursor
+        journal,
+        incidents.backlog,
+        mirror,
+        Observers(),
+        Clock(lambda: 2000.0, lambda: 1000.0),
+        EventCursor,
     ).began
     running = Container(id=ID, name="web", state="running", started_at=900.0)
     mirror.relist([running], [], [], 1000.0, "started")
     mirror.changed.clear()
-    list(mirror.apply(Event("container", "die", Actor(ID, {"exitCode": "1"}), 1_001_000_000_000), 1001.0))
-    ended = Container(id=ID, name="web", state="exited", started_at=900.0, finished_at=1001.0, exit_code=1)
+    list(
+        mirror.apply(
+            Event("container", "die", Actor(ID, {"exitCode": "1"}), 1_001_000_000_000), 1001.0
+        )
+    )
+    ended = Container(
+        id=ID, name="web", state="exited", started_at=900.0, finished_at=1001.0, exit_code=1
+    )
     mirror.observe(ended, 1001.1)
-    (crashed,) = (change for change in mirror.tick(1010.0) if "container.crashed" in change.triggers)
+    (crashed,) = (
+        change for change in mirror.tick(1010.0) if "container.crashed" in change.triggers
+    )
 
     incidents.begin(load_texts({"r.yaml": RULES}, host="lab").rules[0], crashed, dry_run=False)
 
@@ -71,7 +85,12 @@ def test_something_is_written_now_and_then_though_nothing_changes() -> None:
     now, cursor = [1000.0], EventCursor()
     incidents = Incidents(journal, Observers(), lambda: now[0], random.Random(1))
     one = Persistence(
-        journal, incidents.backlog, Mirror(), Observers(), Clock(lambda: now[0], lambda: now[0]), lambda: cursor
+        journal,
+        incidents.backlog,
+        Mirror(),
+        Observers(),
+        Clock(lambda: now[0], lambda: now[0]),
+        lambda: cursor,
     )
     one.persist()
     written = len(journal.given)
@@ -108,7 +127,9 @@ def now_of(before: float) -> float:
     return before + persistence.KEEP_JOURNAL
 
 
-async def test_the_size_is_looked_at_between_two_rounds_of_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_size_is_looked_at_between_two_rounds_of_housekeeping(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A flood fills the disk within minutes: the hourly round would come too late."""
     monkeypatch.setattr(persistence, "SIZED_EVERY", 0.0)
     journal: Any = Sized()
@@ -129,11 +150,15 @@ async def test_the_size_is_looked_at_between_two_rounds_of_housekeeping(monkeypa
 
     async with asyncio.TaskGroup() as group:
         task = group.create_task(one.housekeeping(History(), lambda: 900.0))
-        await round_("prune", 1)  # soon after the start: what restarts more often than hourly is kept small too
+        # soon after the start: what restarts more often than hourly is kept small too
+        await round_("prune", 1)
         journal.size = persistence.MOST_BYTES + 1
         await round_("prune_to", 1)
         assert [each for each, _ in journal.given] == ["prune", "prune_to"]
-        assert journal.given[-1] == ("prune_to", int(persistence.MOST_BYTES * persistence.PRUNED_TO))
+        assert journal.given[-1] == (
+            "prune_to",
+            int(persistence.MOST_BYTES * persistence.PRUNED_TO),
+        )
         elapsed[0] += persistence.HOUSEKEEPING_EVERY
         await round_("prune", 2)
         task.cancel()

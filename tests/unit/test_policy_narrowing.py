@@ -27,8 +27,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], tuple[str, ...
     ({"rules_owner": "ada"}, {"rules_owner": "bob"}, {"rules_owner": "root"}, ("policy.rules_owner: bob",)),
     ({}, {"rules_owner": "bob"}, {}, ("policy.rules_owner: bob",)),
     (
-        {"trusted_images": ["a/*", "b/*"]}, {"trusted_images": ["b/*", "c/*"]}, {"trusted_images": ["b/*"]},
-        ("policy.trusted_images: c/*",),
+        {"trusted_images": ["a/*", "b/*"]}, {"trusted_images": ["b/*", "c/*"]},
+        {"trusted_images": ["b/*"]}, ("policy.trusted_images: c/*",),
     ),
 ]  # fmt: skip
 
@@ -45,4 +45,6 @@ def test_read_a_second_time_it_is_the_same(held, read):
     once, _ = narrowed(Policy(**held), Policy(**read))
     assert narrowed(once, Policy(**read))[0] == once
     back, _ = narrowed(once, Policy(**held))
-    assert all(once.allows(each) for each in (*ACTIONS, IN_PLACE) if back.allows(each)), "the way back is a restart"
+    assert all(once.allows(each) for each in (*ACTIONS, IN_PLACE) if back.allows(each)), (
+        "the way back is a restart"
+    )

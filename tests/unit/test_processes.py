@@ -21,7 +21,9 @@ NOBODY = 2**22 + 1
 def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a service with ProtectProc=invisible, of a user of its own."""
     mine = os.getpid()
-    monkeypatch.setattr(processes, "Path", lambda path: Path("/nowhere") if str(mine) in path else Path(path))
+    monkeypatch.setattr(
+        processes, "Path", lambda path: Path("/nowhere") if str(mine) in path else Path(path)
+    )
 
 
 def test_one_that_runs_and_one_that_is_no_more():
@@ -45,7 +47,9 @@ def test_the_pid_file_of_a_hidden_daemon_stays(hidden: None, tmp_path: Path):
     environ = {"DOCKMEND_RUNTIME": str(tmp_path / "run")}
     (folder,) = folders(environ)
     folder.mkdir(parents=True)
-    (folder / "other.json").write_bytes(msgspec.json.encode(PidFile(os.getpid(), "4711", "/sock", "/state")))
+    (folder / "other.json").write_bytes(
+        msgspec.json.encode(PidFile(os.getpid(), "4711", "/sock", "/state"))
+    )
     (folder / "other.json").chmod(0o644)
     with announced(tmp_path / "sock", tmp_path / "state", environ):
         assert (folder / "other.json").exists()

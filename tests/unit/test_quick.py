@@ -1,4 +1,5 @@
-"""The list of quick tests names tests that exist: one that was renamed would silently leave `make test`."""
+"""The list of quick tests names tests that exist: one that was renamed would silently leave `make
+test`."""
 
 from __future__ import annotations
 

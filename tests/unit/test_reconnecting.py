@@ -1,4 +1,5 @@
-"""A stream that ended and is taken again: what the engine replays is taken once, and what it stamped late is taken."""
+"""A stream that ended and is taken again: what the engine replays is taken once, and what it
+stamped late is taken."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def connects(one: Daemon) -> float:
     return page(one.metrics)["dockmend_engine_connects_total"][()]
 
 
-async def test_what_was_read_before_the_stream_ended_is_not_taken_again(fake: FakeEngine, tmp_path: Path):
+async def test_what_was_read_before_the_stream_ended_is_not_taken_again(
+    fake: FakeEngine, tmp_path: Path
+):
     web = fake.container(fake.add_container("web"))
     async with running(fake, settings(tmp_path)) as one:
         fake.emit(web, "update")
@@ -53,7 +56,9 @@ async def test_what_was_read_before_the_stream_ended_is_not_taken_again(fake: Fa
         assert taken(one, "update") == 1
 
 
-async def test_an_event_that_was_stamped_before_the_last_one_read_is_taken(fake: FakeEngine, tmp_path: Path):
+async def test_an_event_that_was_stamped_before_the_last_one_read_is_taken(
+    fake: FakeEngine, tmp_path: Path
+):
     """Stamps of two events can be out of order, and the stream can end between them."""
     web = fake.container(fake.add_container("web"))
     async with running(fake, settings(tmp_path)) as one:
@@ -61,11 +66,19 @@ async def test_an_event_that_was_stamped_before_the_last_one_read_is_taken(fake:
         await until(lambda: taken(one, "update") == 1, "it is taken")
         fake.log.end_streams()
         await until(lambda: not one.watch.up, "the stream is lost")
-        fake.log.emit("container", "resize", web["Id"], {"name": "web"}, one.watch.cursor.time_ns - 500_000_000)
+        fake.log.emit(
+            "container",
+            "resize",
+            web["Id"],
+            {"name": "web"},
+            one.watch.cursor.time_ns - 500_000_000,
+        )
         await until(lambda: taken(one, "resize") == 1, "it is taken")
 
 
-async def test_a_ring_without_the_last_event_read_is_a_gap_and_one_with_it_is_none(fake: FakeEngine, tmp_path: Path):
+async def test_a_ring_without_the_last_event_read_is_a_gap_and_one_with_it_is_none(
+    fake: FakeEngine, tmp_path: Path
+):
     web = fake.container(fake.add_container("web"))
 
     def gaps() -> float:
@@ -83,7 +96,8 @@ async def test_a_ring_without_the_last_event_read_is_a_gap_and_one_with_it_is_no
 
 
 async def test_nothing_is_learnt_by_a_look_while_there_is_no_stream():
-    """What the engine stopped as it went down would be taken for a person's doing (campaign, seed 2026)."""
+    """What the engine stopped as it went down would be taken for a person's doing (campaign, seed
+    2026)."""
     engine: Any = None
     mirror = Mirror()
     asked = mirror.heard("c" * 64)
@@ -96,7 +110,9 @@ async def test_nothing_is_learnt_by_a_look_while_there_is_no_stream():
     assert mirror.container("c" * 64) is not None
 
 
-async def test_an_engine_that_was_gone_again_before_it_answered_is_remembered(fake: FakeEngine, tmp_path: Path):
+async def test_an_engine_that_was_gone_again_before_it_answered_is_remembered(
+    fake: FakeEngine, tmp_path: Path
+):
     """It stopped what it found, and the next one does not show that it was there."""
     runtimes = tmp_path / "data" / "runtimes"
     runtimes.mkdir(parents=True)
@@ -108,15 +124,22 @@ async def test_an_engine_that_was_gone_again_before_it_answered_is_remembered(fa
         await fake.stop()
         await until(lambda: not one.watch.up, "the engine is lost")
         os.utime(runtimes, (2000.0, 2000.0))
-        await until(lambda: 2000.0 in one.watch.starts.unwatched, "one is noticed that does not answer")
+        await until(
+            lambda: 2000.0 in one.watch.starts.unwatched, "one is noticed that does not answer"
+        )
         os.utime(runtimes, (3000.0, 3000.0))
         await fake.start()
         await until(lambda: one.watch.up, "the next one is watched")
         assert one.mirror.engine_start.began_at == 3000.0
-        assert one.mirror.engine_start.earlier == ((1000.0, first.ready_at), (2000.0, 2000.0 + COMING_UP))
+        assert one.mirror.engine_start.earlier == (
+            (1000.0, first.ready_at),
+            (2000.0, 2000.0 + COMING_UP),
+        )
 
 
-async def test_an_engine_that_is_away_is_asked_less_and_less_often_at_moments_that_differ(monkeypatch):
+async def test_an_engine_that_is_away_is_asked_less_and_less_often_at_moments_that_differ(
+    monkeypatch,
+):
     waits: list[float] = []
 
     class Away:
@@ -134,7 +157,9 @@ async def test_an_engine_that_is_away_is_asked_less_and_less_often_at_moments_th
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     engine: Any = Away()
-    watch = ListWatch(engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1))
+    watch = ListWatch(
+        engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1)
+    )
     with pytest.raises(asyncio.CancelledError):
         await watch.run()
     low, high = watch.pace.backoff

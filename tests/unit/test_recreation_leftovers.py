@@ -23,8 +23,8 @@ ID = "c0ffee" + "0" * 58
 INCIDENT = an_incident()
 ASIDE = aside_name("web", "old", INCIDENT.id)
 UNDO = Undo(
-    step="verify", name="web", old=ID, aside=ASIDE, temporary=aside_name("web", "new", INCIDENT.id), was_running=True,
-    start=True, stop_timeout=10.0, began_at=990.0, at=995.0,
+    step="verify", name="web", old=ID, aside=ASIDE, temporary=aside_name("web", "new", INCIDENT.id),
+    was_running=True, start=True, stop_timeout=10.0, began_at=990.0, at=995.0,
 )  # fmt: skip
 
 
@@ -77,12 +77,16 @@ def left(container: Container, journal: Journal | None = None) -> RecreationLeft
     guards: Any = SimpleNamespace(protects=lambda container: None)
     incidents: Any = SimpleNamespace(in_hand=lambda incident: False)
     kept: Any = journal or Journal()
-    return RecreationLeftovers(engine, owning(engine, clock=lambda: 3000.0), kept, mirror, incidents, guards)
+    return RecreationLeftovers(
+        engine, owning(engine, clock=lambda: 3000.0), kept, mirror, incidents, guards
+    )
 
 
 def ended(**fields: Any) -> Container:
     """What was set aside, as dockmend's own stop left it."""
-    plain = Container(id=ID, name=ASIDE, state="exited", exit_code=143, started_at=900.0, finished_at=996.0)
+    plain = Container(
+        id=ID, name=ASIDE, state="exited", exit_code=143, started_at=900.0, finished_at=996.0
+    )
     return replace(plain, **fields)
 
 
@@ -90,8 +94,12 @@ BY_PERSON = {"started_at": 1200.0, "finished_at": 1300.0, "signalled": True}
 """Somebody started it since, and stopped it."""
 
 
-@pytest.mark.parametrize(("since", "starts"), [({}, 1), (BY_PERSON, 0)], ids=["as it was", "stopped by a person"])
-async def test_what_a_person_stopped_since_has_its_name_again_and_is_not_started(since: dict[str, Any], starts: int):
+@pytest.mark.parametrize(
+    ("since", "starts"), [({}, 1), (BY_PERSON, 0)], ids=["as it was", "stopped by a person"]
+)
+async def test_what_a_person_stopped_since_has_its_name_again_and_is_not_started(
+    since: dict[str, Any], starts: int
+):
     one = left(ended(**since))
     await one.own.claim("container", ASIDE, INCIDENT.id, "aside", ID)
     await one.put_right()
@@ -119,7 +127,8 @@ async def test_what_is_being_settled_is_put_right_once_that_is_over():
     ids=["as it was", "it ran since", "stopped by a person"],
 )
 async def test_a_start_that_a_death_cut_off_is_made_up_for_once(since: dict[str, Any], starts: int):
-    """It was started, and the note of it was not off the disk yet: what ended it since is no business of this."""
+    """It was started, and the note of it was not off the disk yet: what ended it since is no
+    business of this."""
     first = left(ended())
     await first.own.claim("container", ASIDE, INCIDENT.id, "aside", ID)
     journal: Any = first.journal

@@ -23,8 +23,8 @@ from tests.unit.notify.making import NOW, Disk
 from tests.unit.pipeline.clinic import WEB
 
 INCIDENT = Incident(
-    id="i1", rule="tell", trigger="container.unhealthy", target="container:web", kind="container", object_id=WEB.id,
-    object_name="web", trouble="t", opened_at=0.0, severity="info",
+    id="i1", rule="tell", trigger="container.unhealthy", target="container:web", kind="container",
+    object_id=WEB.id, object_name="web", trouble="t", opened_at=0.0, severity="info",
 )  # fmt: skip
 
 
@@ -60,9 +60,13 @@ class Post:
             list(self.mirror.relist([replace(WEB, labels=labels)], (), (), NOW, "started"))
         self.outbox = Outbox({each.name: 1 for each in channels}, self.journal)
         local = datetime.fromtimestamp(NOW, UTC)
-        router = Router({each.name: each for each in channels}, self.outbox, lambda: RoutingMoment(0.0, local))
+        router = Router(
+            {each.name: each for each in channels}, self.outbox, lambda: RoutingMoment(0.0, local)
+        )
         where = Where("nas", lambda at: datetime.fromtimestamp(at, UTC))
-        self.messages = RuleMessages(router, self.mirror, cast("Any", self.journal), where, lambda: NOW)
+        self.messages = RuleMessages(
+            router, self.mirror, cast("Any", self.journal), where, lambda: NOW
+        )
 
     def tell(self, *to: str, text: str = "web is slow") -> ActionResult:
         def fill(template: str, quoted: Callable[[str], str]) -> str:
@@ -91,7 +95,9 @@ def test_it_goes_to_the_channels_that_the_rule_names_whatever_they_take() -> Non
         ({"dockmend.notify": "hone"}, ["home"]),
     ],
 )
-def test_if_it_names_none_the_label_and_the_severity_decide(labels: dict[str, str], told: list[str]) -> None:
+def test_if_it_names_none_the_label_and_the_severity_decide(
+    labels: dict[str, str], told: list[str]
+) -> None:
     post = Post(Channel("ops", severity=Severity.CRITICAL), Channel("home"), labels=labels)
     done = post.tell()
     assert [each for each in ("ops", "home") if post.waiting(each)] == told
@@ -100,7 +106,9 @@ def test_if_it_names_none_the_label_and_the_severity_decide(labels: dict[str, st
 
 def test_one_that_is_not_there_any_more_is_said_and_fails_only_if_it_is_the_only_one() -> None:
     post = Post(Channel("home"))
-    assert post.tell("ops", "home").detail == "told home; there is no channel ops (settings: notify)"
+    assert (
+        post.tell("ops", "home").detail == "told home; there is no channel ops (settings: notify)"
+    )
     with pytest.raises(ActionFailed, match="no message was sent: there is no channel ops"):
         post.tell("ops")
     assert post.waiting("home") == ["web is slow"]

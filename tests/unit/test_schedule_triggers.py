@@ -1,4 +1,5 @@
-"""Schedules with a clock that is set: when each fires, over what, and what a reload or a restart makes of it."""
+"""Schedules with a clock that is set: when each fires, over what, and what a reload or a restart
+makes of it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ NOON = 1_767_268_800.0  # 2026-01-01 12:00:00 UTC
 
 
 def rules(when: str, name: str = "tidy", match: str = "all") -> RuleSet:
-    text = f"version: 1\nrules:\n  - {{name: {name}, when: {when}, match: {match}, then: restart}}\n"
+    text = (
+        f"version: 1\nrules:\n  - {{name: {name}, when: {when}, match: {match}, then: restart}}\n"
+    )
     return load_texts({"rules.yaml": text}, host="host")
 
 
@@ -38,7 +41,9 @@ class Plan:
     schedules: Schedules = field(init=False)
 
     def __post_init__(self) -> None:
-        self.mirror.relist([Container("a" * 64, "web"), Container("b" * 64, "db")], [], [Volume("data")], self.now)
+        self.mirror.relist(
+            [Container("a" * 64, "web"), Container("b" * 64, "db")], [], [Volume("data")], self.now
+        )
         self.schedules = Schedules(
             self.mirror,
             self._fire,
@@ -99,10 +104,13 @@ async def test_only_what_is_matched_is_treated():
 
 async def test_a_cron_schedule_fires_at_its_time():
     plan = Plan()
-    async with running(plan, rules('{schedule: "*/15 * * * *", timezone: UTC}', match="{name: web}")):
+    async with running(
+        plan, rules('{schedule: "*/15 * * * *", timezone: UTC}', match="{name: web}")
+    ):
         for _ in range(4):
             await plan.passes(600)
-        assert plan.times() == [1200.0, 1800.0]  # looked at every ten minutes: as soon as it was looked
+        # looked at every ten minutes: as soon as it was looked
+        assert plan.times() == [1200.0, 1800.0]
 
 
 @pytest.mark.parametrize(("catch_up", "expected"), [("none", []), ("once", [0.0])])
@@ -131,7 +139,7 @@ async def test_a_restart_within_the_interval_keeps_the_rhythm_and_a_late_one_fir
         assert late.times() == [0.0]
 
 
-# --------------------------------------------------------------------------------------- a clock that is set, and DST
+# --------------------------------------------------------------------- a clock that is set, and DST
 
 
 @pytest.mark.parametrize("by", [3600.0, -3600.0])
@@ -186,8 +194,11 @@ async def test_a_clock_set_back_neither_repeats_nor_blocks(cron: str, expected: 
 
 async def test_a_restart_after_the_clock_was_set_back_does_not_repeat_either():
     plan = Plan()
-    plan.schedules.take_up({"tidy/0/30 12 * * * UTC": NOON + 1800}, -3600.0)  # done, and then it was 12:00 again
-    async with running(plan, rules('{schedule: "30 12 * * *", timezone: UTC}', match="{name: web}")):
+    # done, and then it was 12:00 again
+    plan.schedules.take_up({"tidy/0/30 12 * * * UTC": NOON + 1800}, -3600.0)
+    async with running(
+        plan, rules('{schedule: "30 12 * * *", timezone: UTC}', match="{name: web}")
+    ):
         await plan.passes(1860)
         assert plan.fired == []
 
@@ -209,7 +220,9 @@ def wall(text: str) -> float:
 )
 async def test_schedules_over_the_change_of_summer_time(cron: str, begin: str, expected: list[str]):
     plan = Plan(now=wall(begin))
-    async with running(plan, rules(f'{{schedule: "{cron}", timezone: Europe/Berlin}}', match="{name: web}")):
+    async with running(
+        plan, rules(f'{{schedule: "{cron}", timezone: Europe/Berlin}}', match="{name: web}")
+    ):
         for _ in range(48 * 4):
             await plan.passes(900)
         told = [datetime.fromtimestamp(at + NOON, ZoneInfo("Europe/Berlin")) for at in plan.times()]
@@ -218,7 +231,9 @@ async def test_schedules_over_the_change_of_summer_time(cron: str, begin: str, e
 
 async def test_both_of_the_repeated_hours_have_their_quarters():
     plan = Plan(now=wall("2026-10-25 01:50"))
-    async with running(plan, rules('{schedule: "*/15 * * * *", timezone: Europe/Berlin}', match="{name: web}")):
+    async with running(
+        plan, rules('{schedule: "*/15 * * * *", timezone: Europe/Berlin}', match="{name: web}")
+    ):
         for _ in range(3 * 12):
             await plan.passes(300)
         assert len(plan.times()) == 12
@@ -270,7 +285,8 @@ async def test_a_fault_in_one_rules_firing_does_not_lose_the_schedule():
         await plan.schedules.run()
     plan.schedules._fire = plan._fire
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(plan.schedules.run())  # as the daemon does: again, with what it was given
+        # as the daemon does: again, with what it was given
+        task = group.create_task(plan.schedules.run())
         await plan.passes(300)
         task.cancel()
     assert plan.times() == [600.0]

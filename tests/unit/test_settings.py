@@ -16,7 +16,17 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 
 from dockmend.errors import DockmendError, InvalidFiles, UsageError
-from dockmend.settings import Address, Mqtt, Policy, Secret, Settings, check_file, find_paths, load, schema
+from dockmend.settings import (
+    Address,
+    Mqtt,
+    Policy,
+    Secret,
+    Settings,
+    check_file,
+    find_paths,
+    load,
+    schema,
+)
 from dockmend.settings.sections import ACTIONS, FileSettings
 from dockmend.settings.variables import VARIABLES
 
@@ -37,7 +47,7 @@ def wrong(file: Any, text: str) -> list[str]:
     return [str(problem).removeprefix(f"{path}:") for problem in check_file(path)]
 
 
-# ---------------------------------------------------------------------------------------------------------- precedence
+# --------------------------------------------------------------------------------------- precedence
 
 
 def test_without_anything_the_defaults_of_the_contract_hold():
@@ -57,7 +67,11 @@ def test_without_anything_the_defaults_of_the_contract_hold():
 
 def test_flags_stand_over_the_environment_and_that_over_the_file(file):
     path = file('engine: "tcp://file:1"\nheal: all\nlimits: {parallel: 2, rate: 5 per 10s}\n')
-    environ = {"DOCKMEND_ENGINE": "tcp://env:1", "DOCKMEND_HEAL": "off", "DOCKMEND_LIMITS_PARALLEL": "7"}
+    environ = {
+        "DOCKMEND_ENGINE": "tcp://env:1",
+        "DOCKMEND_HEAL": "off",
+        "DOCKMEND_LIMITS_PARALLEL": "7",
+    }
     found = load({"engine": "tcp://flag:1", "listen": None}, environ, path)
     assert (found.engine, found.heal, found.limits.parallel) == ("tcp://flag:1", "off", 7)
     assert found.limits.rate == (5, 10.0), "what neither names is the file's"
@@ -78,7 +92,10 @@ COLLECTIONS = {
     "policy.protect.image": ("vault:*", "policy: {protect: {image: 'vault:*'}}"),
     "policy.trusted_images": ("[a:1]", "policy: {trusted_images: [a:1]}"),
     "notify": ("{ops: {logs: 1}}", "notify: {ops: {logs: 1}}"),
-    "http.names": ("[nas.lan, dockmend.example.org]", "http: {names: [nas.lan, dockmend.example.org]}"),
+    "http.names": (
+        "[nas.lan, dockmend.example.org]",
+        "http: {names: [nas.lan, dockmend.example.org]}",
+    ),
     "http": ("{listen: null}", "http: {listen: null}"),
 }
 """A variable's value, and the settings file that says the same."""
@@ -90,16 +107,23 @@ def test_lists_and_mappings_are_read_as_the_files_are(name, file):
     environ = {f"DOCKMEND_{name.upper().replace('.', '_')}": value}
     if name == "mqtt.tls":
         environ["DOCKMEND_MQTT_HOST"] = "broker"
-    found, same = load(environ=environ, secrets=False), load(environ={}, config=file(text), secrets=False)
+    found, same = (
+        load(environ=environ, secrets=False),
+        load(environ={}, config=file(text), secrets=False),
+    )
     assert found.model_dump(exclude={"paths"}) == same.model_dump(exclude={"paths"})
-    assert found.model_dump(exclude={"paths"}) != load(environ={}, secrets=False).model_dump(exclude={"paths"})
+    assert found.model_dump(exclude={"paths"}) != load(environ={}, secrets=False).model_dump(
+        exclude={"paths"}
+    )
 
 
 def test_a_key_stands_over_what_holds_it_and_a_wrong_one_is_told_with_its_variable():
     environ = {"DOCKMEND_LIMITS_PARALLEL": "7", "DOCKMEND_LIMITS": "{parallel: 2, rate: 5 per 1m}"}
     limits = load(environ=environ).limits
     assert (limits.parallel, limits.rate) == (7, (5, 60.0))
-    with pytest.raises(UsageError, match="DOCKMEND_LIMITS: unknown key 'rat' in limits: did you mean"):
+    with pytest.raises(
+        UsageError, match="DOCKMEND_LIMITS: unknown key 'rat' in limits: did you mean"
+    ):
         load(environ={"DOCKMEND_LIMITS": "{rat: 5 per 1m}"})
     with pytest.raises(UsageError, match=r"DOCKMEND_POLICY_ALLOW: policy\.allow: expected a list"):
         load(environ={"DOCKMEND_POLICY_ALLOW": "[restart"})
@@ -108,18 +132,27 @@ def test_a_key_stands_over_what_holds_it_and_a_wrong_one_is_told_with_its_variab
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        ({"MQTT": "mqtt://user:hunter2@broker"}, "DOCKMEND_MQTT: mqtt: expected keys and values, as in {key: value}"),
-        ({"MQTT": "host: broker\npassword: hunter2"}, "DOCKMEND_MQTT: mqtt: expected keys and values"),
-        ({"MQTT": "{host: broker, password: hunter2"}, "DOCKMEND_MQTT: mqtt: expected keys and values"),
-        ({"MQTT": "{host: broker, password: hunter2}"}, "unknown key 'password' in mqtt: secrets are not written here"),
-        ({"MQTT_HOST": "mqtt://user:hunter2@broker"}, "DOCKMEND_MQTT_HOST: mqtt.host: expected a name or an address"),
-        ({"MQTT_HOST": "broker:1883"}, "DOCKMEND_MQTT_HOST: mqtt.host: expected a name or an address"),
+        ({"MQTT": "mqtt://user:hunter2@broker"}, ("DOCKMEND_MQTT: mqtt: expected keys and values, "
+        "as in {key: value}")),
+        ({"MQTT": "host: broker\npassword: hunter2"}, ("DOCKMEND_MQTT: mqtt: expected keys "
+        "and values")),
+        ({"MQTT": "{host: broker, password: hunter2"}, ("DOCKMEND_MQTT: mqtt: expected keys "
+        "and values")),
+        ({"MQTT": "{host: broker, password: hunter2}"}, ("unknown key 'password' in mqtt: secrets "
+        "are not written here")),
+        ({"MQTT_HOST": "mqtt://user:hunter2@broker"}, ("DOCKMEND_MQTT_HOST: mqtt.host: expected a "
+        "name or an address")),
+        ({"MQTT_HOST": "broker:1883"}, ("DOCKMEND_MQTT_HOST: mqtt.host: expected a name or "
+        "an address")),
         ({"MQTT_USERNAME": "me"}, "DOCKMEND_MQTT_USERNAME: mqtt: the key 'host' is missing"),
         ({"MQTT_HOST": "h", "MQTT_USERNAME": "no"}, """found false (as a text: DOCKMEND_MQTT_USERNAME='"no"')"""),
-        ({"POLICY_PROTECT_NAME": "db, web"}, "holds a comma or a space, as no name does: expected a list"),
-        ({"POLICY_TRUSTED_IMAGES": "a:1,b:1"}, "holds a comma or a space, as no name does: expected a list"),
+        ({"POLICY_PROTECT_NAME": "db, web"}, ("holds a comma or a space, as no name does: "
+        "expected a list")),
+        ({"POLICY_TRUSTED_IMAGES": "a:1,b:1"}, ("holds a comma or a space, as no name does: "
+        "expected a list")),
         ({"HEAL": "all # of them"}, "expected labelled, all or off, found 'all # of them'"),
-        ({"LISTEN": "[::1]:1", "HTTP_LISTEN": "[::1]:2"}, "DOCKMEND_LISTEN: says something else than DOCKMEND_HTTP_L"),
+        ({"LISTEN": "[::1]:1", "HTTP_LISTEN": "[::1]:2"}, ("DOCKMEND_LISTEN: says something else "
+        "than DOCKMEND_HTTP_L")),
         ({"POLICY": "{rules_owner: nobody-here}"}, "DOCKMEND_POLICY: there is no user nobody-here"),
     ],
 )  # fmt: skip
@@ -130,9 +163,13 @@ def test_no_variable_is_ignored_and_no_error_shows_a_secret(environ, told):
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["a: b", "*", "- a", "%", "'", "me #1", "#1", "007", "1e3", "2024-01-01", "1:30"])
+@pytest.mark.parametrize(
+    "text", ["a: b", "*", "- a", "%", "'", "me #1", "#1", "007", "1e3", "2024-01-01", "1:30"]
+)
 def test_a_text_that_only_looks_like_yaml_is_that_text(text):
-    mqtt = load(environ={"DOCKMEND_MQTT_HOST": "h", "DOCKMEND_MQTT_USERNAME": text}, secrets=False).mqtt
+    mqtt = load(
+        environ={"DOCKMEND_MQTT_HOST": "h", "DOCKMEND_MQTT_USERNAME": text}, secrets=False
+    ).mqtt
     assert mqtt is not None
     assert mqtt.username == text
 
@@ -140,15 +177,22 @@ def test_a_text_that_only_looks_like_yaml_is_that_text(text):
 @pytest.mark.parametrize("name", [each for each in VARIABLES if each not in COLLECTIONS])
 def test_every_variable_reaches_its_key(name, file):
     given_values = {
-        "heal": "all", "unknown_cause": "act", "limits.rate": "9 per 9s", "limits.parallel": "9", "mqtt.port": "9",
-        "http.listen": "[::1]:9", "http.metrics_listen": "0.0.0.0:9", "policy.rules_owner": "1000",
+        "heal": "all", "unknown_cause": "act", "limits.rate": "9 per 9s", "limits.parallel": "9",
+        "mqtt.port": "9", "http.listen": "[::1]:9", "http.metrics_listen": "0.0.0.0:9",
+        "policy.rules_owner": "1000",
     }  # fmt: skip
     path = file("mqtt: {host: h, tls: {ca: a, cert: b, key: c}}\n")
     value = given_values.get(name, "word")
-    found: Any = load(environ={f"DOCKMEND_{name.upper().replace('.', '_')}": value}, config=path, secrets=False)
+    found: Any = load(
+        environ={f"DOCKMEND_{name.upper().replace('.', '_')}": value}, config=path, secrets=False
+    )
     for step in name.split("."):
         found = getattr(found, step)
-    expected = {"limits.rate": (9, 9.0), "http.listen": Address("::1", 9), "http.metrics_listen": Address("0.0.0.0", 9)}
+    expected = {
+        "limits.rate": (9, 9.0),
+        "http.listen": Address("::1", 9),
+        "http.metrics_listen": Address("0.0.0.0", 9),
+    }
     assert found == expected.get(name, found)
     assert str(expected[name]) == str(found) if name in expected else str(found).endswith(value)
 
@@ -170,7 +214,9 @@ def test_a_file_that_is_named_must_exist(tmp_path):
 
 def test_a_variable_that_means_nothing_is_a_warning_with_a_hint():
     found = load(environ={"DOCKMEND_LISTN": "x", "DOCKMEND_DEBUG": "1", "PATH": "/bin"})
-    assert found.warnings == ("the environment variable DOCKMEND_LISTN means nothing: did you mean DOCKMEND_LISTEN?",)
+    assert found.warnings == (
+        "the environment variable DOCKMEND_LISTN means nothing: did you mean DOCKMEND_LISTEN?",
+    )
 
 
 def test_a_bare_off_is_the_word_off(file):
@@ -179,7 +225,12 @@ def test_a_bare_off_is_the_word_off(file):
 
 def test_nothing_can_be_changed(file):
     found = load(environ={}, config=file("mqtt: {host: h}\n"))
-    for thing, name in ((found, "heal"), (found.limits, "parallel"), (found.mqtt, "host"), (found.paths, "state")):
+    for thing, name in (
+        (found, "heal"),
+        (found.limits, "parallel"),
+        (found.mqtt, "host"),
+        (found.paths, "state"),
+    ):
         with pytest.raises(Exception, match="frozen"):
             setattr(thing, name, "x")
 
@@ -202,11 +253,17 @@ def test_what_policy_allows():
     assert not Policy(allow=("exec",)).allows("restart")
 
 
-# -------------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 
 WRONG = [
     ("heal: of", "1:7: heal: expected labelled, all or off, found 'of'; did you mean off?"),
-    ("heal: yes", "1:7: heal: expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as a boolean)"),
+    (
+        "heal: yes",
+        (
+            "1:7: heal: expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as a "
+            "boolean)"
+        ),
+    ),
     ("limts: {}", "1:1: unknown key 'limts': did you mean 'limits'?"),
     ("limits: {rate: 30}", "1:16: limits.rate: the number 30 has no unit"),
     ("limits: {rate: 0 per 1m}", '1:16: limits.rate: "0" is not a count'),
@@ -217,17 +274,32 @@ WRONG = [
     ("mqtt: {port: 1}", "1:7: mqtt: the key 'host' is missing"),
     ("mqtt: {host: h, port: 70000}", "1:23: mqtt.port: expected 65535 or less, found 70000"),
     ("mqtt: {host: h, pasword: x}", "1:17: unknown key 'pasword' in mqtt"),
-    ("mqtt: {host: h, password: x}", "secrets are not written here, name the file that holds it with password_file"),
+    (
+        "mqtt: {host: h, password: x}",
+        "secrets are not written here, name the file that holds it with password_file",
+    ),
     ("mqtt: {host: h, tls: {cert: a}}", "1:22: mqtt.tls: cert and key belong together"),
     ("mqtt: {host: h, prefix: 'a/#'}", "1:25: mqtt.prefix: expected a text that matches"),
-    ("mqtt: {host: h, commands: [pause]}", "1:27: mqtt.commands: not yet in this version: mqtt.commands"),
+    (
+        "mqtt: {host: h, commands: [pause]}",
+        "1:27: mqtt.commands: not yet in this version: mqtt.commands",
+    ),
     ("mqtt: {host: h, homeassistant: true}", "not yet in this version: mqtt.homeassistant"),
     ("stores: {offsite: {url: 's3://b'}}", "1:9: stores: not yet in this version: stores"),
-    ("notify: {ops: {urls: a}}", "1:16: unknown key 'urls' in notify.ops: expected one of url_file, at_once"),
-    ("notify: {ops: {url: 'ntfy://h/t'}}", "secrets are not written here, name the file that holds it with url_file"),
+    (
+        "notify: {ops: {urls: a}}",
+        "1:16: unknown key 'urls' in notify.ops: expected one of url_file, at_once",
+    ),
+    (
+        "notify: {ops: {url: 'ntfy://h/t'}}",
+        "secrets are not written here, name the file that holds it with url_file",
+    ),
     ("notify: {ops: }", "1:15: notify.ops: expected keys and values, found nothing"),
     ("notify: [ops]", "1:9: notify: expected keys and values, found a list"),
-    ("notify: {'a b': {}}", "1:9: notify: 'a b' is no name for a channel: expected up to 32 letters, digits"),
+    (
+        "notify: {'a b': {}}",
+        "1:9: notify: 'a b' is no name for a channel: expected up to 32 letters, digits",
+    ),
     ("notify: {none: {}}", "'none' is no name for a channel"),
     (
         "notify: {ops: {at_once: [gave-up]}}",
@@ -240,37 +312,85 @@ WRONG = [
     ("notify: {ops: {digest: [told]}}", "unknown kind 'told'"),
     ("notify: {ops: {digest: [5]}}", "notify.ops.digest.0: expected kinds of messages (down,"),
     ("notify: {ops: {digest: healed}}", "1:24: notify.ops.digest: expected a list, found 'healed'"),
-    ("notify: {ops: {at_once: [down], digest: [down]}}", "1:15: notify.ops: down stands in at_once and in digest"),
-    ("notify: {ops: {severity: grave}}", "notify.ops.severity: expected one of info, warning, critical"),
-    ("notify: {ops: {severity: 1}}", "notify.ops.severity: expected one of info, warning, critical"),
-    ("notify: {ops: {quiet: '22:00'}}", '1:23: notify.ops.quiet: expected hours such as "22:00-07:00"'),
-    ("notify: {ops: {quiet: '22:00-24:00'}}", 'notify.ops.quiet: expected a time of day such as "08:00"'),
+    (
+        "notify: {ops: {at_once: [down], digest: [down]}}",
+        "1:15: notify.ops: down stands in at_once and in digest",
+    ),
+    (
+        "notify: {ops: {severity: grave}}",
+        "notify.ops.severity: expected one of info, warning, critical",
+    ),
+    (
+        "notify: {ops: {severity: 1}}",
+        "notify.ops.severity: expected one of info, warning, critical",
+    ),
+    (
+        "notify: {ops: {quiet: '22:00'}}",
+        '1:23: notify.ops.quiet: expected hours such as "22:00-07:00"',
+    ),
+    (
+        "notify: {ops: {quiet: '22:00-24:00'}}",
+        'notify.ops.quiet: expected a time of day such as "08:00"',
+    ),
     ("notify: {ops: {quiet: '8:00-08:00'}}", "notify.ops.quiet: begins when it ends"),
-    ("notify: {ops: {digest_at: 8}}", 'notify.ops.digest_at: expected a time of day such as "08:00"'),
+    (
+        "notify: {ops: {digest_at: 8}}",
+        'notify.ops.digest_at: expected a time of day such as "08:00"',
+    ),
     ("notify: {ops: {logs: 51}}", "notify.ops.logs: expected 50 or less, found 51"),
     ("notify: {ops: {logs: yes}}", "notify.ops.logs: expected a whole number, found true"),
     ("http: {tls: {cert: a}}", "1:13: http.tls: not yet in this version: http.tls"),
     ("http: {listen: 9468}", "1:16: http.listen: 9468 is no address"),
-    ("http: {listen: '::1:9468'}", "1:16: http.listen: '::1:9468': put the IPv6 address in brackets"),
+    (
+        "http: {listen: '::1:9468'}",
+        "1:16: http.listen: '::1:9468': put the IPv6 address in brackets",
+    ),
     ("http: {listen: ':80'}", "0.0.0.0:80 listens everywhere"),
-    ("policy: {allow: [restrat]}", "1:18: policy.allow.0: unknown action 'restrat': did you mean 'restart'?"),
+    (
+        "policy: {allow: [restrat]}",
+        "1:18: policy.allow.0: unknown action 'restrat': did you mean 'restart'?",
+    ),
     ("policy: {allow: restart}", "1:17: policy.allow: expected a list, found 'restart'"),
-    ("policy: {rules_owner: -1}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
-    ("policy: {rules_owner: true}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
-    ("policy: {protect: {labels: [a]}}", "policy.protect.labels: expected keys and values, found a list"),
-    ("http: {names: ['https://nas.lan']}", "1:15: http.names: 'https://nas.lan' is not the name of a host alone"),
+    (
+        "policy: {rules_owner: -1}",
+        "1:23: policy.rules_owner: expected the name or the uid of a user",
+    ),
+    (
+        "policy: {rules_owner: true}",
+        "1:23: policy.rules_owner: expected the name or the uid of a user",
+    ),
+    (
+        "policy: {protect: {labels: [a]}}",
+        "policy.protect.labels: expected keys and values, found a list",
+    ),
+    (
+        "http: {names: ['https://nas.lan']}",
+        "1:15: http.names: 'https://nas.lan' is not the name of a host alone",
+    ),
     ("http: {names: ['nas.lan:443']}", "http.names: 'nas.lan:443' is not the name of a host alone"),
     ("http: {names: ['*']}", "http.names: '*' is not the name of a host alone"),
     ("http: {names: [5]}", "http.names: '5' is not the name of a host alone"),
     ("http: {names: 5}", "http.names: expected a list of names"),
-    ("snapshots: {reserve: 512}", "1:22: snapshots.reserve: expected a size such as 512MiB or 2GiB"),
+    (
+        "snapshots: {reserve: 512}",
+        "1:22: snapshots.reserve: expected a size such as 512MiB or 2GiB",
+    ),
     ("snapshots: {reserve: -1GiB}", "expected a size such as 512MiB or 2GiB"),
     ("snapshots: {reserve: 1MiB}", "expected at least 16MiB"),
-    ("snapshots: {bind_roots: [srv]}", "1:12: snapshots: bind_roots: srv: expected paths that begin with /"),
-    ("snapshots: {bind_roots: [/]}", "bind_roots: /: expected folders below /, which is the whole host"),
+    (
+        "snapshots: {bind_roots: [srv]}",
+        "1:12: snapshots: bind_roots: srv: expected paths that begin with /",
+    ),
+    (
+        "snapshots: {bind_roots: [/]}",
+        "bind_roots: /: expected folders below /, which is the whole host",
+    ),
     ("snapshots: {bind_roots: [//]}", "expected folders below /"),
     ("snapshots: {bind_roots: [/srv/..]}", "expected folders below /"),
-    ("policy: {protect: {name: /shop-db}}", 'policy.protect.name: "/shop-db" begins with a slash, as no name does'),
+    (
+        "policy: {protect: {name: /shop-db}}",
+        'policy.protect.name: "/shop-db" begins with a slash, as no name does',
+    ),
     ("policy: {protect: {name: ['']}}", "policy.protect.name.0: an empty text matches no name"),
     ("policy: {protect: {name: []}}", "name is empty and protects nothing: leave it out"),
     ("policy: {protect: {labels: {}}}", "labels is empty and protects nothing"),
@@ -294,12 +414,17 @@ def test_each_error_has_its_place_and_says_what_was_expected(text, expected, fil
 
 
 def test_all_errors_come_at_once_and_in_order(file):
-    found = wrong(file, "heal: of\nlimits: {rate: x, parallel: 0}\nstores: {a: {}}\nmqtt: {port: 0}\n")
+    found = wrong(
+        file, "heal: of\nlimits: {rate: x, parallel: 0}\nstores: {a: {}}\nmqtt: {port: 0}\n"
+    )
     assert [each.split(":")[0] for each in found] == ["1", "2", "2", "3", "4", "4"]
 
 
 def test_the_value_of_an_unknown_key_is_not_shown(file):
-    assert not any("hunter2" in each for each in wrong(file, "mqtt: {host: h, passwort: hunter2}\nsecret: hunter2\n"))
+    assert not any(
+        "hunter2" in each
+        for each in wrong(file, "mqtt: {host: h, passwort: hunter2}\nsecret: hunter2\n")
+    )
 
 
 def test_flags_and_variables_are_named_in_their_errors(file):
@@ -343,7 +468,7 @@ http: {listen: "127.0.0.1:9468", metrics_listen: null, token_file: null, read_to
     assert found.snapshots.bind_roots == (Path("/srv"),)
 
 
-# ------------------------------------------------------------------------------------------------------------- secrets
+# ------------------------------------------------------------------------------------------ secrets
 
 
 @pytest.fixture
@@ -382,7 +507,9 @@ def test_secrets_are_left_alone_where_they_are_not_asked_for(with_secret):
         (b"x" * 70_000, "larger than"),
     ],
 )
-def test_a_file_that_holds_no_secret_is_an_error_that_does_not_show_it(content, expected, with_secret):
+def test_a_file_that_holds_no_secret_is_an_error_that_does_not_show_it(
+    content, expected, with_secret
+):
     (with_secret.parent / "password").write_bytes(content)
     with pytest.raises(InvalidFiles, match=expected) as caught:
         load(environ={}, config=with_secret)
@@ -397,7 +524,10 @@ def test_a_secret_everyone_can_read_is_a_warning(with_secret):
 def test_whoever_may_write_a_secret_has_it(with_secret):
     secret = with_secret.parent / "password"
     secret.chmod(0o622)
-    expected = f"1:32: mqtt.password_file: {secret} may be written by everybody, and dockmend goes by what it says"
+    expected = (
+        f"1:32: mqtt.password_file: {secret} may be written by everybody, and dockmend "
+        "goes by what it says"
+    )
     with pytest.raises(InvalidFiles, match=re.escape(expected)):
         load(environ={}, config=with_secret)
     assert load(environ={}, config=with_secret, secrets=False).mqtt_password is None
@@ -408,7 +538,9 @@ def test_whoever_may_write_the_authority_decides_which_broker_is_believed(file):
     load(environ={}, config=path)  # that there is no such file, TLS itself says
     (path.parent / "ca.pem").write_text("")
     (path.parent / "ca.pem").chmod(0o666)
-    with pytest.raises(InvalidFiles, match=r"mqtt\.tls\.ca: .*/ca\.pem may be written by everybody"):
+    with pytest.raises(
+        InvalidFiles, match=r"mqtt\.tls\.ca: .*/ca\.pem may be written by everybody"
+    ):
         load(environ={}, config=path)
 
 
@@ -419,7 +551,9 @@ def test_settings_that_others_may_write_are_refused(file):
         load(environ={}, config=path)
     path.chmod(0o644)
     path.parent.chmod(0o777)
-    with pytest.raises(InvalidFiles, match=f"^{re.escape(str(path.parent))}: may be written by everybody"):
+    with pytest.raises(
+        InvalidFiles, match=f"^{re.escape(str(path.parent))}: may be written by everybody"
+    ):
         load(environ={}, config=path)
 
 
@@ -429,16 +563,24 @@ def test_settings_of_a_user_whom_only_the_environment_can_name(file):
     os.chown(path, 4242, 4242)
     with pytest.raises(
         InvalidFiles,
-        match=r"belongs to user 4242, not to root.*or set the variable `DOCKMEND_POLICY_RULES_OWNER=4242`$",
+        match=r"belongs to user 4242, not to root.*or set the variable "
+        r"`DOCKMEND_POLICY_RULES_OWNER=4242`$",
     ):
         load(environ={}, config=path)
-    assert load(environ={"DOCKMEND_POLICY_RULES_OWNER": "4242"}, config=path).policy.rules_owner == "4242"
+    assert (
+        load(environ={"DOCKMEND_POLICY_RULES_OWNER": "4242"}, config=path).policy.rules_owner
+        == "4242"
+    )
     assert load(environ={}, config=path, runs_as=4242).policy.rules_owner == "4242"
-    with pytest.raises(UsageError, match="DOCKMEND_POLICY_RULES_OWNER: there is no user nobody-here"):
+    with pytest.raises(
+        UsageError, match="DOCKMEND_POLICY_RULES_OWNER: there is no user nobody-here"
+    ):
         load(environ={"DOCKMEND_POLICY_RULES_OWNER": "nobody-here"}, config=path)
 
 
-@pytest.mark.parametrize(("listen", "warned"), [("0.0.0.0:1", True), ("[::1]:1", False), ("10.0.0.1:1", True)])
+@pytest.mark.parametrize(
+    ("listen", "warned"), [("0.0.0.0:1", True), ("[::1]:1", False), ("10.0.0.1:1", True)]
+)
 def test_tokens_in_clear_text_are_a_warning(listen, warned, file):
     found = load({"listen": listen}, environ={}, config=file(""), contained=False)
     assert any("clear text" in each for each in found.warnings) is warned
@@ -450,7 +592,8 @@ def test_tokens_in_clear_text_are_a_warning(listen, warned, file):
     [("0.0.0.0:1", 0, 1), ("[::]:1", 0, 1), ("127.0.0.1:1", 0, 0), ("10.0.0.1:1", 1, 0)],
 )
 def test_in_a_container_listening_on_all_addresses_is_no_warning(listen, warned, noted, file):
-    """Its port may be published on 127.0.0.1 alone, as deploy/compose.yaml does: dockmend cannot know."""
+    """Its port may be published on 127.0.0.1 alone, as deploy/compose.yaml does: dockmend cannot
+    know."""
     found = load({"listen": listen}, environ={}, config=file(""), contained=True)
     assert (len(found.warnings), len(found.notes)) == (warned, noted)
     assert all("publish its port on 127.0.0.1 only" in each for each in found.notes)
@@ -476,7 +619,7 @@ def test_a_systemd_credential_stands_in_for_a_file(tmp_path, file):
     assert found.http_read_token is None
 
 
-# --------------------------------------------------------------------------------------------------------- robustness
+# --------------------------------------------------------------------------------------- robustness
 
 
 def test_the_schema_is_json_and_names_every_key():
@@ -484,15 +627,20 @@ def test_the_schema_is_json_and_names_every_key():
     assert set(json.loads(text)["properties"]) == set(FileSettings.model_fields)
 
 
-_KEYS = st.sampled_from([*FileSettings.model_fields, "host", "rate", "url_file", "quiet", "allow", "x", ""])
+_KEYS = st.sampled_from(
+    [*FileSettings.model_fields, "host", "rate", "url_file", "quiet", "allow", "x", ""]
+)
 
 
 def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return inner | st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3)
 
 
-# Three levels, written out: hypothesis' own recursion warns if it happens to draw no nesting at all.
-values = _nested(_nested(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)))
+# Three levels, written out: hypothesis' own recursion warns if it happens to draw no nesting at
+# all.
+values = _nested(
+    _nested(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8))
+)
 
 
 @runs(max_examples=150, deadline=None)
@@ -505,7 +653,9 @@ def test_no_data_is_a_traceback(tmp_path_factory, data):
         found = load(environ={}, config=path)
     except DockmendError:
         found = None
-    assert isinstance(found, Settings) == (problems == []) or any("_file" in str(key) for key in data)
+    assert isinstance(found, Settings) == (problems == []) or any(
+        "_file" in str(key) for key in data
+    )
     assert all(str(problem).startswith(f"{path}:") for problem in problems)
 
 

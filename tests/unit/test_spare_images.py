@@ -1,4 +1,5 @@
-"""The daemon whole: images that an incident left twice are found at the start, and whenever an incident is closed."""
+"""The daemon whole: images that an incident left twice are found at the start, and whenever an
+incident is closed."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def commit(fake: FakeEngine, incident: str, number: int) -> str:
 
 async def test_the_later_image_stays_and_has_the_name_again(fake: FakeEngine, tmp_path: Path):
     web = fake.add_container("web")
-    others = {commit(fake, "i0000000another", 2), commit(fake, "i0000000another", 1)}  # of another dockmend
+    # of another dockmend
+    others = {commit(fake, "i0000000another", 2), commit(fake, "i0000000another", 1)}
     second, _first = commit(fake, "i000000000000old", 2), commit(fake, "i000000000000old", 1)
     async with journal_of(tmp_path, fake.identity) as before:
         for number in (1, 2):
@@ -58,13 +60,19 @@ async def test_the_later_image_stays_and_has_the_name_again(fake: FakeEngine, tm
         ]
 
     async with running(fake, settings(tmp_path, RULES)) as one:
-        await until(lambda: left("i000000000000old") == [(second, ["kept:late"])], "one is left of those before it")
+        await until(
+            lambda: left("i000000000000old") == [(second, ["kept:late"])],
+            "one is left of those before it",
+        )
         await until(lambda: not one.image_cleanup.due.is_set(), "it has looked")
         for number in (1, 2):
             await claim(one.own, "i000000000000new", number)
         later, _ = commit(fake, "i000000000000new", 2), commit(fake, "i000000000000new", 1)
         fake.crash(web, 7)
-        await until(lambda: left("i000000000000new") == [(later, ["kept:late"])], "one is left as an incident closed")
+        await until(
+            lambda: left("i000000000000new") == [(later, ["kept:late"])],
+            "one is left as an incident closed",
+        )
         assert others <= fake.images.keys()
 
 
@@ -77,5 +85,10 @@ async def journal_of(tmp_path: Path, engine_id: str) -> AsyncIterator[Ownership]
     """What the dockmend before this one wrote down."""
     journal = SqliteJournal(settings(tmp_path, RULES).paths.journal, time.time)
     await journal.open()
-    yield Ownership(cast("Engine", None), journal, time.time, OwnedObjects(await journal.instance(), (), engine_id))
+    yield Ownership(
+        cast("Engine", None),
+        journal,
+        time.time,
+        OwnedObjects(await journal.instance(), (), engine_id),
+    )
     await journal.close()

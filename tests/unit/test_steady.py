@@ -24,7 +24,13 @@ class Runs:
             raise KeyboardInterrupt
         self.loaded.append(loaded)
         green = number not in self.red
-        return {"loaded": loaded, "green": green, "seconds": 1, "told": "", "failed": [] if green else ["test_one"]}
+        return {
+            "loaded": loaded,
+            "green": green,
+            "seconds": 1,
+            "told": "",
+            "failed": [] if green else ["test_one"],
+        }
 
 
 @pytest.fixture
@@ -81,7 +87,9 @@ def test_one_that_is_red_is_named_and_not_made_again(commits, monkeypatch, capsy
     assert runs.loaded == []
 
 
-def test_a_tree_with_changes_is_refused_and_a_run_in_which_it_changed_does_not_count(commits, monkeypatch):
+def test_a_tree_with_changes_is_refused_and_a_run_in_which_it_changed_does_not_count(
+    commits, monkeypatch
+):
     commits[:] = [None]
     assert steady.main() == 2
     commits[:] = ["abc", "abc", "abc", "def"]

@@ -36,7 +36,8 @@ def one() -> shutdown.Shutdown:
 
 
 def test_the_first_signal_asks_and_the_second_ends(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shutdown, "AT_MOST", 1e6)  # its thread outlives the test, and must not end the others
+    # its thread outlives the test, and must not end the others
+    monkeypatch.setattr(shutdown, "AT_MOST", 1e6)
     exits, asked = Exits(monkeypatch), one()
     asked.asked()
     assert asked.event.is_set()

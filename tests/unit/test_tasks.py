@@ -1,4 +1,5 @@
-"""What must run for ever does: it is begun anew where it ends, and one that does nothing else takes the daemon down."""
+"""What must run for ever does: it is begun anew where it ends, and one that does nothing else takes
+the daemon down."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.parametrize("fault", [None, ValueError("a fault")], ids=["it returns", "it raises"])
-async def test_a_part_that_ends_is_begun_anew_and_not_for_ever(waits: list[float], fault: Exception | None):
+async def test_a_part_that_ends_is_begun_anew_and_not_for_ever(
+    waits: list[float], fault: Exception | None
+):
     begun: list[int] = []
 
     async def part() -> None:
@@ -32,7 +35,10 @@ async def test_a_part_that_ends_is_begun_anew_and_not_for_ever(waits: list[float
         if fault is not None:
             raise fault
 
-    with pytest.raises(supervision.PartFailed, match=f"^mqtt failed 5 times within 60 s: .*{fault or 'it returned'}"):
+    with pytest.raises(
+        supervision.PartFailed,
+        match=f"^mqtt failed 5 times within 60 s: .*{fault or 'it returned'}",
+    ):
         await supervision.forever("mqtt", part, lambda: 0.0)
     assert len(begun) == supervision.TOO_OFTEN
     assert waits == sorted(waits)

@@ -65,7 +65,9 @@ def test_that_it_was_set_is_told_once_and_drift_never():
         (2 * HOUR, -HOUR, -HOUR),  # back by less than has passed: only what elapsed tells
     ],
 )
-def test_across_runs_of_one_boot_it_is_known_by_how_much(passed: float, set_by: float, moved: float):
+def test_across_runs_of_one_boot_it_is_known_by_how_much(
+    passed: float, set_by: float, moved: float
+):
     machine = Machine()
     stamp = machine.clock().stamp()
     machine.passes(passed)
@@ -114,13 +116,16 @@ def test_what_an_action_waits_for_is_not_moved_by_a_clock_that_is_set():
     clock = machine.clock()
     machine.wall += HOUR
     here = clock.from_here()
-    assert here() == pytest.approx(machine.wall)  # compared with the engine's stamps, which follow the wall
+    # compared with the engine's stamps, which follow the wall
+    assert here() == pytest.approx(machine.wall)
     machine.wall -= 2 * HOUR
     machine.passes(5)
     assert here() == pytest.approx(NOON + HOUR + 5)
 
 
-def test_the_boot_is_told_by_systemd_or_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_boot_is_told_by_systemd_or_read_from_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     file = tmp_path / "boot_id"
     file.write_text("0123abcd-4567-89ef-0123-456789abcdef\n")
     monkeypatch.setattr(timekeeping, "_BOOT_ID", file)
@@ -128,5 +133,6 @@ def test_the_boot_is_told_by_systemd_or_read_from_the_kernel(monkeypatch: pytest
     read = Clock().stamp().boot
     monkeypatch.setattr(timekeeping, "_BOOT_ID", tmp_path / "hidden")
     assert Clock().stamp().boot == ""
-    monkeypatch.setenv(timekeeping.BOOT_VARIABLE, "0123abcd456789ef0123456789abcdef")  # as the specifier %b is written
+    # as the specifier %b is written
+    monkeypatch.setenv(timekeeping.BOOT_VARIABLE, "0123abcd456789ef0123456789abcdef")
     assert Clock().stamp().boot == read == "0123abcd456789ef0123456789abcdef"

@@ -57,7 +57,9 @@ def test_one_that_is_open_to_others_is_refused(tmp_path, mode):
     path = tmp_path / "http.token"
     path.write_text("known to others\n")
     path.chmod(mode)
-    with pytest.raises((ValueError, Untrusted), match=r"open to others|may be written by") as caught:
+    with pytest.raises(
+        (ValueError, Untrusted), match=r"open to others|may be written by"
+    ) as caught:
         own_secret(path)
     assert "known" not in str(caught.value)
 

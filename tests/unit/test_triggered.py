@@ -1,4 +1,5 @@
-"""`dockmend trigger`: recorded as what a person asked for, and never a way to start what a person stopped unawares."""
+"""`dockmend trigger`: recorded as what a person asked for, and never a way to start what a person
+stopped unawares."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ rules:
   - {name: shadow, when: container.unhealthy, match: all, then: restart, dry_run: true}
 """
 ONE_OFF = {
-    "com.docker.compose.project": "shop", "com.docker.compose.service": "web", "com.docker.compose.oneoff": "True",
-    "com.docker.compose.config-hash": "abc",
+    "com.docker.compose.project": "shop", "com.docker.compose.service": "web",
+    "com.docker.compose.oneoff": "True", "com.docker.compose.config-hash": "abc",
 }  # fmt: skip
 
 
@@ -56,7 +57,9 @@ async def stopped(fake: FakeEngine, daemon: Daemon, name: str) -> None:
 async def paused(fake: FakeEngine, daemon: Daemon, name: str) -> None:
     fake.pause_container(name, paused=True)
     identity = fake.container(name)["Id"]
-    await until(lambda: daemon.mirror.container(identity).state == "paused", f"{name} counts as paused")  # type: ignore[union-attr]
+    await until(
+        lambda: daemon.mirror.container(identity).state == "paused", f"{name} counts as paused"
+    )  # type: ignore[union-attr]
 
 
 async def refused(daemon: Daemon, rule: str, name: str, *, even_if_stopped: bool = False) -> str:
@@ -69,7 +72,9 @@ async def refused(daemon: Daemon, rule: str, name: str, *, even_if_stopped: bool
 
 async def asked(daemon: Daemon, rule: str, name: str, *, even_if_stopped: bool = False) -> str:
     """The id of the incident, whose attempt was made."""
-    done = await DaemonCommands(daemon).trigger("uid 0 (root)", rule, name, even_if_stopped=even_if_stopped)
+    done = await DaemonCommands(daemon).trigger(
+        "uid 0 (root)", rule, name, even_if_stopped=even_if_stopped
+    )
     identity = str(done["incident"])
 
     def made() -> bool:
@@ -92,7 +97,8 @@ async def test_of_a_healthy_container_nothing_is_recorded_but_that_a_person_aske
 async def test_what_a_person_stopped_is_not_started(fake: FakeEngine, daemon: Daemon, rule: str):
     await stopped(fake, daemon, "web")
     assert await refused(daemon, rule, "web") == (
-        f"rule {rule} does nothing to web: somebody stopped it, and what a person stopped is not started: "
+        f"rule {rule} does nothing to web: somebody stopped it, and what a person stopped is not "
+        "started: "
         f"`docker start web` starts it, and with --even-if-stopped the rule does"
     )
     assert fake.container("web")["State"]["Status"] == "exited"
@@ -103,18 +109,22 @@ async def test_what_a_person_stopped_is_not_started(fake: FakeEngine, daemon: Da
 async def test_what_a_person_paused_does_not_go_on(fake: FakeEngine, daemon: Daemon):
     await paused(fake, daemon, "web")
     assert await refused(daemon, "heal", "web") == (
-        "rule heal does nothing to web: it is paused, and what a person paused does not go on by a rule: "
+        "rule heal does nothing to web: it is paused, and what a person paused does not go on by "
+        "a rule: "
         "`docker unpause web` lets it, and with --even-if-stopped the rule does"
     )
     await asked(daemon, "go-on", "web")
     assert fake.container("web")["State"]["Status"] == "running"
 
 
-async def test_who_lives_with_an_owner_that_is_down_is_left_as_it_is(fake: FakeEngine, daemon: Daemon):
+async def test_who_lives_with_an_owner_that_is_down_is_left_as_it_is(
+    fake: FakeEngine, daemon: Daemon
+):
     await stopped(fake, daemon, "vpn")
     for even in (False, True):
         assert await refused(daemon, "heal", "guest", even_if_stopped=even) == (
-            "rule heal does nothing to guest: it lives in the namespaces of vpn, which does not run: "
+            "rule heal does nothing to guest: it lives in the namespaces of vpn, which does "
+            "not run: "
             "`docker start vpn` first"
         )
 
@@ -124,12 +134,15 @@ async def test_who_is_protected_or_a_one_off_is_not_touched(daemon: Daemon):
         "rule heal does nothing to left-alone: labelled dockmend.ignore=true"
     )
     assert await refused(daemon, "heal", "job") == (
-        "rule heal does not match a container named 'job': it is a one-off of Compose, which only a rule with "
+        "rule heal does not match a container named 'job': it is a one-off of Compose, which only "
+        "a rule with "
         "`match: {oneoff: true}` is about"
     )
 
 
-async def test_a_rule_that_starts_nothing_may_act_on_what_is_stopped(fake: FakeEngine, daemon: Daemon):
+async def test_a_rule_that_starts_nothing_may_act_on_what_is_stopped(
+    fake: FakeEngine, daemon: Daemon
+):
     await stopped(fake, daemon, "web")
     await asked(daemon, "go-on", "web")
     assert fake.container("web")["State"]["Status"] == "exited"
@@ -137,14 +150,20 @@ async def test_a_rule_that_starts_nothing_may_act_on_what_is_stopped(fake: FakeE
 
 async def test_a_rule_that_only_shadows_says_so(daemon: Daemon):
     done = await DaemonCommands(daemon).trigger("uid 0", "shadow", "web")
-    assert done["text"] == "rule shadow is a dry run: what it would do to web is recorded, and nothing is done"
+    assert (
+        done["text"]
+        == "rule shadow is a dry run: what it would do to web is recorded, and nothing is done"
+    )
 
 
 async def test_a_rule_that_is_paused_says_that_it_waits(daemon: Daemon):
     commands = DaemonCommands(daemon)
     await commands.pause("uid 0", container="web")
     done = await commands.trigger("uid 0", "heal", "web")
-    assert done["text"] == "rule heal treats web as soon as it may: paused by a person until it is resumed"
+    assert (
+        done["text"]
+        == "rule heal treats web as soon as it may: paused by a person until it is resumed"
+    )
 
 
 async def test_what_crashed_runs_after_it_was_made_anew(fake: FakeEngine, daemon: Daemon):

@@ -1,4 +1,5 @@
-"""What is unwell: every container that is meant to run, covered by a rule or not, until it is well, stopped or gone."""
+"""What is unwell: every container that is meant to run, covered by a rule or not, until it is well,
+stopped or gone."""
 
 from __future__ import annotations
 
@@ -71,7 +72,9 @@ def ended(one: Clinic, container: Container) -> None:
     """One that runs ends by itself with exit code 1."""
     died = Event("container", "die", Actor(container.id, {"exitCode": "1"}), int(one.now * 1e9))
     one.mirror.apply(died, one.now)
-    one.mirror.observe(replace(container, state="exited", exit_code=1, finished_at=one.now), one.now)
+    one.mirror.observe(
+        replace(container, state="exited", exit_code=1, finished_at=one.now), one.now
+    )
     one.now += 5
     one.tick()
 
@@ -79,7 +82,8 @@ def ended(one: Clinic, container: Container) -> None:
 async def test_a_task_whose_place_another_took_is_not_unwell():
     labels = {"com.docker.swarm.service.name": "shop", "com.docker.swarm.task.name": "shop.1.x"}
     first, second = (
-        replace(WEB, id=digit * 64, name=f"shop.1.{digit}", labels=labels, health="healthy") for digit in "12"
+        replace(WEB, id=digit * 64, name=f"shop.1.{digit}", labels=labels, health="healthy")
+        for digit in "12"
     )
     async with clinic(NEVER) as one:
         one.mirror.relist([WEB, first], [], [], one.now, "started")
@@ -112,7 +116,9 @@ async def test_what_is_dockmends_own_is_nobodys_trouble():
     async with clinic(NEVER) as one:
         one.sicken()
         await one.quiet()
-        assert unwell(one.mirror, lambda change: False, lambda container: True, one.clock.wall()) == []
+        assert (
+            unwell(one.mirror, lambda change: False, lambda container: True, one.clock.wall()) == []
+        )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +129,10 @@ async def test_what_is_dockmends_own_is_nobodys_trouble():
         ({"restart_policy": "unless-stopped"}, True),
         ({"restart_policy": "on-failure"}, True),
         ({"check": HealthCheck()}, True),
-        ({"labels": {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}}, True),
+        (
+            {"labels": {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}},
+            True,
+        ),
         ({"labels": {"dockmend.heal": "true"}}, True),
         ({"image_labels": {"dockmend.heal": "true"}}, False),
         ({"labels": {"com.docker.compose.oneoff": "True"}, "restart_policy": "always"}, False),
@@ -146,12 +155,18 @@ def test_a_plain_job_is_not_meant_to_run(more: dict[str, object], meant: bool):
         (("container.network_lost",), None, ""),
     ],
 )
-def test_a_persons_stop_and_a_job_that_is_done_are_no_cause(triggers: tuple[str, ...], cause: Any, said: str):
+def test_a_persons_stop_and_a_job_that_is_done_are_no_cause(
+    triggers: tuple[str, ...], cause: Any, said: str
+):
     assert cause_of(Change(triggers, "container", None, TARGET, "t", 0.0, cause=cause)) == said
 
 
 def test_the_metric_is_bounded_whatever_strangers_call_their_containers():
-    page = Metrics("1").render(unwell=[(f"web{number}", "crashed", False) for number in range(1000)]).decode()
+    page = (
+        Metrics("1")
+        .render(unwell=[(f"web{number}", "crashed", False) for number in range(1000)])
+        .decode()
+    )
     assert page.count("dockmend_unwell{") == 100
     assert 'dockmend_unwell{cause="crashed",container="web0",covered="no"} 1.0' in page
 
@@ -159,8 +174,12 @@ def test_the_metric_is_bounded_whatever_strangers_call_their_containers():
 @pytest.mark.parametrize(
     ("fields", "messages"),
     [
-        ({"state": "created", "started_at": 0.0, "error": "port is already allocated"}, ["not_started"]),
-        ({"health": "starting", "check": HealthCheck(retries=1_000_000)}, []),  # shown, and wakes nobody
+        (
+            {"state": "created", "started_at": 0.0, "error": "port is already allocated"},
+            ["not_started"],
+        ),
+        # shown, and wakes nobody
+        ({"health": "starting", "check": HealthCheck(retries=1_000_000)}, []),
     ],
     ids=["its start failed", "its check gives no verdict"],
 )
@@ -175,7 +194,9 @@ def test_what_of_it_a_person_is_told(fields: dict[str, object], messages: list[s
 
     assert len(found()) == 1
     troubles = OpenTroubles(
-        mirror, found, list, lambda target: False, lambda container: False, lambda rule: Severity.WARNING,
-        lambda: True, lambda: True, lambda: later, {},
+        mirror, found, list, lambda target: False, lambda container: False,
+        lambda rule: Severity.WARNING, lambda: True, lambda: True, lambda: later, {},
     )  # fmt: skip
-    assert [(each.kind, each.cause) for each in troubles.standing()] == [(Kind.DOWN, each) for each in messages]
+    assert [(each.kind, each.cause) for each in troubles.standing()] == [
+        (Kind.DOWN, each) for each in messages
+    ]

@@ -1,4 +1,5 @@
-"""systemd's watchdog hears of progress: a watch that stands still is not fed, whatever else goes on."""
+"""systemd's watchdog hears of progress: a watch that stands still is not fed, whatever else goes
+on."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ class Dog:
 
 
 @pytest.mark.parametrize(("gets_on", "fed"), [(True, 20), (False, 6)])
-async def test_it_is_fed_while_the_watch_gets_on(monkeypatch: pytest.MonkeyPatch, gets_on: bool, fed: int):
+async def test_it_is_fed_while_the_watch_gets_on(
+    monkeypatch: pytest.MonkeyPatch, gets_on: bool, fed: int
+):
     dog, machine, progress = Dog(), Machine(), [0]
     rounds = iter(range(20))
 

@@ -70,7 +70,9 @@ class Fake:
                 self.made += 1
                 yield cursor, row
 
-    async def incidents(self, container: str | None, since: float | None, after: str | None, limit: int) -> list[Row]:
+    async def incidents(
+        self, container: str | None, since: float | None, after: str | None, limit: int
+    ) -> list[Row]:
         self.asked.append((container, since, after, limit))
         return []
 
@@ -88,7 +90,9 @@ TOKENS = Tokens((
 
 
 @contextlib.asynccontextmanager
-async def serving(source: Fake | None = None, tokens: Tokens = TOKENS, **http: Any) -> AsyncIterator[WebServer]:
+async def serving(
+    source: Fake | None = None, tokens: Tokens = TOKENS, **http: Any
+) -> AsyncIterator[WebServer]:
     settings = HttpSettings.model_construct(**{"listen": None, "metrics_listen": None, **http})
     server = WebServer(settings, source or Fake(), tokens)
     task = asyncio.Task(server.run())
@@ -104,13 +108,22 @@ async def serving(source: Fake | None = None, tokens: Tokens = TOKENS, **http: A
 
 
 async def ask(
-    server: WebServer, path: str, *, method: str = "GET", at: int = 0, token: str | None = READ, **options: Any
+    server: WebServer,
+    path: str,
+    *,
+    method: str = "GET",
+    at: int = 0,
+    token: str | None = READ,
+    **options: Any,
 ) -> tuple[int, Any, Any]:
     """(status, body: JSON where it is, headers)."""
     url = f"http://127.0.0.1:{server.addresses[at].port}{path}"
     if token is not None:
         options["headers"] = {"Authorization": f"Bearer {token}", **options.get("headers", {})}
-    async with aiohttp.ClientSession() as session, session.request(method, url, **options) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, **options) as answer,
+    ):
         body = await answer.text()
         if "json" in answer.headers.get("Content-Type", "") and body:
             return answer.status, json.loads(body), answer.headers
@@ -128,8 +141,17 @@ async def test_three_are_open_and_everything_else_needs_a_token(address):
             assert headers["WWW-Authenticate"] == "Bearer"
             assert "/state/http.read.token" in body["error"]  # where it is …
             assert READ not in body["error"]  # … and not what it is
-        for given in ("Bearer wrong", "Bearer may-loo", "Bearer may-lookk", "Bearer ", "Basic may-look", "may-look"):
-            assert (await ask(server, "/api/status", token=None, headers={"Authorization": given}))[0] == 401
+        for given in (
+            "Bearer wrong",
+            "Bearer may-loo",
+            "Bearer may-lookk",
+            "Bearer ",
+            "Basic may-look",
+            "may-look",
+        ):
+            assert (await ask(server, "/api/status", token=None, headers={"Authorization": given}))[
+                0
+            ] == 401
         for token in (READ, FULL):
             for path in API:
                 assert (path, (await ask(server, path, token=token))[0]) == (path, 200)
@@ -178,7 +200,14 @@ async def test_nothing_can_be_changed_and_other_paths_are_sentences():
             assert status == 405
             assert "nothing can be changed" in body["error"]
             assert headers["Allow"] == "GET,HEAD"
-        for path in ("/", "/api", "/api/nothing", "/metrics/", "/../etc/passwd", "/api/incidents/i1/x"):
+        for path in (
+            "/",
+            "/api",
+            "/api/nothing",
+            "/metrics/",
+            "/../etc/passwd",
+            "/api/incidents/i1/x",
+        ):
             status, body, _ = await ask(server, path)
             assert status == 404
             assert body["error"]
@@ -190,7 +219,10 @@ async def test_not_ready_names_each_part_and_why():
     async with serving(source, listen=LOOPBACK) as server:
         status, body, _ = await ask(server, "/readyz")
         assert status == 503
-        assert body == {"ready": False, "not_ready": {"engine": "connection refused", "journal": "the disk is full"}}
+        assert body == {
+            "ready": False,
+            "not_ready": {"engine": "connection refused", "journal": "the disk is full"},
+        }
         assert (await ask(server, "/healthz"))[0] == 200
         source.parts = {"engine": None}
         assert (await ask(server, "/readyz"))[:2] == (200, {"ready": True, "parts": ["engine"]})
@@ -199,7 +231,10 @@ async def test_not_ready_names_each_part_and_why():
 async def test_one_that_only_watches_is_alive_and_says_why_it_does_not_act():
     source = Fake()
     async with serving(source, listen=LOOPBACK) as server:
-        assert (await ask(server, "/healthz"))[:2] == (200, {"alive": True, "acting": True, "not_acting": {}})
+        assert (await ask(server, "/healthz"))[:2] == (
+            200,
+            {"alive": True, "acting": True, "not_acting": {}},
+        )
         source.reasons = {"dry_run": "this is a dry run"}
         assert (await ask(server, "/healthz"))[:2] == (
             200,
@@ -218,9 +253,25 @@ async def test_the_metrics_address_serves_the_three_only():
 
 async def test_names_of_strangers_are_refused():
     async with serving(listen=LOOPBACK, names=("proxy.example",)) as server:
-        for host in ("localhost", "LOCALHOST:9468", "127.0.0.1:1", "[::1]:9468", "proxy.example:443", "Proxy.Example."):
-            assert (host, (await ask(server, "/api/status", headers={"Host": host}))[0]) == (host, 200)
-        for host in ("evil.example", "evil.example:9468", "localhost.evil.example", "127.0.0.1.evil.example", ""):
+        for host in (
+            "localhost",
+            "LOCALHOST:9468",
+            "127.0.0.1:1",
+            "[::1]:9468",
+            "proxy.example:443",
+            "Proxy.Example.",
+        ):
+            assert (host, (await ask(server, "/api/status", headers={"Host": host}))[0]) == (
+                host,
+                200,
+            )
+        for host in (
+            "evil.example",
+            "evil.example:9468",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+        ):
             for path in ("/api/status", "/metrics", "/"):
                 assert (host, (await ask(server, path, headers={"Host": host}))[0]) == (host, 421)
     async with serving(listen=LOOPBACK) as server:
@@ -233,10 +284,10 @@ async def test_names_of_strangers_are_refused():
 @pytest.mark.parametrize(
     ("header", "allowed"),
     [
-        (None, False), ("", False), ("localhost", True), ("localhost:", True), ("localhost:x", False),
-        ("localhost:1:2", False), ("[::1]", True), ("[::1]:80", True), ("[::1", False), ("[evil]:80", False),
-        ("::1", False), ("10.0.0.1:80", True), ("host1", True), ("host1.", True), ("xhost1", False),
-        ("host1.evil", False),
+        (None, False), ("", False), ("localhost", True), ("localhost:", True),
+        ("localhost:x", False), ("localhost:1:2", False), ("[::1]", True), ("[::1]:80", True),
+        ("[::1", False), ("[evil]:80", False), ("::1", False), ("10.0.0.1:80", True),
+        ("host1", True), ("host1.", True), ("xhost1", False), ("host1.evil", False),
     ],
 )  # fmt: skip
 def test_hosts(header, allowed):
@@ -247,7 +298,16 @@ def test_rights():
     tokens = Tokens((Token(Secret("one"), Right.READ), Token(Secret("two"), Right.FULL)))
     assert tokens.right_of("Bearer one") is Right.READ
     assert tokens.right_of("bearer  two ") is Right.FULL
-    for wrong in (None, "", "Bearer", "Bearer ", "Bearer onetwo", "one", "Basic one", "Bearer \udcff"):
+    for wrong in (
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer onetwo",
+        "one",
+        "Basic one",
+        "Bearer \udcff",
+    ):
         assert tokens.right_of(wrong) is None
     assert Tokens().right_of("Bearer ") is None
     same = Tokens((Token(Secret("one"), Right.FULL), Token(Secret("one"), Right.READ)))
@@ -257,7 +317,10 @@ def test_rights():
 async def test_questions_are_checked():
     source = Fake()
     async with serving(source, listen=LOOPBACK) as server:
-        assert (await ask(server, "/api/incidents?container=web&since=17.5&limit=5"))[:2] == (200, [])
+        assert (await ask(server, "/api/incidents?container=web&since=17.5&limit=5"))[:2] == (
+            200,
+            [],
+        )
         assert (await ask(server, "/api/incidents?since=1d"))[0] == 200
         assert source.asked[0] == ("web", 17.5, None, 6)
         assert source.asked[1][1] > 1_700_000_000
@@ -290,7 +353,10 @@ async def test_a_fault_is_a_sentence_never_a_traceback():
         assert (status, body) == (500, {"error": "a fault of dockmend's own: see its log"})
         assert headers["X-Content-Type-Options"] == "nosniff"
         source.fault = JournalError("the journal cannot be read")
-        assert (await ask(server, "/api/status"))[:2] == (503, {"error": "the journal cannot be read"})
+        assert (await ask(server, "/api/status"))[:2] == (
+            503,
+            {"error": "the journal cannot be read"},
+        )
 
 
 async def test_an_answer_that_never_comes_is_given_up(monkeypatch):
@@ -325,7 +391,9 @@ async def raw(server: WebServer, request: bytes) -> bytes:
 async def test_nonsense_and_endless_requests_are_cut_short(monkeypatch, caplog):
     monkeypatch.setattr(server_module, "IDLE", 0.2)
     async with serving(listen=LOOPBACK) as server:
-        endless = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n"
+        endless = (
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 1_000_000 + b"\r\n\r\n"
+        )
         for request in (
             b"\x16\x03\x01 no http\r\n\r\n",
             b"GET /metrics HTTP/9\r\n\r\n",
@@ -337,7 +405,8 @@ async def test_nonsense_and_endless_requests_are_cut_short(monkeypatch, caplog):
             assert b"Traceback" not in answer
     assert not caplog.records  # strangers do not fill the log
     async with serving(listen=LOOPBACK) as server:
-        assert await raw(server, b"GET /metrics HTTP/1.1\r\nHost: loc") == b""  # hung up on when its time is over
+        # hung up on when its time is over
+        assert await raw(server, b"GET /metrics HTTP/1.1\r\nHost: loc") == b""
         assert (await ask(server, "/metrics"))[0] == 200
 
 
@@ -457,7 +526,8 @@ async def test_who_asks_while_a_page_is_made_shares_the_next_one():
         await asyncio.sleep(0)
         go_on.set()
     assert first.result() == b"page 1"
-    assert {each.result() for each in later} == {b"page 2"}  # what happened before they asked is in it
+    # what happened before they asked is in it
+    assert {each.result() for each in later} == {b"page 2"}
     assert shared._page == (0, b"")  # and nothing is kept
     assert await shared.get() == b"page 3"
 

@@ -1,4 +1,5 @@
-"""Blocking work on a host that has no thread left: it is refused, and not done later behind everybody's back."""
+"""Blocking work on a host that has no thread left: it is refused, and not done later behind
+everybody's back."""
 
 from __future__ import annotations
 

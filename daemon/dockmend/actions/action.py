@@ -43,16 +43,19 @@ class ActionView(Protocol):
         """Whether it is down because dockmend stopped it."""
 
     def is_to_run(self, container: Container, since: float) -> bool:
-        """Whether it runs, or is down by dockmend's doing or its own since a time (wall seconds)."""
+        """Whether it runs, or is down by dockmend's doing or its own since a time (wall
+        seconds)."""
 
     def of_owner(self, owner: str) -> Container | None:
         """The container whose network the members of a group are to share; see `model.owner_in`."""
 
     def shares(self, container: Container) -> bool:
-        """Whether a container as it was just seen runs, and in the network that its owner has now."""
+        """Whether a container as it was just seen runs, and in the network that its owner has
+        now."""
 
     def joined_at(self, container: Container) -> float:
-        """When a container as it was just seen joined another's namespace, at the earliest (wall seconds)."""
+        """When a container as it was just seen joined another's namespace, at the earliest (wall
+        seconds)."""
 
     def orphans(self, group: str) -> list[Container]:
         """Those of a group whose trouble stands, and that no person stopped."""
@@ -61,13 +64,16 @@ class ActionView(Protocol):
         """Whether somebody stopped a container that does not run."""
 
     def engine_was_there(self, at: float) -> bool:
-        """Whether the present engine was there at a time (wall seconds); False where that is not known."""
+        """Whether the present engine was there at a time (wall seconds); False where that is not
+        known."""
 
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
-        """The container's last known good set: network name -> endpoint; outlives restarts of dockmend."""
+        """The container's last known good set: network name -> endpoint; outlives restarts of
+        dockmend."""
 
     def network_definition(self, name: str) -> Network | None:
-        """How a network was made, as last seen, whether it is there or not; outlives restarts of dockmend."""
+        """How a network was made, as last seen, whether it is there or not; outlives restarts of
+        dockmend."""
 
     def members(self, network: str) -> list[tuple[Container, Endpoint]]:
         """The containers in whose last known good set a network is, and how they were connected."""
@@ -83,9 +89,9 @@ class Teller(Protocol):
 class Notice:
     """A rule's own message to people, as the rule has it.
 
-    `title` None: the text's first line; `to`: names of channels, None: those that the container's label names, or all;
-    `fill(text, quoted)`: a text with its fields filled in, each as `quoted` makes it; `mark(channels)`: notes in the
-    step's record where it goes.
+    `title` None: the text's first line; `to`: names of channels, None: those that the container's
+    label names, or all; `fill(text, quoted)`: a text with its fields filled in, each as `quoted`
+    makes it; `mark(channels)`: notes in the step's record where it goes.
     """
 
     text: str
@@ -99,15 +105,17 @@ class Messenger(Protocol):
     """Where such messages go: into the outbox, from where they are sent."""
 
     def tell(self, incident: Incident, notice: Notice) -> ActionResult:
-        """The message and what `mark` notes are on disk together or not at all. Raises Failed if there is no channel,
-        JournalError if that cannot be noted (nothing is sent then)."""
+        """The message and what `mark` notes are on disk together or not at all. Raises Failed if
+        there is no channel, JournalError if that cannot be noted (nothing is sent then)."""
 
 
 class Nobody:
     """The messenger where no channel is configured."""
 
     def tell(self, incident: Incident, notice: Notice) -> ActionResult:
-        raise ActionFailed("no message was sent: no channel is configured (settings: notify)", again=False)
+        raise ActionFailed(
+            "no message was sent: no channel is configured (settings: notify)", again=False
+        )
 
 
 AS_IT_IS = Verify()
@@ -125,7 +133,9 @@ async def _unknown(container_id: str) -> Mapping[str, Any] | None:
 
 
 def _nobody(text: str, title: str | None, to: tuple[str, ...] | None) -> ActionResult:
-    raise ActionFailed("no message was sent: actions of this kind run without channels here", again=False)
+    raise ActionFailed(
+        "no message was sent: actions of this kind run without channels here", again=False
+    )
 
 
 async def _no_parts(action: str, params: Any, subject: Container) -> ActionResult:
@@ -150,28 +160,41 @@ class ActionContext:
     state: Path  # dockmend's state folder
     bind_roots: tuple[Path, ...]
     render: Callable[[str], str]  # fills `{container.name}` and other fields of a string parameter
-    remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
-    reserve: int | None = None  # bytes of the state folder's disk that stay free; None: as disk_reserve.py has it
+    # journals `undo`, and returns when it is on disk
+    remember: Callable[[Mapping[str, Any]], Awaitable[None]]
+    # bytes of the state folder's disk that stay free; None: as disk_reserve.py has it
+    reserve: int | None = None
     timeout: float = 300.0  # seconds the step may take
     tell: Callable[[str, str | None, tuple[str, ...] | None], ActionResult] = (
         _nobody  # text, title, channels: see `Notice`
     )
-    forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
-    asks: Callable[[Container], bool] = lambda container: True  # whether one asks for the rule, if that is of labels
+    # why another object than the target must be left alone
+    forbids: Callable[[Object], str | None] | None = None
+    # whether one asks for the rule, if that is of labels
+    asks: Callable[[Container], bool] = lambda container: True
     part: Callable[[str, Any, Container], Awaitable[ActionResult]] = _no_parts
     """Takes another action as a part of this one, journalled on its own; raises Failed."""
     obey: Callable[[Container, float], Awaitable[bool]] = _nobody_stopped
-    """Stops again what a person stopped since a time (wall seconds) and another program began again; True if so."""
-    found_down: Callable[[str], None] = lambda container: None  # a stop that was asked for found it over, by its id
-    expect: Callable[[str], Expectation] = _unheard  # opens the echo of a container that the action makes, by its id
-    definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown  # last known, by a container's id
+    """Stops again what a person stopped since a time (wall seconds) and another program began
+    again; True if so."""
+    # a stop that was asked for found it over, by its id
+    found_down: Callable[[str], None] = lambda container: None
+    # opens the echo of a container that the action makes, by its id
+    expect: Callable[[str], Expectation] = _unheard
+    # last known, by a container's id
+    definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown
     verify: Verify = AS_IT_IS  # what the rule calls well
-    heir: Callable[[str, str], None] = lambda old, new: None  # hands over what was the old one's; see `succeed`
-    claims: set[str] = field(default_factory=set)  # references under which an image is being made, by any action
+    # hands over what was the old one's; see `succeed`
+    heir: Callable[[str, str], None] = lambda old, new: None
+    # references under which an image is being made, by any action
+    claims: set[str] = field(default_factory=set)
 
 
-async def succeed(ctx: ActionContext, old: str, new: str, undo: Mapping[str, Any] | None = None) -> None:
-    """One container takes another's place (ids): on disk first, with what else is to be remembered, and then done.
+async def succeed(
+    ctx: ActionContext, old: str, new: str, undo: Mapping[str, Any] | None = None
+) -> None:
+    """One container takes another's place (ids): on disk first, with what else is to be remembered,
+    and then done.
 
     To be called once that is so for good: nothing after it may lead back.
     """
@@ -181,15 +204,16 @@ async def succeed(ctx: ActionContext, old: str, new: str, undo: Mapping[str, Any
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """What an action did: `detail` for a person, `facts` for the steps that come after it (ids, names, sizes). Facts
-    are not journalled: a start after a death has those of `Settled`."""
+    """What an action did: `detail` for a person, `facts` for the steps that come after it (ids,
+    names, sizes). Facts are not journalled: a start after a death has those of `Settled`."""
 
     detail: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ActionFailed(Exception):
-    """The action could not do its work; the text is for a person. `again` False: another attempt cannot help."""
+    """The action could not do its work; the text is for a person. `again` False: another attempt
+    cannot help."""
 
     def __init__(self, detail: str, again: bool = True) -> None:
         super().__init__(detail)
@@ -198,8 +222,8 @@ class ActionFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of an intent whose dockmend died. `done`: the action had gone through (it is not done again);
-    `untouched`: nothing had been asked of the engine, so that no limit counts it."""
+    """What became of an intent whose dockmend died. `done`: the action had gone through (it is not
+    done again); `untouched`: nothing had been asked of the engine, so that no limit counts it."""
 
     done: bool
     detail: str
@@ -216,7 +240,8 @@ Settle = Callable[[ActionContext, ActionRecord], Awaitable[Settled]]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`touches` False: it does nothing to its target itself, so what is heard of that meanwhile is no echo."""
+    """`touches` False: it does nothing to its target itself, so what is heard of that meanwhile is
+    no echo."""
 
     name: str
     run: Run

@@ -11,9 +11,12 @@ from dockmend.rules import command_fields
 def filled(ctx: ActionContext, command: Sequence[str]) -> list[str]:
     """Raises Failed for a field that would be read as an option: its text is a stranger's."""
     texts = [ctx.render(argument) for argument in command]
-    wrong = command_fields.like_an_option([command_fields.argument(each) for each in command], texts)
+    wrong = command_fields.like_an_option(
+        [command_fields.argument(each) for each in command], texts
+    )
     if wrong is not None:
         raise ActionFailed(
-            f"{{{wrong}}} begins with - and would be an option of {command[0]}: put -- before it", again=False
+            f"{{{wrong}}} begins with - and would be an option of {command[0]}: put -- before it",
+            again=False,
         )
     return texts

@@ -39,7 +39,9 @@ class CommandOutput:
         tail = b"".join(self._tail)[-TAIL:]
         left_out = self.written - len(self._head) - len(tail)
         middle = f" … {left_out} bytes … " if left_out else ""
-        return (_line(self._head + tail) if not middle else f"{_line(self._head)}{middle}{_line(tail)}").strip()
+        return (
+            _line(self._head + tail) if not middle else f"{_line(self._head)}{middle}{_line(tail)}"
+        ).strip()
 
     def told(self) -> str:
         """As the end of a sentence."""
@@ -48,5 +50,7 @@ class CommandOutput:
 
 
 def _line(data: bytes) -> str:
-    lines = (_UNPRINTABLE.sub(" ", line).strip() for line in data.decode(errors="replace").splitlines())
+    lines = (
+        _UNPRINTABLE.sub(" ", line).strip() for line in data.decode(errors="replace").splitlines()
+    )
     return " ⏎ ".join(line for line in lines if line)

@@ -1,8 +1,10 @@
-"""compose_restart: a Compose project, or some of its services, restarted in the order of `depends_on`.
+"""compose_restart: a Compose project, or some of its services, restarted in the order of
+`depends_on`.
 
-Order and conditions come from the labels that Compose puts on its containers: no compose file is needed. Each member's
-stop and start is a step of its own in the journal. Who still needs what is asked of the engine each time, so a dockmend
-that was killed goes on where it was: who has begun since is left alone, who was stopped for this is started.
+Order and conditions come from the labels that Compose puts on its containers: no compose file is
+needed. Each member's stop and start is a step of its own in the journal. Who still needs what is
+asked of the engine each time, so a dockmend that was killed goes on where it was: who has begun
+since is left alone, who was stopped for this is started.
 """
 
 from __future__ import annotations
@@ -32,37 +34,46 @@ from dockmend.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Object
 from dockmend.rules.action_parameters import Stop
 
 STARTS_WITHIN = 30.0
-"""Seconds that what a member depends on has to run, or to be healthy beyond its check's own verdict."""
+"""Seconds that what a member depends on has to run, or to be healthy beyond its check's own
+verdict."""
 COMPLETES_WITHIN = 600.0
 """Seconds that it has to complete, where that is the condition."""
 
 
 @dataclass(slots=True)
 class ProjectRestart:
-    """One restart of a group. `began`: when each member's run began that is to end by it (wall seconds)."""
+    """One restart of a group. `began`: when each member's run began that is to end by it (wall
+    seconds)."""
 
     ctx: ActionContext
     timeout: float | None
     began: dict[str, float]
     graph: DependencyGraph
-    renewed: set[str] = field(default_factory=set)  # those made anew, as what they were bound to is gone
+    # those made anew, as what they were bound to is gone
+    renewed: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     async def carry_out(self) -> ActionResult:
-        """Raises Failed where a member could not be brought back; EngineAway where it goes on later."""
+        """Raises Failed where a member could not be brought back; EngineAway where it goes on
+        later."""
         order = plan(self.began, self.graph.needs())
         for wave in order.stop:
             await together(self._stop, wave, self.failures)
         for wave in order.start:
             await together(self._start, wave, self.failures)
-        cycles = [f"a cycle, taken together: {', '.join(self._name(each) for each in cycle)}" for cycle in order.cycles]
+        cycles = [
+            f"a cycle, taken together: {', '.join(self._name(each) for each in cycle)}"
+            for cycle in order.cycles
+        ]
         if self.failures:
             told = [f"restarted all the same: {', '.join(self.told)}"] if self.told else []
             raise ActionFailed("; ".join([*self.failures, *told, *self.spared]))
         said = f"restarted in order: {', '.join(self.told)}" if self.told else "nothing of it ran"
-        return ActionResult("; ".join([said, *cycles, *self.spared]), {"members": sorted(self.began)})
+        return ActionResult(
+            "; ".join([said, *cycles, *self.spared]), {"members": sorted(self.began)}
+        )
 
     async def _stop(self, node: str) -> None:
         container = await look(self.ctx, node)
@@ -83,7 +94,10 @@ class ProjectRestart:
             return
         for edge in self.graph.edges_of(node):
             await self._met(container, edge)
-        if any(edge.stale or (edge.bound and edge.dependency in self.renewed) for edge in self.graph.edges_of(node)):
+        if any(
+            edge.stale or (edge.bound and edge.dependency in self.renewed)
+            for edge in self.graph.edges_of(node)
+        ):
             await self.ctx.part("recreate", Anew(), container)
             self.renewed.add(node)
         else:
@@ -97,7 +111,8 @@ class ProjectRestart:
         return container.started_at > self.began[container.id]
 
     async def _met(self, dependent: Container, edge: Edge) -> None:
-        """Waits for the condition of a dependency that is a member too, or runs anyway. Raises Failed."""
+        """Waits for the condition of a dependency that is a member too, or runs anyway. Raises
+        Failed."""
         dependency = self.graph.nodes.get(edge.dependency)
         if dependency is None or edge.kind not in ("compose", "label"):
             return
@@ -111,18 +126,27 @@ class ProjectRestart:
 
         within = STARTS_WITHIN + (dependency.check.verdict_within if dependency.check else 0.0)
         until = self.ctx.clock() + (COMPLETES_WITHIN if completes else within)
-        seen = await await_until(self.ctx, self.ctx.view.identities.heir_of(dependency.id), until, over)
+        seen = await await_until(
+            self.ctx, self.ctx.view.identities.heir_of(dependency.id), until, over
+        )
         why = None
         if seen is None:
             why = "is gone"
         elif completes and (seen.state != "exited" or seen.exit_code != 0):
             why = f"did not complete ({seen.state}, exit code {seen.exit_code})"
-        elif not completes and dependency.id in self.began and not seen.running and not self._is_left_down(seen):
+        elif (
+            not completes
+            and dependency.id in self.began
+            and not seen.running
+            and not self._is_left_down(seen)
+        ):
             why = f"does not run ({seen.state})"
         elif healthy and seen.running and seen.health not in ("", "healthy"):
             why = f"is {seen.health}"
         if why is not None:
-            raise ActionFailed(f"{dependent.name} was not started: {dependency.name}, on which it depends, {why}")
+            raise ActionFailed(
+                f"{dependent.name} was not started: {dependency.name}, on which it depends, {why}"
+            )
 
     def _name(self, node: str) -> str:
         return self.graph.nodes[node].name
@@ -146,7 +170,9 @@ async def compose_restart(ctx: ActionContext, params: Any, subject: Object) -> A
             spared.append(f"{each.name} was left alone: {why}")
     if not began:
         raise ActionFailed(
-            f"nothing of project {project} is to be restarted: {'; '.join(spared) or 'it has none'}", again=False
+            f"nothing of project {project} is to be restarted: "
+            f"{'; '.join(spared) or 'it has none'}",
+            again=False,
         )
     began = _unfinished(ctx, container, began) or began
     timeout: float | None = params.timeout
@@ -156,9 +182,16 @@ async def compose_restart(ctx: ActionContext, params: Any, subject: Object) -> A
     ).carry_out()
 
 
-def _unfinished(ctx: ActionContext, container: Container, began: dict[str, float]) -> dict[str, float]:
-    """Of an attempt after one that failed halfway: those that are down by it, if the target itself is well by now."""
-    if ctx.incident.attempts < 2 or container.state != "running" or container.health not in ("", "healthy"):
+def _unfinished(
+    ctx: ActionContext, container: Container, began: dict[str, float]
+) -> dict[str, float]:
+    """Of an attempt after one that failed halfway: those that are down by it, if the target itself
+    is well by now."""
+    if (
+        ctx.incident.attempts < 2
+        or container.state != "running"
+        or container.health not in ("", "healthy")
+    ):
         return {}
     return {each: at for each, at in began.items() if ctx.view.taken_down(each)}
 
@@ -182,15 +215,20 @@ def is_of(container: Container, project: str) -> bool:
     return container.labels.get(COMPOSE_PROJECT) == project and not container.one_off
 
 
-def _wanted(mine: dict[str, Container], project: str, services: Iterable[str] | None) -> dict[str, Container]:
-    """The containers of the services, and those of the project that feel their restart. Raises Failed."""
+def _wanted(
+    mine: dict[str, Container], project: str, services: Iterable[str] | None
+) -> dict[str, Container]:
+    """The containers of the services, and those of the project that feel their restart. Raises
+    Failed."""
     if services is None:
         return mine
     roots = set()
     for service in services:
         found = [each.id for each in mine.values() if each.labels.get(COMPOSE_SERVICE) == service]
         if not found:
-            raise ActionFailed(f"project {project} has no container of a service {service!r}", again=False)
+            raise ActionFailed(
+                f"project {project} has no container of a service {service!r}", again=False
+            )
         roots.update(found)
     felt = build(mine.values()).dependents(roots)
     return {each: mine[each] for each in roots | felt}

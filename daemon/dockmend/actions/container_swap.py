@@ -19,7 +19,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from dockmend.actions.action import ActionContext, ActionFailed, ActionResult, Container, Settled, succeed
+from dockmend.actions.action import (
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Container,
+    Settled,
+    succeed,
+)
 from dockmend.actions.containers_recovery import MARGIN, POLL, await_until, look
 from dockmend.actions.definition import Definition
 from dockmend.actions.definition_references import joined
@@ -31,12 +38,14 @@ from dockmend.model import aside_name
 from dockmend.owned import OwnedObject, Purpose
 
 STEADY = 2.0
-"""Seconds a container without a health check must run before it is believed. It decides which of the two stays: one
-that is in a crash loop has to run for longer before its incident is closed, which the verification after it sees to."""
+"""Seconds a container without a health check must run before it is believed. It decides which of
+the two stays: one that is in a crash loop has to run for longer before its incident is closed,
+which the verification after it sees to."""
 BEYOND_CHECK = 30.0
 """Seconds a health check is given beyond its own verdict (rules.md, `verify`)."""
 MAKING = 10.0
-"""Seconds within which the engine has made a container that it was asked for, though nobody waits for its answer."""
+"""Seconds within which the engine has made a container that it was asked for, though nobody waits
+for its answer."""
 BACK_WITHIN = 5.0
 """Seconds after its own start in which an engine starts what it means to."""
 NO_RESTART = "no"
@@ -63,7 +72,8 @@ class Undo(msgspec.Struct, omit_defaults=True):
     new: str = ""  # its id, once it was made
     within: float = 0.0  # seconds it has to prove well
     healthy: bool = False  # well is healthy, else running
-    restart_policy: dict[str, Any] = {}  # the old one's, which it does not have while it is set aside
+    # the old one's, which it does not have while it is set aside
+    restart_policy: dict[str, Any] = {}
     stopped: bool = False  # a person stopped the new one while it was to prove well
     back: bool = False  # the new one is being stopped, and the old one put back
 
@@ -74,8 +84,8 @@ class NotWell(Exception):
 
 @dataclass(slots=True)
 class ContainerSwap:
-    """One exchange. `key`: under which its undo is remembered; `image`: the id the new one is to be made from; `start`:
-    whether it is to run."""
+    """One exchange. `key`: under which its undo is remembered; `image`: the id the new one is to be
+    made from; `start`: whether it is to run."""
 
     ctx: ActionContext
     key: str
@@ -95,13 +105,14 @@ class ContainerSwap:
             aside=aside_name(container.name, "old", ctx.incident.id),
             temporary=aside_name(container.name, "new", ctx.incident.id),
             was_running=container.running, start=self.start,
-            started_at=container.started_at, stop_timeout=container.stop_timeout, began_at=ctx.clock(), at=ctx.clock(),
-            within=within, healthy=check is not None,
+            started_at=container.started_at, stop_timeout=container.stop_timeout,
+            began_at=ctx.clock(), at=ctx.clock(), within=within, healthy=check is not None,
             restart_policy=dict(self.definition.body["HostConfig"].get("RestartPolicy") or {}),
         )  # fmt: skip
 
     async def carry_out(self) -> ActionResult:
-        """Raises Failed, after the old one was put back; EngineAway where that is to be settled later."""
+        """Raises Failed, after the old one was put back; EngineAway where that is to be settled
+        later."""
         what = f"recreate {self.undo.name}"
         await self._step("make")
         try:
@@ -114,19 +125,26 @@ class ContainerSwap:
             await self._set_aside()
             await self._step("name")
             await self.ctx.engine.rename(self.undo.new, self.undo.name)
-            self.ctx.own.forget(made)  # it is the user's from now on, under the name that the old one had
+            # it is the user's from now on, under the name that the old one had
+            self.ctx.own.forget(made)
             self.undo.stopped = await self._run() if self.undo.start else False
-            self._nobody_stopped_the_old_one()  # if two stops come at once, the engine tells late of the second
+            # if two stops come at once, the engine tells late of the second
+            self._nobody_stopped_the_old_one()
         except EngineAway:
             raise
         except NotWell as error:
-            raise await self._back(f"cannot {what}: the new one was not well: {error}", again=True) from None
+            raise await self._back(
+                f"cannot {what}: the new one was not well: {error}", again=True
+            ) from None
         except EngineError as error:
             refused = failed(error, what, self.container)
             raise await self._back(str(refused), again=refused.again) from error
         except ActionFailed as error:
             raise await self._back(str(error), again=error.again) from error
-        except (Exception, asyncio.CancelledError):  # the journal is full, the time is up, dockmend ends
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # the journal is full, the time is up, dockmend ends
             await put_back(self.ctx, self.key, self.undo)
             raise
         await hand_over(self.ctx, self.key, self.undo)
@@ -140,12 +158,16 @@ class ContainerSwap:
 
     async def _make(self) -> OwnedObject:
         incident = self.ctx.incident.id
-        row = await self.ctx.own.create(self.undo.temporary, self.definition.body, incident, "successor")
+        row = await self.ctx.own.create(
+            self.undo.temporary, self.definition.body, incident, "successor"
+        )
         self.undo.new = row.object_id
         self.echo = self.ctx.expect(self.undo.new)
         made = await self.ctx.engine.inspect(self.undo.new)
         if made.image_id != self.image:
-            raise ActionFailed(f"cannot recreate {self.undo.name}: {made.image} became another image meanwhile")
+            raise ActionFailed(
+                f"cannot recreate {self.undo.name}: {made.image} became another image meanwhile"
+            )
         for network in self.definition.leave:
             if network in made.networks:
                 await self.ctx.engine.disconnect_network(network, made.id)
@@ -154,10 +176,13 @@ class ContainerSwap:
     async def _still_runs(self) -> None:
         """Making the new one takes its time: who stopped the old one meanwhile is heard."""
         if not (await self.ctx.engine.inspect(self.undo.old)).running:
-            raise ActionFailed(f"cannot recreate {self.undo.name}: it ended while its successor was made")
+            raise ActionFailed(
+                f"cannot recreate {self.undo.name}: it ended while its successor was made"
+            )
 
     async def _stop(self) -> None:
-        """What a person stopped at the same moment, or just before, is not started under another id."""
+        """What a person stopped at the same moment, or just before, is not started under another
+        id."""
         old = self.undo.old
         ended = await self.ctx.engine.stop(old)
         until = self.ctx.clock()
@@ -168,7 +193,8 @@ class ContainerSwap:
         def told(_: Container) -> bool:
             return self.ctx.view.stopped(old)
 
-        await await_until(self.ctx, old, until, told)  # once it has answered, the stream has told of what came before
+        # once it has answered, the stream has told of what came before
+        await await_until(self.ctx, old, until, told)
         self._nobody_stopped_the_old_one()
 
     def _nobody_stopped_the_old_one(self) -> None:
@@ -176,14 +202,18 @@ class ContainerSwap:
             raise ActionFailed(f"cannot recreate {self.undo.name}: a person stopped it meanwhile")
 
     async def _set_aside(self) -> None:
-        """An engine that comes back would start it beside its successor: it is not to, meanwhile."""
+        """An engine that comes back would start it beside its successor: it is not to,
+        meanwhile."""
         if self.container.restart_policy != NO_RESTART:
             await self.ctx.engine.update(self.undo.old, {"RestartPolicy": {"Name": NO_RESTART}})
-        await self.ctx.own.claim("container", self.undo.aside, self.ctx.incident.id, "aside", self.undo.old)
+        await self.ctx.own.claim(
+            "container", self.undo.aside, self.ctx.incident.id, "aside", self.undo.old
+        )
         await self.ctx.engine.rename(self.undo.old, self.undo.aside)
 
     async def _run(self) -> bool:
-        """Start it and wait until it is well; True where a person stopped it meanwhile, who is obeyed."""
+        """Start it and wait until it is well; True where a person stopped it meanwhile, who is
+        obeyed."""
         await self._step("start")
         await self.ctx.engine.start(self.undo.new)
         await self._step("verify")
@@ -206,7 +236,11 @@ async def prove_well(ctx: ActionContext, undo: Undo, echo: Expectation | None) -
     def over(each: Container) -> bool:
         if not each.running or each.restart_count or each.health == "unhealthy":
             return True
-        return each.health == "healthy" if undo.healthy else ctx.clock() >= begun + min(STEADY, undo.within)
+        return (
+            each.health == "healthy"
+            if undo.healthy
+            else ctx.clock() >= begun + min(STEADY, undo.within)
+        )
 
     seen = await await_until(ctx, undo.new, begun + undo.within, over)
     if seen is None:
@@ -218,13 +252,16 @@ async def prove_well(ctx: ActionContext, undo: Undo, echo: Expectation | None) -
     if seen.restart_count:
         raise NotWell("it ended, and the engine restarted it")
     if undo.healthy and seen.health != "healthy":
-        raise NotWell(seen.health if seen.health == "unhealthy" else f"not healthy within {undo.within:g} s")
+        raise NotWell(
+            seen.health if seen.health == "unhealthy" else f"not healthy within {undo.within:g} s"
+        )
     await _shares_what_it_names(ctx, seen)
     return False
 
 
 async def _shares_what_it_names(ctx: ActionContext, new: Container) -> None:
-    """Raises NotWell where an owner of its namespaces went meanwhile, or began anew: it runs, in what is gone."""
+    """Raises NotWell where an owner of its namespaces went meanwhile, or began anew: it runs, in
+    what is gone."""
     for reference, shared in joined(new):
         owner = await look(ctx, reference)
         if owner is None:
@@ -245,18 +282,22 @@ async def _stopped_by_person(ctx: ActionContext, echo: Expectation | None) -> bo
 
 
 async def put_back(ctx: ActionContext, key: str, undo: Undo) -> str:
-    """The new one goes, the old one has its name and runs if it ran; returns a sentence. Bears repetition.
+    """The new one goes, the old one has its name and runs if it ran; returns a sentence. Bears
+    repetition.
 
     Raises EngineAway where the engine did not do it now, and may later; what it never will is said.
     """
     try:
         if (new := await _new_one(ctx, undo)) is not None:
             if new.running:
-                undo.back = True  # else a later dockmend takes this stop for a person's, or a person's for this one
-                with contextlib.suppress(JournalError):  # what is half-done is put right all the same
+                # else a later dockmend takes this stop for a person's, or a person's for this one
+                undo.back = True
+                # what is half-done is put right all the same
+                with contextlib.suppress(JournalError):
                     await ctx.remember({key: msgspec.to_builtins(undo)})
                 await ctx.engine.stop(new.id)
-            await ctx.engine.remove(new.id, force=True, volumes=True)  # those it shares by name with the old one stay
+            # those it shares by name with the old one stay
+            await ctx.engine.remove(new.id, force=True, volumes=True)
         _forget(ctx, "successor", undo.temporary)
         old = await _old_at_rest(ctx, undo)
         if old is None:
@@ -279,13 +320,16 @@ async def put_back(ctx: ActionContext, key: str, undo: Undo) -> str:
         await ctx.engine.start(old.id)
     except EngineAway:
         raise
-    except EngineError as error:  # what it hangs on may be gone for good: the next attempt finds it under its name
+    except (
+        EngineError
+    ) as error:  # what it hangs on may be gone for good: the next attempt finds it under its name
         return f"the old one, {short(undo.old)}, was put back, but could not be started: {error}"
     return "the old one was put back and started"
 
 
 def _forget(ctx: ActionContext, purpose: Purpose, name: str) -> None:
-    """The row of what this exchange had in hand under a name; the incident may exchange others at the same time."""
+    """The row of what this exchange had in hand under a name; the incident may exchange others at
+    the same time."""
     for row in ctx.own.of_incident(ctx.incident.id, purpose):
         if row.name == name:
             ctx.own.forget(row)
@@ -299,10 +343,15 @@ def _stopped_by_us(undo: Undo, old: Container) -> bool:
 
 
 async def _new_one(ctx: ActionContext, undo: Undo) -> Container | None:
-    """By its id or, if dockmend died before it was told, by what was written down before it was made."""
+    """By its id or, if dockmend died before it was told, by what was written down before it was
+    made."""
     if undo.new:
         return await look(ctx, undo.new)
-    while rows := [row for row in ctx.own.of_incident(ctx.incident.id, "successor") if row.name == undo.temporary]:
+    while rows := [
+        row
+        for row in ctx.own.of_incident(ctx.incident.id, "successor")
+        if row.name == undo.temporary
+    ]:
         for row in rows:
             if (seen := await ctx.own.find(row)) is not None:
                 return seen
@@ -318,13 +367,15 @@ async def _old_at_rest(ctx: ActionContext, undo: Undo) -> Container | None:
         deadline = undo.at + undo.stop_timeout + MARGIN
         return await await_until(ctx, undo.old, deadline, lambda each: not each.running)
     if undo.step == "aside":
-        return await await_until(ctx, undo.old, undo.at + MARGIN, lambda each: each.name == undo.aside)
+        return await await_until(
+            ctx, undo.old, undo.at + MARGIN, lambda each: each.name == undo.aside
+        )
     return await look(ctx, undo.old)
 
 
 async def remove_old(ctx: ActionContext, undo: Undo) -> None:
-    """Without its volumes: they are the new one's. Raises Failed where it cannot be removed; EngineAway where it
-    could not be now."""
+    """Without its volumes: they are the new one's. Raises Failed where it cannot be removed;
+    EngineAway where it could not be now."""
     try:
         if await look(ctx, undo.old) is not None:  # once it is gone, its id may be another's name
             await ctx.engine.remove(undo.old, force=True)
@@ -339,7 +390,9 @@ async def remove_old(ctx: ActionContext, undo: Undo) -> None:
         if isinstance(error, Temporary):
             raise unfinished(f"{undo.aside} could not be removed yet", error) from error
         raise ActionFailed(
-            f"{undo.name} was recreated, but the old one, {undo.aside}, could not be removed: {error}", again=False
+            f"{undo.name} was recreated, but the old one, {undo.aside}, could not be "
+            f"removed: {error}",
+            again=False,
         ) from error
     _forget(ctx, "aside", undo.aside)
 
@@ -352,11 +405,16 @@ def facts_of(undo: Undo) -> Mapping[str, Any]:
 def _told(undo: Undo) -> str:
     if undo.stopped:
         return "it was then stopped by a person"
-    return ("healthy" if undo.healthy else "running") if undo.start else "not started, as the old one did not run"
+    return (
+        ("healthy" if undo.healthy else "running")
+        if undo.start
+        else "not started, as the old one did not run"
+    )
 
 
 async def settle_exchange(ctx: ActionContext, remembered: Mapping[str, Any], key: str) -> Settled:
-    """One survivor, whatever instant dockmend died at: the new one where it proves well, else the old one."""
+    """One survivor, whatever instant dockmend died at: the new one where it proves well, else the
+    old one."""
     undo = msgspec.convert(remembered, Undo)
     echo = ctx.expect(undo.new) if undo.new else None
     ctx.expect(undo.old)
@@ -375,15 +433,17 @@ async def settle_exchange(ctx: ActionContext, remembered: Mapping[str, Any], key
 
 
 async def _finished(ctx: ActionContext, undo: Undo, echo: Expectation | None) -> str | None:
-    """None if the new one has its name and is well, or was stopped by a person; else why the old one is to be put
-    back."""
+    """None if the new one has its name and is well, or was stopped by a person; else why the old
+    one is to be put back."""
     if undo.back:
         return "the old one was being put back"
     if undo.step not in ("start", "verify"):
         return "the new one had not been started yet"
     if undo.was_running and ctx.view.stopped(undo.old):
         return "a person stopped the old one meanwhile"
-    new = await await_until(ctx, undo.new, ctx.clock() + BACK_WITHIN, lambda each: each.running or not each.started_at)
+    new = await await_until(
+        ctx, undo.new, ctx.clock() + BACK_WITHIN, lambda each: each.running or not each.started_at
+    )
     if new is None or new.name != undo.name:
         return "the new one is gone"
     if not new.running and not new.started_at:

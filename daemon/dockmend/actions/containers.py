@@ -1,8 +1,9 @@
 """The container actions: restart, start, stop, kill, pause, unpause, remove.
 
-The runner inspected the container right before the attempt, so restart does not look again: between a trouble and its
-remedy there is one inspect and one journalled row. The others do, as a step before them may have stopped or paused it.
-What the engine answers to an action that is already so (304, "is not running") counts as done.
+The runner inspected the container right before the attempt, so restart does not look again: between
+a trouble and its remedy there is one inspect and one journalled row. The others do, as a step
+before them may have stopped or paused it. What the engine answers to an action that is already so
+(304, "is not running") counts as done.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from dockmend.actions import containers_recovery as settle
-from dockmend.actions.action import Action, ActionContext, ActionFailed, ActionResult, Container, register
+from dockmend.actions.action import (
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Container,
+    register,
+)
 from dockmend.actions.definition_references import joined
 from dockmend.actions.engine_refusals import failed, owner_gone
 from dockmend.errors import EngineError, NotFound
@@ -35,7 +43,9 @@ async def restart(ctx: ActionContext, params: Any, subject: Object) -> ActionRes
         await ctx.engine.restart(container.id, timeout, getattr(params, "signal", None))
     except EngineError as error:
         raise failed(error, f"restart {container.name}", container) from error
-    return ActionResult("restarted" if container.state == "running" else f"restarted (it was {container.state})")
+    return ActionResult(
+        "restarted" if container.state == "running" else f"restarted (it was {container.state})"
+    )
 
 
 async def start(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
@@ -44,7 +54,10 @@ async def start(ctx: ActionContext, params: Any, subject: Object) -> ActionResul
     if container.state == "running":
         return ActionResult("it ran already")
     if container.state == "paused":
-        raise ActionFailed(f"cannot start {container.name}: it is paused, not stopped: unpause it instead", again=False)
+        raise ActionFailed(
+            f"cannot start {container.name}: it is paused, not stopped: unpause it instead",
+            again=False,
+        )
     await _owner_runs(ctx, "start", container)
     await _remember(ctx, "start", container)
     try:
@@ -60,7 +73,9 @@ async def stop(ctx: ActionContext, params: Any, subject: Object) -> ActionResult
     if not container.running:
         return ActionResult(f"it did not run (it was {container.state})")
     timeout: float | None = getattr(params, "timeout", None)
-    await _remember(ctx, "stop", container, stop_timeout=container.stop_timeout if timeout is None else timeout)
+    await _remember(
+        ctx, "stop", container, stop_timeout=container.stop_timeout if timeout is None else timeout
+    )
     try:
         ended = await ctx.engine.stop(container.id, timeout, getattr(params, "signal", None))
     except EngineError as error:
@@ -93,7 +108,9 @@ async def pause(ctx: ActionContext, params: Any, subject: Object) -> ActionResul
     if container.state == "paused":
         return ActionResult("it was paused already")
     if not container.running:
-        raise ActionFailed(f"cannot pause {container.name}: it does not run (it is {container.state})", again=False)
+        raise ActionFailed(
+            f"cannot pause {container.name}: it does not run (it is {container.state})", again=False
+        )
     await _remember(ctx, "pause", container)
     try:
         await ctx.engine.pause(container.id)
@@ -120,7 +137,8 @@ async def unpause(ctx: ActionContext, params: Any, subject: Object) -> ActionRes
 
 
 async def remove(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Remove a container; one that runs only with `force`, its anonymous volumes only with `volumes`."""
+    """Remove a container; one that runs only with `force`, its anonymous volumes only with
+    `volumes`."""
     container = expect_container(subject, "remove")
     try:
         container = await ctx.engine.inspect(container.id)
@@ -128,7 +146,8 @@ async def remove(ctx: ActionContext, params: Any, subject: Object) -> ActionResu
         return ActionResult("it was gone already")
     if container.running and not params.force:
         raise ActionFailed(
-            f"cannot remove {container.name}: it runs (it is {container.state}); put `stop` before it, or say"
+            f"cannot remove {container.name}: it runs (it is {container.state}); put `stop` "
+            "before it, or say"
             " `force: true`",
             again=False,
         )
@@ -141,7 +160,9 @@ async def remove(ctx: ActionContext, params: Any, subject: Object) -> ActionResu
         if "is already in progress" not in str(error):
             raise failed(error, f"remove {container.name}", container) from error
         if await settle.gone_within(ctx, container.id, ctx.clock() + settle.REMOVAL) is not None:
-            raise ActionFailed(f"cannot remove {container.name}: another removal of it does not end") from error
+            raise ActionFailed(
+                f"cannot remove {container.name}: another removal of it does not end"
+            ) from error
         return ActionResult("somebody else was removing it, and it is gone")
     return ActionResult("removed with its anonymous volumes" if params.volumes else "removed")
 
@@ -159,7 +180,9 @@ def _usable(subject: Object, action: str) -> Container:
     container = expect_container(subject, action)
     if container.state in ("removing", "dead"):
         raise ActionFailed(
-            f"cannot {action} {container.name}: it is being removed (its state is {container.state})", again=False
+            f"cannot {action} {container.name}: it is being removed (its state is "
+            f"{container.state})",
+            again=False,
         )
     return container
 
@@ -167,8 +190,8 @@ def _usable(subject: Object, action: str) -> Container:
 async def _owner_runs(ctx: ActionContext, what: str, container: Container) -> None:
     """Refuse before anything is stopped where the start could only fail.
 
-    The engine stops a container first and only then finds that it cannot join its owner's namespace: what limped would
-    lie still.
+    The engine stops a container first and only then finds that it cannot join its owner's
+    namespace: what limped would lie still.
     """
     for reference, shared in joined(container):
         try:
@@ -179,7 +202,8 @@ async def _owner_runs(ctx: ActionContext, what: str, container: Container) -> No
             raise failed(error, f"{what} {container.name}", container) from error
         if not owner.running:
             raise ActionFailed(
-                f"cannot {what} {container.name}: it shares the {shared} of {owner.name}, which does not run;"
+                f"cannot {what} {container.name}: it shares the {shared} of {owner.name}, which "
+                "does not run;"
                 " start that one first"
             )
 

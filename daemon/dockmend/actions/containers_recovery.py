@@ -25,7 +25,8 @@ LOOK_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 MARGIN = 3.0
 """Seconds that a stop or a start takes beyond the stop timeout."""
 REMOVAL = 60.0
-"""Seconds that a removal may take: the engine waits for the process to end and deletes its files."""
+"""Seconds that a removal may take: the engine waits for the process to end and deletes its
+files."""
 LOST_EXIT_CODE = 255
 """What the engine reports of a container that ended while the engine itself was down."""
 
@@ -41,8 +42,9 @@ async def look(ctx: ActionContext, container: str) -> Container | None:
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """What only looks is asked again if the engine refuses: what was done before it is done, and must not count as
-    failed because nobody could see it at once. Raises EngineError if it goes on, or if nobody answers at all."""
+    """What only looks is asked again if the engine refuses: what was done before it is done, and
+    must not count as failed because nobody could see it at once. Raises EngineError if it goes on,
+    or if nobody answers at all."""
     for wait in LOOK_WAITS:
         try:
             return await ask()
@@ -56,7 +58,8 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
 async def await_until(
     ctx: ActionContext, container: str, deadline: float, over: Callable[[Container], bool]
 ) -> Container | None:
-    """Look until `over` holds or the deadline (wall seconds) has passed; the last look, None where it is gone."""
+    """Look until `over` holds or the deadline (wall seconds) has passed; the last look, None where
+    it is gone."""
     while True:
         seen = await look(ctx, container)
         if seen is None or over(seen) or ctx.clock() >= deadline:
@@ -74,7 +77,9 @@ async def restart(ctx: ActionContext, record: ActionRecord) -> Settled:
 
     def over(each: Container) -> bool:
         """It runs anew, or was stopped so long ago that the engine is not about to start it."""
-        return each.started_at > begun or (not each.running and ctx.clock() - each.finished_at > MARGIN)
+        return each.started_at > begun or (
+            not each.running and ctx.clock() - each.finished_at > MARGIN
+        )
 
     seen = await await_until(ctx, record.object_id, deadline, over)
     if seen is None:
@@ -83,7 +88,9 @@ async def restart(ctx: ActionContext, record: ActionRecord) -> Settled:
         if seen.running:
             return Settled(done=True, detail="the restart had gone through")
         return Settled(
-            done=True, detail=f"the restart had gone through; it ended again since (exit code {seen.exit_code})"
+            done=True,
+            detail="the restart had gone through; it ended again since (exit code "
+            f"{seen.exit_code})",
         )
     if seen.running:
         return Settled(done=False, detail="the restart had not begun")
@@ -92,12 +99,16 @@ async def restart(ctx: ActionContext, record: ActionRecord) -> Settled:
     return await _start_again(ctx, record, before, seen)
 
 
-async def _start_again(ctx: ActionContext, record: ActionRecord, before: dict[str, Any], seen: Container) -> Settled:
+async def _start_again(
+    ctx: ActionContext, record: ActionRecord, before: dict[str, Any], seen: Container
+) -> Settled:
     """What does not run is started if it was the restart that ended it."""
     if not before.get("was_running", False):
         return Settled(done=False, detail="it did not run before, and was not started yet")
     if not _ours(seen, _deadline(record, before)):
-        return Settled(done=False, detail="the restart had not begun; it ended later, for another reason")
+        return Settled(
+            done=False, detail="the restart had not begun; it ended later, for another reason"
+        )
     if seen.signalled and not seen.error and ctx.view.engine_was_there(record.began_at):
         # An engine that is asked for a restart goes on to the start, or says why it could not.
         detail = "the restart had not begun: somebody stopped it before the engine was asked"
@@ -111,7 +122,9 @@ async def start(ctx: ActionContext, record: ActionRecord) -> Settled:
     if before is None:
         return NOT_BEGUN
     begun = float(before.get("started_at", 0.0))
-    seen = await await_until(ctx, record.object_id, record.began_at + MARGIN, lambda each: each.started_at > begun)
+    seen = await await_until(
+        ctx, record.object_id, record.began_at + MARGIN, lambda each: each.started_at > begun
+    )
     if seen is None:
         return GONE
     done = seen.started_at > begun
@@ -123,22 +136,29 @@ async def stop(ctx: ActionContext, record: ActionRecord) -> Settled:
     before = _before(record, "stop")
     if before is None:
         return NOT_BEGUN
-    seen = await await_until(ctx, record.object_id, _deadline(record, before), lambda each: not each.running)
+    seen = await await_until(
+        ctx, record.object_id, _deadline(record, before), lambda each: not each.running
+    )
     if seen is None:
         return GONE
     return Settled(not seen.running, "it still runs" if seen.running else "it had been stopped")
 
 
 async def kill(ctx: ActionContext, record: ActionRecord) -> Settled:
-    """A signal leaves no trace, so it counts as sent: a second one is worse than none (the verification looks)."""
+    """A signal leaves no trace, so it counts as sent: a second one is worse than none (the
+    verification looks)."""
     before = _before(record, "kill")
     if before is None:
         return NOT_BEGUN
-    return Settled(done=True, detail=f"{before.get('signal', 'the signal')} may have been sent; it is not sent again")
+    return Settled(
+        done=True,
+        detail=f"{before.get('signal', 'the signal')} may have been sent; it is not sent again",
+    )
 
 
 async def pause(ctx: ActionContext, record: ActionRecord) -> Settled:
-    """What dockmend paused goes on: the steps that would have unpaused it are not coming any more."""
+    """What dockmend paused goes on: the steps that would have unpaused it are not coming any
+    more."""
     before = _before(record, "pause")
     if before is None:
         return NOT_BEGUN
@@ -154,7 +174,8 @@ async def unpause(ctx: ActionContext, record: ActionRecord) -> Settled:
 
 
 async def remove(ctx: ActionContext, record: ActionRecord) -> Settled:
-    """Done if it is gone. What is left of a removal that the engine never began, or gave up, is told."""
+    """Done if it is gone. What is left of a removal that the engine never began, or gave up, is
+    told."""
     before = _before(record, "remove")
     if before is None:
         return NOT_BEGUN
@@ -165,7 +186,8 @@ async def remove(ctx: ActionContext, record: ActionRecord) -> Settled:
 
 
 async def gone_within(ctx: ActionContext, container: str, deadline: float) -> Container | None:
-    """The last look at a container that is being removed: None as soon as it is gone; at the deadline what is left."""
+    """The last look at a container that is being removed: None as soon as it is gone; at the
+    deadline what is left."""
     settled = 0
 
     def over(each: Container) -> bool:
@@ -205,7 +227,8 @@ async def _start(ctx: ActionContext, container: Container, why: str) -> Settled:
 
 
 def _ours(seen: Container, deadline: float) -> bool:
-    """True where this end can be the action's: in its time, or unseen by an engine that died with it."""
+    """True where this end can be the action's: in its time, or unseen by an engine that died with
+    it."""
     return seen.finished_at <= deadline or seen.exit_code == LOST_EXIT_CODE
 
 

@@ -1,8 +1,10 @@
-"""copy: files from a container to another or to the host, and back; bounded, and never through a link out of a root.
+"""copy: files from a container to another or to the host, and back; bounded, and never through a
+link out of a root.
 
-An archive of a running container that is not read holds the container's lock (inspect, exec and restart hang), so it is
-read at once into a file without a name, and only then passed on. A path of the host counts only below the settings'
-`snapshots.bind_roots`; what a container may write there must not make dockmend follow it elsewhere.
+An archive of a running container that is not read holds the container's lock (inspect, exec and
+restart hang), so it is read at once into a file without a name, and only then passed on. A path of
+the host counts only below the settings' `snapshots.bind_roots`; what a container may write there
+must not make dockmend follow it elsewhere.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ DEEPEST = 200
 """Folders within each other that are copied; each is held open meanwhile."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OVERHEAD = 1 << 20
-"""Bytes by which a tar may be larger than what it holds, headers and padding, for the files of a usual copy."""
+"""Bytes by which a tar may be larger than what it holds, headers and padding, for the files of a
+usual copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +64,28 @@ async def copy(ctx: ActionContext, params: Any, subject: Object) -> ActionResult
     source, target = await _place(ctx, params.from_), await _place(ctx, params.to)
     if source.container is None and target.container is None:
         raise ActionFailed("one end of a copy is in a container: CONTAINER:/PATH", again=False)
-    await ctx.remember({"copy": {"to": None if target.container else target.path, "incident": ctx.incident.id}})
+    await ctx.remember(
+        {"copy": {"to": None if target.container else target.path, "incident": ctx.incident.id}}
+    )
     _have_room(ctx)
     with tempfile.TemporaryFile(dir=ctx.state) as spool:  # without a name: a death leaves nothing
         if source.container is not None:
             await _drain(ctx, source.container, source.path, spool, params.limit)
         else:
             room = DiskReserve(ctx.state, ctx.reserve)
-            await asyncio.to_thread(pack, source.path, cast("IO[bytes]", Bounded(spool, room)), params.limit)
+            await asyncio.to_thread(
+                pack, source.path, cast("IO[bytes]", Bounded(spool, room)), params.limit
+            )
         size = spool.tell()
         if target.container is not None:
             await _fill(ctx, target.container, target.path, spool)
         else:
-            await asyncio.to_thread(unpack, spool, Path(target.path), staging(ctx.incident.id), params.limit)
-    return ActionResult(f"copied {source} to {target} ({size_text(size)} as a tar)", {"bytes": size})
+            await asyncio.to_thread(
+                unpack, spool, Path(target.path), staging(ctx.incident.id), params.limit
+            )
+    return ActionResult(
+        f"copied {source} to {target} ({size_text(size)} as a tar)", {"bytes": size}
+    )
 
 
 async def _place(ctx: ActionContext, template: str) -> CopyPlace:
@@ -84,7 +95,9 @@ async def _place(ctx: ActionContext, template: str) -> CopyPlace:
         return CopyPlace(None, below_roots(ctx, text))
     name, _, path = text.partition(":")
     if not name or not path.startswith("/"):
-        raise ActionFailed(f"{text[:200]!r} is neither CONTAINER:/PATH nor a path of the host", again=False)
+        raise ActionFailed(
+            f"{text[:200]!r} is neither CONTAINER:/PATH nor a path of the host", again=False
+        )
     try:
         container = await ctx.engine.inspect(name)
     except NotFound:
@@ -94,7 +107,9 @@ async def _place(ctx: ActionContext, template: str) -> CopyPlace:
     return CopyPlace(container, path)
 
 
-async def _drain(ctx: ActionContext, container: Container, path: str, spool: IO[bytes], limit: int) -> None:
+async def _drain(
+    ctx: ActionContext, container: Container, path: str, spool: IO[bytes], limit: int
+) -> None:
     try:
         async with ctx.engine.get_archive(container.id, path) as chunks:
             size = 0
@@ -113,7 +128,9 @@ def _have_room(ctx: ActionContext, size: int = 0) -> None:
     try:
         DiskReserve(ctx.state, ctx.reserve).require(size)
     except OSError as error:
-        raise ActionFailed(f"cannot keep in {ctx.state} what is copied: {error.strerror}") from error
+        raise ActionFailed(
+            f"cannot keep in {ctx.state} what is copied: {error.strerror}"
+        ) from error
 
 
 async def _fill(ctx: ActionContext, container: Container, path: str, spool: IO[bytes]) -> None:
@@ -136,10 +153,12 @@ def _refused(error: EngineError, what: str, container: Container, path: str) -> 
 
 
 def _too_large(what: str, limit: int) -> ActionFailed:
-    return ActionFailed(f"{what} is larger than the step's `limit` of {size_text(limit)}", again=False)
+    return ActionFailed(
+        f"{what} is larger than the step's `limit` of {size_text(limit)}", again=False
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------- the host
+# ----------------------------------------------------------------------------------------- the host
 def _opened(folder: Path) -> int:
     """A folder, held open; Failed where its path was bent since it was resolved."""
     try:
@@ -166,7 +185,8 @@ class Bounded:
 
 
 def pack(path: str, spool: IO[bytes], limit: int) -> None:
-    """The tar of a file or folder of the host. Links are copied as links and never followed. Raises Failed."""
+    """The tar of a file or folder of the host. Links are copied as links and never followed. Raises
+    Failed."""
     top = Path(path)
     with tarfile.open(fileobj=spool, mode="w", format=tarfile.PAX_FORMAT) as tar:
         parent = _opened(top.parent)
@@ -178,7 +198,9 @@ def pack(path: str, spool: IO[bytes], limit: int) -> None:
             os.close(parent)
 
 
-def _pack_one(tar: tarfile.TarFile, folder: int, name: str, inside: str, limit: int, what: str) -> None:
+def _pack_one(
+    tar: tarfile.TarFile, folder: int, name: str, inside: str, limit: int, what: str
+) -> None:
     if inside.count("/") > DEEPEST:
         raise ActionFailed(f"{what} holds folders more than {DEEPEST} deep", again=False)
     seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -191,7 +213,9 @@ def _pack_one(tar: tarfile.TarFile, folder: int, name: str, inside: str, limit: 
         member.type, member.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=folder)
         tar.addfile(member)
     elif stat.S_ISREG(seen.st_mode):
-        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        opened = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+        )
         with os.fdopen(opened, "rb") as file:
             if not stat.S_ISREG(os.fstat(opened).st_mode):
                 return  # a fifo in the place of the file that was seen
@@ -211,16 +235,18 @@ def _pack_one(tar: tarfile.TarFile, folder: int, name: str, inside: str, limit: 
 
 
 def staging(incident: str) -> str:
-    """The name of the folder beside the target in which a copy is made, before it takes its place."""
+    """The name of the folder beside the target in which a copy is made, before it takes its
+    place."""
     return f".dockmend-copy-{incident}"
 
 
 def unpack(spool: IO[bytes], target: Path, aside: str, limit: int) -> None:
     """Into an existing folder; each entry takes its place at once, or not at all. Raises Failed.
 
-    A container may share the folder, and put a link in the place of whatever is in it, at any time. So nothing is done
-    by path: each folder is opened in the one that is held open, and each file is made where nothing is yet. What would
-    lead out of the copy (links, absolute names, `..`) and devices are refused; owners become dockmend's own user.
+    A container may share the folder, and put a link in the place of whatever is in it, at any time.
+    So nothing is done by path: each folder is opened in the one that is held open, and each file is
+    made where nothing is yet. What would lead out of the copy (links, absolute names, `..`) and
+    devices are refused; owners become dockmend's own user.
     """
     spool.seek(0)
     folder = _opened(target)
@@ -252,8 +278,14 @@ def _extract(spool: IO[bytes], into: int, limit: int, what: str) -> None:
                 if total > limit:
                     raise _too_large(what, limit)
                 _make(tar, member, into)
-    except (tarfile.TarError, _LeadsOut, OverflowError) as error:  # a time beyond what this host's files may have
-        raise ActionFailed(f"refused to copy into {what}: {str(error)[:200]}", again=False) from error
+    except (
+        tarfile.TarError,
+        _LeadsOut,
+        OverflowError,
+    ) as error:  # a time beyond what this host's files may have
+        raise ActionFailed(
+            f"refused to copy into {what}: {str(error)[:200]}", again=False
+        ) from error
 
 
 class _LeadsOut(Exception):
@@ -277,12 +309,19 @@ def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, into: int) -> None:
             if not linked:
                 raise _LeadsOut(f"{member.name!r} is a link to a folder")
             with _below(into, linked[:-1], make=False) as beside:
-                os.link(linked[-1], name, src_dir_fd=beside, dst_dir_fd=folder, follow_symlinks=False)
+                os.link(
+                    linked[-1], name, src_dir_fd=beside, dst_dir_fd=folder, follow_symlinks=False
+                )
         elif member.isreg() and (content := tar.extractfile(member)) is not None:
-            made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            made = os.open(
+                name,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                dir_fd=folder,
+            )
             with os.fdopen(made, "wb") as file:
                 shutil.copyfileobj(content, file, CHUNK)
-                os.fchmod(made, member.mode & 0o755 | 0o600)  # as tarfile's data filter: nobody else may write it
+                # as tarfile's data filter: nobody else may write it
+                os.fchmod(made, member.mode & 0o755 | 0o600)
                 file.flush()
                 os.utime(made, (member.mtime, member.mtime))
         else:
@@ -302,19 +341,24 @@ def _parts(path: str, shown: str) -> list[str]:
 def _link_target(depth: int, member: tarfile.TarInfo) -> str:
     """Where a link may lead: up to what is copied at most, and `..` at its beginning only.
 
-    Behind a name it would be counted from wherever that leads, as another link may be there. Raises _LeadsOut.
+    Behind a name it would be counted from wherever that leads, as another link may be there. Raises
+    _LeadsOut.
     """
     names = [part for part in member.linkname.split("/") if part not in ("", ".")]
     up = next((place for place, name in enumerate(names) if name != ".."), len(names))
     if up > depth:
         raise _LeadsOut(f"{member.name!r} is a link that leads out of what is copied")
-    _parts("/".join(names[up:]) if not member.linkname.startswith("/") else "/", f"{member.name} -> {member.linkname}")
+    _parts(
+        "/".join(names[up:]) if not member.linkname.startswith("/") else "/",
+        f"{member.name} -> {member.linkname}",
+    )
     return member.linkname
 
 
 @contextlib.contextmanager
 def _below(top: int, parts: Sequence[str], *, make: bool) -> Iterator[int]:
-    """A folder below one that is held open, reached name by name and through no link. Raises OSError."""
+    """A folder below one that is held open, reached name by name and through no link. Raises
+    OSError."""
     here = os.dup(top)
     try:
         for part in parts:
@@ -344,7 +388,8 @@ async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
 
 
 def _clear(target: Path, aside: str) -> None:
-    with contextlib.suppress(ActionFailed):  # it was moved: whoever did that has what was half copied
+    # it was moved: whoever did that has what was half copied
+    with contextlib.suppress(ActionFailed):
         folder = _opened(target)
         try:
             shutil.rmtree(aside, ignore_errors=True, dir_fd=folder)

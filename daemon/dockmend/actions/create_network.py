@@ -1,4 +1,5 @@
-"""create_network: a network of a rule's own, or one that went, made again as it last was with its containers in it.
+"""create_network: a network of a rule's own, or one that went, made again as it last was with its
+containers in it.
 
 Measured on Engine 26.1, and relied on here:
 - The engine makes one network of a name, whoever asks at the same time: the others get 409.
@@ -31,7 +32,8 @@ async def make(ctx: ActionContext, definition: Network) -> Network:
     name = definition.name
     if is_cut(name):
         raise ActionFailed(
-            f"network {name[:20]}… has a name that is too long to be kept whole: make it by hand", again=False
+            f"network {name[:20]}… has a name that is too long to be kept whole: make it by hand",
+            again=False,
         )
     try:
         await ctx.engine.create_network(definition)
@@ -75,27 +77,41 @@ def _overlap(one: Any, other: Any) -> bool:
 
 
 async def create(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Make a network as the rule says; without a name, the one that went, and put its containers back into it."""
+    """Make a network as the rule says; without a name, the one that went, and put its containers
+    back into it."""
     again = params.name is None
     definition = gone(ctx, subject) if again else _said(ctx, params)
     members = ctx.view.members(definition.name) if again else []
     standing = await present(ctx, definition.name)
     if standing is not None and not again:
         return _as_it_is(standing, definition)
-    if again and standing is None and not members and "com.docker.compose.project" in definition.labels:
-        return ActionResult("not made again: its Compose project is down, and `compose up` makes it itself")
+    if (
+        again
+        and standing is None
+        and not members
+        and "com.docker.compose.project" in definition.labels
+    ):
+        return ActionResult(
+            "not made again: its Compose project is down, and `compose up` makes it itself"
+        )
     await ctx.remember({"create": redaction.parameters(msgspec.to_builtins(definition))})
-    told = f"network {definition.name} {'exists again' if standing else 'was made again' if again else 'was made'}"
+    told = (
+        f"network {definition.name} "
+        f"{'exists again' if standing else 'was made again' if again else 'was made'}"
+    )
     network = standing or await make(ctx, definition)
     back, left = await _put_back(ctx, network, members, told)
-    return ActionResult("; ".join([told, *_told(back, left)]), {"network": network.id, **_facts(back, network)})
+    return ActionResult(
+        "; ".join([told, *_told(back, left)]), {"network": network.id, **_facts(back, network)}
+    )
 
 
 def gone(ctx: ActionContext, subject: Object) -> Network:
     """The last known definition of the network that is missing; raises Failed."""
     if not isinstance(subject, Network):
         raise ActionFailed(
-            f"create_network without a name makes a network again, and {subject.name} is none", again=False
+            f"create_network without a name makes a network again, and {subject.name} is none",
+            again=False,
         )
     return known(ctx, subject.name)
 
@@ -105,7 +121,8 @@ def known(ctx: ActionContext, name: str) -> Network:
     definition = ctx.view.network_definition(name)
     if definition is None:
         raise ActionFailed(
-            f"cannot make network {name} again: how it was made was never seen; make it by hand", again=False
+            f"cannot make network {name} again: how it was made was never seen; make it by hand",
+            again=False,
         )
     return definition
 
@@ -113,17 +130,19 @@ def known(ctx: ActionContext, name: str) -> Network:
 def _said(ctx: ActionContext, params: Any) -> Network:
     return Network(
         id="", name=ctx.render(params.name), driver=params.driver,
-        labels={key: ctx.render(value) for key, value in params.labels.items()}, options=dict(params.options),
-        subnets=tuple(Subnet(each) for each in params.subnet), internal=params.internal, attachable=params.attachable,
-        ipv6=params.ipv6,
+        labels={key: ctx.render(value) for key, value in params.labels.items()},
+        options=dict(params.options), subnets=tuple(Subnet(each) for each in params.subnet),
+        internal=params.internal, attachable=params.attachable, ipv6=params.ipv6,
     )  # fmt: skip
 
 
 def _as_it_is(standing: Network, wanted: Network) -> ActionResult:
-    """There is one of this name: nothing is changed about it, but what is not as the rule says is said."""
+    """There is one of this name: nothing is changed about it, but what is not as the rule says is
+    said."""
     if standing.driver != wanted.driver:
         raise ActionFailed(
-            f"network {standing.name} exists already, with the driver {standing.driver} and not {wanted.driver}:"
+            f"network {standing.name} exists already, with the driver {standing.driver} and not "
+            f"{wanted.driver}:"
             " remove it, or name another",
             again=False,
         )
@@ -140,7 +159,8 @@ def _facts(back: list[Container], network: Network) -> dict[str, dict[str, list[
 async def _put_back(
     ctx: ActionContext, network: Network, members: list[Member], done: str
 ) -> tuple[list[Container], list[str]]:
-    """The containers that were in it, as they were connected; what a rule may not touch is left, and said.
+    """The containers that were in it, as they were connected; what a rule may not touch is left,
+    and said.
 
     `done`: what was done before, for the text of a failure.
     """
@@ -162,7 +182,9 @@ async def _put_back(
     return back, left
 
 
-async def _one_back(ctx: ActionContext, network: Network, container: Container, endpoint: Endpoint) -> bool:
+async def _one_back(
+    ctx: ActionContext, network: Network, container: Container, endpoint: Endpoint
+) -> bool:
     seen = await look(ctx, container.id)
     if seen is None or seen.state in ("removing", "dead"):
         return False
@@ -178,7 +200,10 @@ async def _one_back(ctx: ActionContext, network: Network, container: Container, 
 
 
 def _told(back: list[Container], left: list[str]) -> list[str]:
-    return [*([f"{', '.join(sorted(each.name for each in back))} reconnected"] if back else []), *left]
+    return [
+        *([f"{', '.join(sorted(each.name for each in back))} reconnected"] if back else []),
+        *left,
+    ]
 
 
 async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
@@ -198,9 +223,13 @@ async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
             return Settled(done=False, detail=f"network {definition.name} had not been made")
         told = f"network {definition.name} {'had been made' if network else 'was made'}"
         network = network or await make(ctx, definition)
-        back, left = await _put_back(ctx, network, ctx.view.members(definition.name) if again else [], told)
+        back, left = await _put_back(
+            ctx, network, ctx.view.members(definition.name) if again else [], told
+        )
     except EngineAway:
         raise
     except ActionFailed as failure:
         return Settled(done=False, detail=str(failure))
-    return Settled(done=True, detail="; ".join([told, *_told(back, left)]), facts=_facts(back, network))
+    return Settled(
+        done=True, detail="; ".join([told, *_told(back, left)]), facts=_facts(back, network)
+    )

@@ -32,11 +32,13 @@ from dockmend.model import Container, Endpoint, Network, Object
 Place = Literal["connected", "missing", "stale"]
 
 LOST_NETWORK = re.compile(r"network \S+ not found|could not find (?:a )?network", re.IGNORECASE)
-"""State.Error of a container whose last start failed because a network of it was gone (moby's texts)."""
+"""State.Error of a container whose last start failed because a network of it was gone (moby's
+texts)."""
 
 
 async def inspected(ctx: ActionContext, action: str, what: str, subject: Object) -> Container:
-    """The container as it is; raises Failed where it cannot be in networks of its own. `what`: "reconnect"."""
+    """The container as it is; raises Failed where it cannot be in networks of its own. `what`:
+    "reconnect"."""
     if not isinstance(subject, Container):
         raise ActionFailed(f"{action} is for containers, and {subject.name} is none", again=False)
     try:
@@ -45,7 +47,8 @@ async def inspected(ctx: ActionContext, action: str, what: str, subject: Object)
         raise failed(error, f"{what} {subject.name}", subject) from error
     if container.joined is not None or container.network_mode == "host":
         raise ActionFailed(
-            f"cannot {what} {container.name}: it shares the network of another container or of the host,"
+            f"cannot {what} {container.name}: it shares the network of another container or of "
+            "the host,"
             " and cannot be connected to networks of its own",
             again=False,
         )
@@ -81,11 +84,18 @@ async def present(ctx: ActionContext, name: str) -> Network | None:
     return network if network.name == name else None  # it may be another one's id
 
 
-async def join(ctx: ActionContext, container: Container, network: Network, endpoint: Endpoint, what: str) -> bool:
-    """Connect it exactly so, and make sure that it is; False where it was already. `what`: "reconnect web to lane"."""
+async def join(
+    ctx: ActionContext, container: Container, network: Network, endpoint: Endpoint, what: str
+) -> bool:
+    """Connect it exactly so, and make sure that it is; False where it was already. `what`:
+    "reconnect web to lane"."""
     endpoint = msgspec.structs.replace(endpoint, network_id=network.id)
     fixed = [address for address in (endpoint.ipv4, endpoint.ipv6) if address]
-    if container.running and fixed and (failure := await _taken(ctx, container, network, fixed, what)):
+    if (
+        container.running
+        and fixed
+        and (failure := await _taken(ctx, container, network, fixed, what))
+    ):
         raise failure
     mine = True
     try:
@@ -108,7 +118,8 @@ async def join(ctx: ActionContext, container: Container, network: Network, endpo
 
 
 async def clear(ctx: ActionContext, container: str, name: str) -> None:
-    """Remove from a running container what a refused connect left behind. One that does not run keeps its settings."""
+    """Remove from a running container what a refused connect left behind. One that does not run
+    keeps its settings."""
     with suppress(EngineError):
         raw = (await ctx.engine.inspect_raw(container)).get("NetworkSettings") or {}
         left = (raw.get("Networks") or {}).get(name)
@@ -120,9 +131,12 @@ async def clear(ctx: ActionContext, container: str, name: str) -> None:
 async def _taken(
     ctx: ActionContext, container: Container, network: Network, fixed: list[str], what: str
 ) -> ActionFailed | None:
-    """Why a fixed address cannot be had, as far as the network tells: it is the gateway's, or somebody's."""
+    """Why a fixed address cannot be had, as far as the network tells: it is the gateway's, or
+    somebody's."""
     if gateway := next((each.gateway for each in network.subnets if each.gateway in fixed), ""):
-        return ActionFailed(f"cannot {what}: its fixed address {gateway} is the network's gateway", again=False)
+        return ActionFailed(
+            f"cannot {what}: its fixed address {gateway} is the network's gateway", again=False
+        )
     try:
         holders = await ctx.engine.addresses(network.id)
     except EngineAway:
@@ -134,19 +148,27 @@ async def _taken(
     return ActionFailed(f"cannot {what}: its fixed address {'; '.join(taken)}") if taken else None
 
 
-def _refused(error: EngineError, container: Container, network: Network, fixed: list[str], what: str) -> ActionFailed:
-    """The engine's refusal of a connect, with what it does not say: which address, which subnets there are."""
+def _refused(
+    error: EngineError, container: Container, network: Network, fixed: list[str], what: str
+) -> ActionFailed:
+    """The engine's refusal of a connect, with what it does not say: which address, which subnets
+    there are."""
     failure = failed(error, what, container)
     said = str(error).lower()
     if fixed and ("no configured subnet" in said or "user configured subnets" in said):
         subnets = ", ".join(each.subnet for each in network.subnets) or "none"
-        told = f"{failure}; its fixed address: {', '.join(fixed)}; {network.name}'s subnets: {subnets}"
+        told = (
+            f"{failure}; its fixed address: {', '.join(fixed)}; {network.name}'s subnets: {subnets}"
+        )
         return ActionFailed(told, failure.again)
     return failure
 
 
-async def _by_force(ctx: ActionContext, container: Container, network: Network, endpoint: Endpoint, what: str) -> None:
-    """Remove what is left of the old endpoint and connect again; cancelled between the two, it still connects."""
+async def _by_force(
+    ctx: ActionContext, container: Container, network: Network, endpoint: Endpoint, what: str
+) -> None:
+    """Remove what is left of the old endpoint and connect again; cancelled between the two, it
+    still connects."""
     try:
         await leave(ctx, container, network.name, force=True)
         await ctx.engine.connect_network(network.id, container.id, endpoint)

@@ -39,7 +39,8 @@ REFUSALS: tuple[EngineRefusal, ...] = (
     ),
     _refusal(
         r"marked for removal|dead container",
-        "it is marked for removal and can never run again; remove it (docker rm --force) and make it again",
+        "it is marked for removal and can never run again; remove it (docker rm --force) and make "
+        "it again",
         again=False,
     ),
     _refusal(
@@ -49,7 +50,8 @@ REFUSALS: tuple[EngineRefusal, ...] = (
     ),
     _refusal(
         r"container sharing network namespace with another container or host",
-        "it shares the network of another container or of the host, and cannot be connected to networks of its own",
+        "it shares the network of another container or of the host, and cannot be connected to "
+        "networks of its own",
         again=False,
     ),
     _refusal(
@@ -58,64 +60,109 @@ REFUSALS: tuple[EngineRefusal, ...] = (
         again=True,
     ),
     _refusal(
-        r"no configured subnet or ip-range contain the IP address|networks with user configured subnets",
-        "the network has no subnet of its own that holds the container's fixed address; make the network again with"
-        " that subnet (docker network create --subnet), or recreate the container without a fixed address",
+        r"no configured subnet or ip-range contain the IP address|networks with user "
+        r"configured subnets",
+        "the network has no subnet of its own that holds the container's fixed address; make the "
+        "network again with"
+        " that subnet (docker network create --subnet), or recreate the container without a "
+        "fixed address",
         again=False,
     ),
     _refusal(
-        r"^(?!.*(?:port|bind)).*address already in use", "its fixed address is in use by another container", again=True
+        r"^(?!.*(?:port|bind)).*address already in use",
+        "its fixed address is in use by another container",
+        again=True,
     ),
-    _refusal(r"port is already allocated|bind.*address already in use", "a port it publishes is taken", again=True),
+    _refusal(
+        r"port is already allocated|bind.*address already in use",
+        "a port it publishes is taken",
+        again=True,
+    ),
     _refusal(r"invalid signal", "the engine knows no such signal", again=False),
     _refusal(r"no space left on device", DISK_FULL, again=True),
-    _refusal(r"cannot start a paused container", "it is paused, not stopped: unpause it instead", again=False),
-    _refusal(r"removal of container \S+ is already in progress|is being removed", "it is being removed", again=False),
+    _refusal(
+        r"cannot start a paused container",
+        "it is paused, not stopped: unpause it instead",
+        again=False,
+    ),
+    _refusal(
+        r"removal of container \S+ is already in progress|is being removed",
+        "it is being removed",
+        again=False,
+    ),
 )
 
 
 NETWORK_REFUSALS: tuple[EngineRefusal, ...] = (
     _refusal(r"pool overlaps", "another network has its addresses", again=True),
-    _refusal(r"have same bridge name|already using parent interface", "another network has its device", again=True),
-    _refusal(r"configuration network \S+ does not exist", "the network that it is configured by is gone", again=True),
-    _refusal(r"plugin \S+ not found|could not find plugin", "the engine has no such network driver", again=False),
-    _refusal(r"not a swarm manager", "only the manager of a swarm makes networks of a swarm", again=False),
-    _refusal(r"non-overlapping \S+ address pool", "the engine has no addresses left to give to a network", again=True),
+    _refusal(
+        r"have same bridge name|already using parent interface",
+        "another network has its device",
+        again=True,
+    ),
+    _refusal(
+        r"configuration network \S+ does not exist",
+        "the network that it is configured by is gone",
+        again=True,
+    ),
+    _refusal(
+        r"plugin \S+ not found|could not find plugin",
+        "the engine has no such network driver",
+        again=False,
+    ),
+    _refusal(
+        r"not a swarm manager", "only the manager of a swarm makes networks of a swarm", again=False
+    ),
+    _refusal(
+        r"non-overlapping \S+ address pool",
+        "the engine has no addresses left to give to a network",
+        again=True,
+    ),
 )
 
 
 def network_refused(error: EngineError, what: str) -> ActionFailed:
-    """The outcome to raise for an engine that refused to make a network; raises EngineAway where it is away."""
+    """The outcome to raise for an engine that refused to make a network; raises EngineAway where it
+    is away."""
     if isinstance(error, EngineAway):
         raise error
     for refusal in NETWORK_REFUSALS:
         if refusal.pattern.search(str(error)):
-            return ActionFailed(f"cannot {what}: {refusal.sentence} (engine: {error})", refusal.again)
+            return ActionFailed(
+                f"cannot {what}: {refusal.sentence} (engine: {error})", refusal.again
+            )
     return ActionFailed(f"cannot {what}: {error}", again=isinstance(error, Temporary))
 
 
 def gone(error: EngineError, container: str) -> bool:
-    """True where it is `container` (its id) itself that the engine does not know, not one that it depends on."""
+    """True where it is `container` (its id) itself that the engine does not know, not one that it
+    depends on."""
     return isinstance(error, NotFound) and container in str(error)
 
 
 def failed(error: EngineError, what: str, container: Container) -> ActionFailed:
     """The outcome to raise for an engine that refused `what` ("restart web").
 
-    Raises `error` itself where the engine is away: whether the action went through is then unknown, and the runner
-    settles it when the engine is back.
+    Raises `error` itself where the engine is away: whether the action went through is then unknown,
+    and the runner settles it when the engine is back.
     """
     if isinstance(error, EngineAway):
         raise error
     if gone(error, container.id):
         return ActionFailed(f"cannot {what}: the container is gone", again=False)
     said = str(error)
-    if container.joined is not None and container.joined in said and "no such container" in said.lower():
+    if (
+        container.joined is not None
+        and container.joined in said
+        and "no such container" in said.lower()
+    ):
         return owner_gone(what, container)
     words = own_words(said)
     for refusal in REFUSALS:
         if refusal.pattern.search(words):
-            return ActionFailed(f"cannot {what}: {refusal.sentence} (engine: {said})", refusal.again)
+            return ActionFailed(
+                f"cannot {what}: {refusal.sentence} (engine: {said})", refusal.again
+            )
     if _ENDS_FULL.search(said):
         return ActionFailed(f"cannot {what}: {DISK_FULL} (engine: {said})")
     return ActionFailed(f"cannot {what}: {said}", again=isinstance(error, Temporary))
@@ -127,8 +174,8 @@ def failed_call(error: EngineError, what: str) -> ActionFailed:
 
 
 def unfinished(what: str, error: Temporary) -> EngineAway:
-    """To raise where what stands half-way can be neither finished nor taken back now. As if the engine were away,
-    whatever it is: the record stays open, and `settle` tries again."""
+    """To raise where what stands half-way can be neither finished nor taken back now. As if the
+    engine were away, whatever it is: the record stays open, and `settle` tries again."""
     return error if isinstance(error, EngineAway) else EngineAway(f"{what}: {error}")
 
 

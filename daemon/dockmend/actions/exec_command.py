@@ -1,8 +1,8 @@
 """exec: a command in a container, to its end or to the end of its time.
 
-The engine has no call that ends a command, and leaving its output does not. So each carries a mark in its environment,
-which its children inherit, and what bears the mark is killed: from the host where dockmend sees the processes there,
-else by a shell in the container itself.
+The engine has no call that ends a command, and leaving its output does not. So each carries a mark
+in its environment, which its children inherit, and what bears the mark is killed: from the host
+where dockmend sees the processes there, else by a shell in the container itself.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ POLL = 0.2
 ENDING = 10.0
 """Seconds that the ending of a command may take before it is given up."""
 KILLER = (
-    'for p in /proc/[0-9]*; do grep -qs "$0" "$p/environ" 2>/dev/null && kill -9 "${p#/proc/}" 2>/dev/null; done; :'
+    'for p in /proc/[0-9]*; do grep -qs "$0" "$p/environ" 2>/dev/null && kill -9 '
+    '"${p#/proc/}" 2>/dev/null; done; :'
 )
 """A shell's program; what it looks for comes as an argument, never as a part of it."""
 
 
 async def exec_(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Run a command in a container that runs. Its output is kept, cut short; any exit code but the expected fails."""
+    """Run a command in a container that runs. Its output is kept, cut short; any exit code but the
+    expected fails."""
     container = expect_container(subject, "exec")
     command = filled(ctx, params.command)
     what = f"exec {command[0]} in {container.name}"
@@ -56,7 +58,9 @@ async def exec_(ctx: ActionContext, params: Any, subject: Object) -> ActionResul
     }  # fmt: skip
     await ctx.remember({"exec": undo})
     try:
-        execution = await ctx.engine.exec_create(container.id, command, env, params.user, params.workdir)
+        execution = await ctx.engine.exec_create(
+            container.id, command, env, params.user, params.workdir
+        )
     except EngineError as error:
         raise failed(error, what, container) from error
     await ctx.remember({"exec": undo | {"id": execution}})
@@ -79,7 +83,8 @@ async def exec_(ctx: ActionContext, params: Any, subject: Object) -> ActionResul
 
 
 async def _exit_code(ctx: ActionContext, execution: str) -> int | None:
-    """Of a command whose output has ended; it may take a moment, or close its output long before."""
+    """Of a command whose output has ended; it may take a moment, or close its output long
+    before."""
     while True:
         seen = await ctx.engine.exec_inspect(execution)
         if not seen.running:
@@ -87,8 +92,11 @@ async def _exit_code(ctx: ActionContext, execution: str) -> int | None:
         await asyncio.sleep(POLL)
 
 
-async def _end_it(ctx: ActionContext, container: Container, execution: str, mark: str, user: str | None) -> None:
-    """Whatever cut it short, a command is not left behind; where the engine is away, settling ends it."""
+async def _end_it(
+    ctx: ActionContext, container: Container, execution: str, mark: str, user: str | None
+) -> None:
+    """Whatever cut it short, a command is not left behind; where the engine is away, settling ends
+    it."""
     try:
         async with asyncio.timeout(ENDING):
             await end(ctx, container.id, execution, mark, user)
@@ -96,7 +104,9 @@ async def _end_it(ctx: ActionContext, container: Container, execution: str, mark
         return
 
 
-async def end(ctx: ActionContext, container: str, execution: str, mark: str, user: str | None) -> bool:
+async def end(
+    ctx: ActionContext, container: str, execution: str, mark: str, user: str | None
+) -> bool:
     """Kill a command and what it began; True once it does not run any more."""
     seen = await ctx.engine.exec_inspect(execution)
     if not seen.running:
@@ -122,9 +132,11 @@ async def end(ctx: ActionContext, container: str, execution: str, mark: str, use
 
 
 def kill_marked(container: str, mark: str, proc: Path = Path("/proc")) -> int:
-    """Kill the processes of this host that are in a container and carry a mark; how many there were.
+    """Kill the processes of this host that are in a container and carry a mark; how many there
+    were.
 
-    A process is held by a file descriptor before it is looked at: its number cannot become another's meanwhile.
+    A process is held by a file descriptor before it is looked at: its number cannot become
+    another's meanwhile.
     """
     wanted, killed = f"{MARK}={mark}".encode(), 0
     for entry in proc.iterdir():
@@ -147,7 +159,8 @@ def kill_marked(container: str, mark: str, proc: Path = Path("/proc")) -> int:
 
 
 async def settle_exec(ctx: ActionContext, record: ActionRecord) -> Settled:
-    """A command is not run twice: one under way has the time it was given, and is ended after that."""
+    """A command is not run twice: one under way has the time it was given, and is ended after
+    that."""
     before = record.undo.get("exec")
     if not isinstance(before, dict) or not before["id"]:
         return NOT_BEGUN
@@ -156,7 +169,10 @@ async def settle_exec(ctx: ActionContext, record: ActionRecord) -> Settled:
         try:
             seen = await ctx.engine.exec_inspect(execution)
         except NotFound:
-            return Settled(done=True, detail="the command may have run (the engine does not know); it is not run again")
+            return Settled(
+                done=True,
+                detail="the command may have run (the engine does not know); it is not run again",
+            )
         if not seen.running and seen.exit_code is not None:
             done = seen.exit_code in before["expected"]
             return Settled(done, f"the command had ended with exit code {seen.exit_code}")
@@ -164,7 +180,11 @@ async def settle_exec(ctx: ActionContext, record: ActionRecord) -> Settled:
             return Settled(done=False, detail="the command had not begun")
         if seen.running and ctx.clock() >= until:
             ended = await end(ctx, record.object_id, execution, str(before["mark"]), before["user"])
-            said = "and was ended" if ended else "and could not be ended: it may still run in the container"
+            said = (
+                "and was ended"
+                if ended
+                else "and could not be ended: it may still run in the container"
+            )
             return Settled(done=False, detail=f"the command had run for longer than it may, {said}")
         await asyncio.sleep(POLL)
 

@@ -27,7 +27,8 @@ from dockmend.ownership import Ownership
 RULE, SOURCE = "dockmend.rule", "dockmend.source"
 
 SAME_TIME = 3600.0
-"""Seconds that may lie between the label's time and the engine's: a long commit, and clocks that differ."""
+"""Seconds that may lie between the label's time and the engine's: a long commit, and clocks that
+differ."""
 
 
 async def holder(engine: Engine, reference: str) -> Image | None:
@@ -63,20 +64,27 @@ def ours(own: Ownership, image: Image) -> bool:
 
 
 def by_incident(own: Ownership, images: Iterable[Image]) -> dict[tuple[str, str], list[Image]]:
-    """Those that dockmend made, by incident and reference. One commit makes one image: of several with the same time
-    all but the first were made from it."""
+    """Those that dockmend made, by incident and reference. One commit makes one image: of several
+    with the same time all but the first were made from it."""
     first: dict[tuple[str, str], Image] = {}
-    for image in sorted(images, key=lambda each: (each.created_at, each.labels.get(REFERENCE) not in each.tags)):
-        first.setdefault((image.labels.get(INCIDENT, ""), image.labels.get(COMMITTED_AT, "")), image)
+    for image in sorted(
+        images, key=lambda each: (each.created_at, each.labels.get(REFERENCE) not in each.tags)
+    ):
+        first.setdefault(
+            (image.labels.get(INCIDENT, ""), image.labels.get(COMMITTED_AT, "")), image
+        )
     found: dict[tuple[str, str], list[Image]] = {}
     for image in first.values():
         if image.labels.get(REFERENCE) and ours(own, image):
-            found.setdefault((image.labels.get(INCIDENT, ""), image.labels[REFERENCE]), []).append(image)
+            found.setdefault((image.labels.get(INCIDENT, ""), image.labels[REFERENCE]), []).append(
+                image
+            )
     return found
 
 
 async def leave_one_of(own: Ownership, incident: str, reference: str, newest: str) -> list[str]:
-    """Leave the image `newest` (an id) of those that an incident made under a reference; what was left, for a person.
+    """Leave the image `newest` (an id) of those that an incident made under a reference; what was
+    left, for a person.
 
     Raises EngineAway and nothing else.
     """
@@ -90,9 +98,11 @@ async def leave_one_of(own: Ownership, incident: str, reference: str, newest: st
 
 
 async def leave_one(own: Ownership, images: list[Image], newest: str = "") -> list[str]:
-    """Of the images of one incident and reference the newest bears it and stays; what else was left, for a person.
+    """Of the images of one incident and reference the newest bears it and stays; what else was
+    left, for a person.
 
-    `newest`: its id, where it is known: the clock may have gone back. One that has another name is somebody's.
+    `newest`: its id, where it is known: the clock may have gone back. One that has another name is
+    somebody's.
     """
     if len(images) < 2:
         return []
@@ -106,15 +116,19 @@ async def leave_one(own: Ownership, images: list[Image], newest: str = "") -> li
         if image is not last and set(image.tags) <= {reference}:
             problem = await remove(own, replace(image, tags=()))
             told += [problem] if problem else []
-    if bears and await holder(own.engine, reference) is None:  # the last one that was removed had just taken it
+    # the last one that was removed had just taken it
+    if bears and await holder(own.engine, reference) is None:
         await own.engine.tag_image(last.id, reference)
     return told
 
 
-async def prune(own: Ownership, rule: str, source: str, repository: str, keep: int, newest: str) -> list[str]:
+async def prune(
+    own: Ownership, rule: str, source: str, repository: str, keep: int, newest: str
+) -> list[str]:
     """Remove the images that a rule made of a container in a repository, but for the newest `keep`.
 
-    Raises EngineAway and nothing else: what could not be removed is said, and tried again after the next commit.
+    Raises EngineAway and nothing else: what could not be removed is said, and tried again after the
+    next commit.
     """
     try:
         found = await own.engine.images({RULE: rule, SOURCE: source})
@@ -122,8 +136,14 @@ async def prune(own: Ownership, rule: str, source: str, repository: str, keep: i
         raise
     except EngineError as error:
         return [f"older images were not looked for: {error}"]
-    mine = [image for image in found if image.id == newest or (_in(image, repository) and ours(own, image))]
-    mine.sort(key=lambda image: (image.id == newest, image.labels.get(COMMITTED_AT, "")), reverse=True)
+    mine = [
+        image
+        for image in found
+        if image.id == newest or (_in(image, repository) and ours(own, image))
+    ]
+    mine.sort(
+        key=lambda image: (image.id == newest, image.labels.get(COMMITTED_AT, "")), reverse=True
+    )
     told: list[str] = []
     removed = 0
     for image in mine[keep:]:
@@ -132,7 +152,9 @@ async def prune(own: Ownership, rule: str, source: str, repository: str, keep: i
             told.append(problem)
         else:
             removed += 1
-    return [f"removed {removed} older image{'s' if removed > 1 else ''}", *told] if removed else told
+    return (
+        [f"removed {removed} older image{'s' if removed > 1 else ''}", *told] if removed else told
+    )
 
 
 def _in(image: Image, repository: str) -> bool:

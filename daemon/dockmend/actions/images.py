@@ -1,4 +1,5 @@
-"""commit_image: what a container is at this moment, kept as an image that says which rule and incident made it."""
+"""commit_image: what a container is at this moment, kept as an image that says which rule and
+incident made it."""
 
 from __future__ import annotations
 
@@ -31,20 +32,26 @@ from dockmend.model import Object
 from dockmend.owned import COMMITTED_AT, INCIDENT, REFERENCE
 
 COMMIT_GOES_ON = 10.0
-"""Seconds after its beginning for which the engine may still be at a commit whose client is gone."""
+"""Seconds after its beginning for which the engine may still be at a commit whose client is
+gone."""
 FREEZE_GOES_ON = 30.0
-"""The same where the container is frozen, which shows that it is: 30 s is a layer of about 10 GB."""
+"""The same where the container is frozen, which shows that it is: 30 s is a layer of about 10
+GB."""
 ENDS_SOON = 3.0
-"""Seconds for which it is looked for at least: an engine that stood still goes on with the commit as it comes back."""
+"""Seconds for which it is looked for at least: an engine that stood still goes on with the commit
+as it comes back."""
 LONGEST_TEXT = 1000
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
 async def commit(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Commit a container, running or not, under a reference that is free or already this rule's for this container."""
+    """Commit a container, running or not, under a reference that is free or already this rule's for
+    this container."""
     if not isinstance(subject, Container):
-        raise ActionFailed(f"commit_image is for containers, and {subject.name} is none", again=False)
+        raise ActionFailed(
+            f"commit_image is for containers, and {subject.name} is none", again=False
+        )
     repository, tag = _reference(ctx, params, subject)
     changes = _changes(ctx, params, subject)
     try:
@@ -90,21 +97,29 @@ async def _commit(
         raise
     ctx.own.identified(row, image)
     told = await _kept(ctx, container.name, reference, image, params.keep)
-    return ActionResult("; ".join([f"committed as {reference}", *told]), {"image": image, "reference": reference})
+    return ActionResult(
+        "; ".join([f"committed as {reference}", *told]), {"image": image, "reference": reference}
+    )
 
 
-async def _kept(ctx: ActionContext, source: str, reference: str, image: str, keep: int | None) -> list[str]:
+async def _kept(
+    ctx: ActionContext, source: str, reference: str, image: str, keep: int | None
+) -> list[str]:
     """What there is to say of the images that a new one takes the place of."""
     told = await image_retention.leave_one_of(ctx.own, ctx.incident.id, reference, image)
     if keep:
         repository = reference.rpartition(":")[0]
-        told += await image_retention.prune(ctx.own, ctx.incident.rule, source, repository, keep, image)
+        told += await image_retention.prune(
+            ctx.own, ctx.incident.rule, source, repository, keep, image
+        )
     return told
 
 
 def _reference(ctx: ActionContext, params: Any, container: Container) -> tuple[str, str]:
     try:
-        return image_references.repository(ctx.render(params.repository)), image_references.tag(ctx.render(params.tag))
+        return image_references.repository(ctx.render(params.repository)), image_references.tag(
+            ctx.render(params.tag)
+        )
     except ValueError as error:
         raise ActionFailed(f"cannot commit {container.name}: {error}", again=False) from error
 
@@ -113,7 +128,9 @@ def _changes(ctx: ActionContext, params: Any, container: Container) -> list[str]
     """Dockerfile instructions; text from outside must not add a line of its own."""
     changes = [ctx.render(change) for change in params.changes]
     if any(_CONTROL.search(change) for change in changes):
-        raise ActionFailed(f"cannot commit {container.name}: a field put a line break into `changes`", again=False)
+        raise ActionFailed(
+            f"cannot commit {container.name}: a field put a line break into `changes`", again=False
+        )
     return changes
 
 
@@ -122,8 +139,9 @@ def _line(text: str) -> str:
 
 
 def _labels(ctx: ActionContext, container: Container, reference: str, at: str) -> dict[str, str]:
-    # The image inherits all labels of the container. Without the proof of a group (label_owner), one that is made from
-    # it is not taken for the container itself, and this one, made anew from it, still is what it was.
+    # The image inherits all labels of the container. Without the proof of a group (label_owner),
+    # one that is made from it is not taken for the container itself, and this one, made anew from
+    # it, still is what it was.
     unproven = {group.proof: "" for group in (COMPOSE, SWARM) if group.proof in container.labels}
     return unproven | {
         RULE: ctx.incident.rule,
@@ -139,8 +157,9 @@ def _stamp(at: float) -> str:
 
 
 async def _claimed(ctx: ActionContext, repository: str, tag: str, container: Container) -> str:
-    """`tag`, or with the incident's id where another of dockmend's images has it, or is just being made under it;
-    never the tag of somebody else's. It is this commit's from then on, until that gives its claim up."""
+    """`tag`, or with the incident's id where another of dockmend's images has it, or is just being
+    made under it; never the tag of somebody else's. It is this commit's from then on, until that
+    gives its claim up."""
     reference = f"{repository}:{tag}"
     present = await holder(ctx.engine, reference)
     taken = reference in ctx.claims
@@ -156,19 +175,22 @@ async def _claimed(ctx: ActionContext, repository: str, tag: str, container: Con
     return reference
 
 
-def _may_move(ctx: ActionContext, present: Image | None, reference: str, container: Container) -> bool:
+def _may_move(
+    ctx: ActionContext, present: Image | None, reference: str, container: Container
+) -> bool:
     return present is None or made(ctx.own, present, reference, ctx.incident.rule, container.name)
 
 
 def _somebody_elses(ctx: ActionContext, reference: str, container: Container) -> ActionFailed:
     return ActionFailed(
-        f"cannot commit {container.name}: {reference} names an image that rule {ctx.incident.rule} did not make;"
+        f"cannot commit {container.name}: {reference} names an image that rule "
+        f"{ctx.incident.rule} did not make;"
         " choose another repository or tag",
         again=False,
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- settling
+# ----------------------------------------------------------------------------------------- settling
 async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
     """Done if its image is there; a container that the engine left frozen goes on."""
     begun = record.undo.get("commit")
@@ -184,7 +206,10 @@ async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
         if image and reference in image.tags and not frozen:
             break
         now = ctx.clock()
-        if now - record.began_at >= (FREEZE_GOES_ON if frozen else COMMIT_GOES_ON) and now - since >= ENDS_SOON:
+        if (
+            now - record.began_at >= (FREEZE_GOES_ON if frozen else COMMIT_GOES_ON)
+            and now - since >= ENDS_SOON
+        ):
             break
         await asyncio.sleep(POLL)
     said = f"it had been committed as {reference}" if image else "it had not been committed"
@@ -200,12 +225,16 @@ async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
     return Settled(done=True, detail="; ".join([said, *told]))
 
 
-async def _named(ctx: ActionContext, record: ActionRecord, image: Image, reference: str) -> list[str]:
+async def _named(
+    ctx: ActionContext, record: ActionRecord, image: Image, reference: str
+) -> list[str]:
     """An engine that died between making the image and giving it its name: it gets it now."""
     if image.tags:
         return []
     present = await holder(ctx.engine, reference)
-    if present is not None and not made(ctx.own, present, reference, record.rule, record.object_name):
+    if present is not None and not made(
+        ctx.own, present, reference, record.rule, record.object_name
+    ):
         return [f"it has no name, since {reference} is another image's"]
     if present is not None and present.labels[COMMITTED_AT] > image.labels[COMMITTED_AT]:
         return []  # a later one's: it has lost it to that
@@ -214,11 +243,16 @@ async def _named(ctx: ActionContext, record: ActionRecord, image: Image, referen
 
 
 async def _committed(ctx: ActionContext, record: ActionRecord, at: str) -> Image | None:
-    """The image of this very attempt: the incident may have made others, and images inherit its labels."""
+    """The image of this very attempt: the incident may have made others, and images inherit its
+    labels."""
     images: Sequence[Image] = await ctx.engine.images({INCIDENT: record.incident, COMMITTED_AT: at})
     proven = [image for image in images if ctx.own.objects.image(image) is not None]
     found = min(proven, key=lambda image: (image.created_at, not image.tags), default=None)
-    if found is not None and (row := ctx.own.objects.image(found)) is not None and not row.object_id:
+    if (
+        found is not None
+        and (row := ctx.own.objects.image(found)) is not None
+        and not row.object_id
+    ):
         ctx.own.identified(row, found.id)
     return found
 

@@ -1,7 +1,7 @@
 """The network actions: a container back in its networks as it was, into another one, or out of one.
 
-`reconnect_network` goes by the last known good endpoints. The engine ignores a MAC address in a connect: what it did
-not take over is said. How a connect behaves is in network_places.
+`reconnect_network` goes by the last known good endpoints. The engine ignores a MAC address in a
+connect: what it did not take over is said. How a connect behaves is in network_places.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from typing import Any
 import msgspec
 
 from dockmend.actions import create_network as making
-from dockmend.actions.action import NOT_BEGUN, Action, ActionContext, ActionFailed, ActionResult, Settled, register
+from dockmend.actions.action import (
+    NOT_BEGUN,
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Settled,
+    register,
+)
 from dockmend.actions.containers_recovery import GONE, look
 from dockmend.actions.endpoints import clear, inspected, join, leave, lost_for_good, place, present
 from dockmend.actions.engine_refusals import failed
@@ -25,7 +33,8 @@ from dockmend.rules.patterns import compile_pattern
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One network to put a container back into, and how it was connected. `definition`: where it may be made again."""
+    """One network to put a container back into, and how it was connected. `definition`: where it
+    may be made again."""
 
     name: str
     endpoint: Endpoint
@@ -33,7 +42,8 @@ class Loss:
 
 
 async def reconnect(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Connect a container again to what it lost: same aliases, addresses, links and driver options."""
+    """Connect a container again to what it lost: same aliases, addresses, links and driver
+    options."""
     container = await inspected(ctx, "reconnect_network", "reconnect", subject)
     start = lost_for_good(container)
     lost, connected = await _losses(ctx, params, container, everything=start)
@@ -54,7 +64,9 @@ async def reconnect(ctx: ActionContext, params: Any, subject: Object) -> ActionR
     if start:
         await _start(ctx, container)
     connected = [each.name for each in lost if each.name not in back]
-    return await _told(ctx, container, [each for each in lost if each.name in back], connected, start)
+    return await _told(
+        ctx, container, [each for each in lost if each.name in back], connected, start
+    )
 
 
 async def _losses(
@@ -78,7 +90,8 @@ async def _losses(
         endpoint = _settings(container, known, name)
         if endpoint is None:
             raise ActionFailed(
-                f"cannot reconnect {container.name} to {name}: how it was connected was never seen; connect it by hand"
+                f"cannot reconnect {container.name} to {name}: how it was connected was never "
+                "seen; connect it by hand"
                 f" (docker network connect {name} {container.name})",
                 again=False,
             )
@@ -88,7 +101,8 @@ async def _losses(
 
 
 def _settings(container: Container, known: Mapping[str, Endpoint], name: str) -> Endpoint | None:
-    """How it was connected. What inspect says of a stale endpoint is newer, but may not tell its MAC once stopped."""
+    """How it was connected. What inspect says of a stale endpoint is newer, but may not tell its
+    MAC once stopped."""
     live, kept = container.networks.get(name), known.get(name)
     if live is None or kept is None:
         return kept if live is None else live
@@ -96,8 +110,8 @@ def _settings(container: Container, known: Mapping[str, Endpoint], name: str) ->
 
 
 async def _reconnect_all(ctx: ActionContext, container: Container, lost: list[Loss]) -> list[str]:
-    """Each of them, even where one fails; the failures then fail the action together. The names of those that it put
-    back, and that nobody else had by then."""
+    """Each of them, even where one fails; the failures then fail the action together. The names of
+    those that it put back, and that nobody else had by then."""
     failures: list[ActionFailed] = []
     back: list[str] = []
     for loss in lost:
@@ -120,10 +134,14 @@ async def _reconnect(ctx: ActionContext, container: Container, loss: Loss) -> bo
         network = await making.make(ctx, loss.definition)
     if network is None:
         raise ActionFailed(
-            f"cannot reconnect {container.name} to {loss.name}: network {loss.name} does not exist; make it again"
-            " (docker network create, or compose up), or let the rule do so (reconnect_network: {create: true})"
+            f"cannot reconnect {container.name} to {loss.name}: network {loss.name} does not "
+            "exist; make it again"
+            " (docker network create, or compose up), or let the rule do so (reconnect_network: "
+            "{create: true})"
         )
-    return await join(ctx, container, network, loss.endpoint, f"reconnect {container.name} to {loss.name}")
+    return await join(
+        ctx, container, network, loss.endpoint, f"reconnect {container.name} to {loss.name}"
+    )
 
 
 async def _start(ctx: ActionContext, container: Container) -> None:
@@ -136,7 +154,8 @@ async def _start(ctx: ActionContext, container: Container) -> None:
 async def _told(
     ctx: ActionContext, container: Container, back: list[Loss], connected: list[str], started: bool
 ) -> ActionResult:
-    """The outcome, with what the engine did not take over. `connected`: what somebody else put back."""
+    """The outcome, with what the engine did not take over. `connected`: what somebody else put
+    back."""
     seen = await look(ctx, container.id)
     said = [f"reconnected{_to([each.name for each in back])}"] if back else []
     if connected:
@@ -144,16 +163,24 @@ async def _told(
     for each in back:
         endpoint = seen.networks.get(each.name) if seen is not None else None
         wanted = each.endpoint.mac
-        if endpoint is not None and wanted and endpoint.mac_in_use and endpoint.mac_in_use.lower() != wanted.lower():
+        if (
+            endpoint is not None
+            and wanted
+            and endpoint.mac_in_use
+            and endpoint.mac_in_use.lower() != wanted.lower()
+        ):
             said.append(
-                f"the engine did not take over its MAC address {wanted} in {each.name}: only making it anew does"
+                f"the engine did not take over its MAC address {wanted} in {each.name}: only "
+                "making it anew does"
             )
     if started:
         said.append("started, since its last start failed for want of the network")
     elif seen is not None and not seen.running:
         said.append(f"it was left {seen.state}")
     # Also one that it is not in now: a person took it out of that one again, before this look.
-    return ActionResult("; ".join(said), {"reconnected": {container.id: [each.name for each in back]}})
+    return ActionResult(
+        "; ".join(said), {"reconnected": {container.id: [each.name for each in back]}}
+    )
 
 
 def _already(connected: list[str]) -> str:
@@ -189,19 +216,25 @@ async def settle_reconnect(ctx: ActionContext, record: ActionRecord) -> Settled:
             await _start(ctx, container)
     except ActionFailed as failure:
         return Settled(done=False, detail=str(failure))
-    finished = f"the reconnection was finished: {', '.join(back)}" if back else "it had been reconnected"
+    finished = (
+        f"the reconnection was finished: {', '.join(back)}" if back else "it had been reconnected"
+    )
     facts = {"reconnected": {container.id: back}}  # the others may have been put back by a person
-    return Settled(done=True, detail=f"{finished}; it was started" if start else finished, facts=facts)
+    return Settled(
+        done=True, detail=f"{finished}; it was started" if start else finished, facts=facts
+    )
 
 
-# ------------------------------------------------------------------------------------------------- into one, out of one
+# ----------------------------------------------------------------------------- into one, out of one
 async def connect(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Connect a container to a network as the rule says; what is in it already stays as it is."""
     name = ctx.render(params.network)
     container = await inspected(ctx, "connect_network", "connect", subject)
     network = await present(ctx, name)
     if network is None:
-        raise ActionFailed(f"cannot connect {container.name} to {name}: network {name} does not exist")
+        raise ActionFailed(
+            f"cannot connect {container.name} to {name}: network {name} does not exist"
+        )
     if await place(ctx, container, name) == "connected":
         return ActionResult(f"was connected already to {name}")
     aliases = tuple(ctx.render(each) for each in params.aliases)
@@ -227,17 +260,21 @@ async def settle_connect(ctx: ActionContext, record: ActionRecord) -> Settled:
 
 
 async def disconnect(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Take a container out of a network. It is meant: no loss is told of, and nothing puts it back."""
+    """Take a container out of a network. It is meant: no loss is told of, and nothing puts it
+    back."""
     name = ctx.render(params.network)
     container = await inspected(ctx, "disconnect_network", "disconnect", subject)
     if name not in container.networks:
         return ActionResult(f"was not connected to {name}")
     await ctx.remember({"disconnect": name})
-    # A network that is gone, and one that was made again, are left by force only, and by the network's name.
+    # A network that is gone, and one that was made again, are left by force only, and by the
+    # network's name.
     await leave(ctx, container, name, force=params.force or not container.running)
     seen = await look(ctx, container.id)
     if seen is not None and name in seen.networks:
-        raise ActionFailed(f"cannot disconnect {container.name} from {name}: the engine still shows it connected")
+        raise ActionFailed(
+            f"cannot disconnect {container.name} from {name}: the engine still shows it connected"
+        )
     return ActionResult(f"disconnected from {name}")
 
 

@@ -7,7 +7,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from dockmend.actions.action import Action, ActionContext, ActionFailed, ActionResult, Settled, register
+from dockmend.actions.action import (
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Settled,
+    register,
+)
 from dockmend.actions.engine_refusals import gone
 from dockmend.errors import EngineError, Temporary
 from dockmend.journal.records import ActionRecord
@@ -37,19 +44,26 @@ async def publish(ctx: ActionContext, params: Any, subject: Object) -> ActionRes
     wanted = topic(ctx, params.topic)
     payload: str = ctx.render(params.payload or "")
     if len(payload.encode(errors="replace")) > LONGEST_PAYLOAD:
-        raise ActionFailed(f"the payload for {wanted} is longer than {LONGEST_PAYLOAD // 1024} KiB", again=False)
+        raise ActionFailed(
+            f"the payload for {wanted} is longer than {LONGEST_PAYLOAD // 1024} KiB", again=False
+        )
     ctx.teller.publish(wanted, payload, params.retain)
     return ActionResult(f"published to {wanted}", {"topic": wanted})
 
 
 def topic(ctx: ActionContext, template: str) -> str:
-    """The topic a template names. A field fills part of one level only: a stranger's text must not choose another."""
+    """The topic a template names. A field fills part of one level only: a stranger's text must not
+    choose another."""
     levels = [_NOT_IN_A_LEVEL.sub("_", ctx.render(level)) for level in _LEVEL_ENDS.split(template)]
     filled = "/".join(levels)
     if not filled or filled.startswith("$"):
-        raise ActionFailed(f"{filled!r} is not a topic to publish to (from {template!r})", again=False)
+        raise ActionFailed(
+            f"{filled!r} is not a topic to publish to (from {template!r})", again=False
+        )
     if len(filled.encode()) > LONGEST_TOPIC:
-        raise ActionFailed(f"the topic {filled[:40]}… is longer than {LONGEST_TOPIC} bytes", again=False)
+        raise ActionFailed(
+            f"the topic {filled[:40]}… is longer than {LONGEST_TOPIC} bytes", again=False
+        )
     return filled
 
 
@@ -60,19 +74,29 @@ async def wait(ctx: ActionContext, params: Any, subject: Object) -> ActionResult
         return ActionResult(f"waited {params.time:g} s")
     if not isinstance(subject, Container):
         name = getattr(subject, "name", "the engine")
-        raise ActionFailed(f"wait until {params.until} is for containers, and {name} is none", again=False)
+        raise ActionFailed(
+            f"wait until {params.until} is for containers, and {name} is none", again=False
+        )
     if params.until == "healthy" and subject.check is None:
-        raise ActionFailed(f"{subject.name} has no health check: it can never become healthy", again=False)
+        raise ActionFailed(
+            f"{subject.name} has no health check: it can never become healthy", again=False
+        )
     loop = asyncio.get_running_loop()
     began = loop.time()
     while True:
         remaining = began + params.within - loop.time()
         seen = await _look(ctx, subject, max(remaining, LOOK_EVERY))
-        if seen is not None and seen.state == "running" and (params.until == "running" or seen.health == "healthy"):
+        if (
+            seen is not None
+            and seen.state == "running"
+            and (params.until == "running" or seen.health == "healthy")
+        ):
             return ActionResult(f"it is {params.until} after {loop.time() - began:.1f} s")
         if remaining <= 0:
             now = "the engine does not answer" if seen is None else f"it is {_condition(seen)}"
-            raise ActionFailed(f"{subject.name} is not {params.until} after {params.within:g} s: {now}")
+            raise ActionFailed(
+                f"{subject.name} is not {params.until} after {params.within:g} s: {now}"
+            )
         await asyncio.sleep(min(LOOK_EVERY, remaining))
 
 
@@ -84,7 +108,9 @@ async def _look(ctx: ActionContext, container: Container, timeout: float) -> Con
         return None
     except EngineError as error:
         if gone(error, container.id):
-            raise ActionFailed(f"{container.name} is gone: it is not waited for any longer", again=False) from error
+            raise ActionFailed(
+                f"{container.name} is gone: it is not waited for any longer", again=False
+            ) from error
         raise ActionFailed(f"cannot look at {container.name}: {error}") from error
 
 

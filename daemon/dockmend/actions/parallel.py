@@ -12,7 +12,9 @@ AT_ONCE = 8
 """Members of a wave at work at the same time."""
 
 
-async def together(deed: Callable[[str], Awaitable[None]], wave: Iterable[str], failures: list[str]) -> None:
+async def together(
+    deed: Callable[[str], Awaitable[None]], wave: Iterable[str], failures: list[str]
+) -> None:
     """One that fails does not keep the others from theirs: what it says goes to `failures`.
 
     Raises EngineAway or JournalError once all have ended, where one of them met it.

@@ -1,7 +1,8 @@
 """Recreate: the container is made anew from its own definition, from the same image or another.
 
-Whatever can be asked is asked before anything is touched: whether it may be done at all, and from which image. The
-exchange itself, which a death at any instant must not harm, is in container_swap.py.
+Whatever can be asked is asked before anything is touched: whether it may be done at all, and from
+which image. The exchange itself, which a death at any instant must not harm, is in
+container_swap.py.
 """
 
 from __future__ import annotations
@@ -34,15 +35,17 @@ from dockmend.model import ASKED, Object
 
 SAME, NEWEST = "same", "newest"
 DOWN = frozenset({
-    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
-    "container.orphaned", ASKED,
+    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down",
+    "container.exited", "container.orphaned", ASKED,
 })  # fmt: skip
-"""Troubles that may have left a container down, and a person's wish: to heal it is to have it run."""
+"""Troubles that may have left a container down, and a person's wish: to heal it is to have it
+run."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecreateSource:
-    """The image to make it from: how it is named to the engine, its id, and a word about it for a person."""
+    """The image to make it from: how it is named to the engine, its id, and a word about it for a
+    person."""
 
     reference: str
     id: str
@@ -58,17 +61,25 @@ class Anew:
 
 
 async def recreate(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Make a container anew; the old one is kept until the new one has proven well, else it is put back."""
+    """Make a container anew; the old one is kept until the new one has proven well, else it is put
+    back."""
     image = ctx.render(getattr(params, "image", SAME))
-    return await make_anew(ctx, expect_container(subject, "recreate"), image, start=getattr(params, "start", None))
+    return await make_anew(
+        ctx, expect_container(subject, "recreate"), image, start=getattr(params, "start", None)
+    )
 
 
 async def make_anew(
-    ctx: ActionContext, container: Container, image: str = SAME, key: str = "recreate", start: bool | None = None
+    ctx: ActionContext,
+    container: Container,
+    image: str = SAME,
+    key: str = "recreate",
+    start: bool | None = None,
 ) -> ActionResult:
-    """`image`: "same", "newest" (of the local ones under its reference) or a reference. `key`: under which its undo is
-    remembered, for an action that makes several anew. `start`: whether the new one is to run; None: where the old one
-    does, or is down by the very trouble that this is the remedy for.
+    """`image`: "same", "newest" (of the local ones under its reference) or a reference. `key`:
+    under which its undo is remembered, for an action that makes several anew. `start`: whether the
+    new one is to run; None: where the old one does, or is down by the very trouble that this is the
+    remedy for.
 
     Raises Failed: refused, or failed and the old one was put back (or not: the sentence says so).
     """
@@ -78,7 +89,9 @@ async def make_anew(
     try:
         raw = await ctx.engine.inspect_raw(container.id)
         of_old = await _image(ctx, str(raw.get("Image")))
-        source = await _source(ctx, what, image_reference(raw, of_old), str(raw.get("Image")), image)
+        source = await _source(
+            ctx, what, image_reference(raw, of_old), str(raw.get("Image")), image
+        )
         references = await resolve(ctx, what, raw, start=run)
     except EngineError as error:
         raise failed(error, what, container) from error
@@ -105,33 +118,47 @@ def _is_to_run(ctx: ActionContext, container: Container) -> bool:
 def _refuse(what: str, container: Container) -> None:
     if container.auto_remove:
         raise ActionFailed(
-            f"cannot {what}: it was started with --rm, so the engine removes it once it is stopped and there would be"
+            f"cannot {what}: it was started with --rm, so the engine removes it once it is "
+            "stopped and there would be"
             " nothing to put back",
             again=False,
         )
     if container.swarm_service is not None:
         raise ActionFailed(f"cannot {what}: {a_task_of(container)}", again=False)
     if container.state in ("removing", "dead"):
-        raise ActionFailed(f"cannot {what}: it is being removed (its state is {container.state})", again=False)
+        raise ActionFailed(
+            f"cannot {what}: it is being removed (its state is {container.state})", again=False
+        )
 
 
-async def _source(ctx: ActionContext, what: str, reference: str, mine: str, image: str) -> RecreateSource:
-    """Local images only: pulling is an action of its own. `reference`: as it was written; `mine`: the id it has."""
+async def _source(
+    ctx: ActionContext, what: str, reference: str, mine: str, image: str
+) -> RecreateSource:
+    """Local images only: pulling is an action of its own. `reference`: as it was written; `mine`:
+    the id it has."""
     named = await _image(ctx, reference) if reference else None
     if image == SAME:
         if await _image(ctx, mine) is None:
-            raise ActionFailed(f"cannot {what}: its image {short(mine)} is gone; name another", again=False)
+            raise ActionFailed(
+                f"cannot {what}: its image {short(mine)} is gone; name another", again=False
+            )
         if named is not None and named.get("Id") == mine:
             return RecreateSource(reference, mine, f"the same image {reference}")
-        return RecreateSource(mine, mine, f"the same image {short(mine)}, which {reference} does not name any more")
+        return RecreateSource(
+            mine, mine, f"the same image {short(mine)}, which {reference} does not name any more"
+        )
     if image != NEWEST:
         reference, named = image, await _image(ctx, image)
     elif reference.startswith("sha256:"):
         raise ActionFailed(
-            f"cannot {what}: it was made from an image named by its id, and of that there is no newer one", again=False
+            f"cannot {what}: it was made from an image named by its id, and of that there is no "
+            "newer one",
+            again=False,
         )
     if named is None:
-        raise ActionFailed(f"cannot {what}: there is no image {reference} on this host; pull it first", again=False)
+        raise ActionFailed(
+            f"cannot {what}: there is no image {reference} on this host; pull it first", again=False
+        )
     found = str(named.get("Id"))
     unchanged = ", which is the one it had" if found == mine else ""
     return RecreateSource(reference, found, f"image {reference} ({short(found)}){unchanged}")
@@ -161,8 +188,8 @@ def _definition(
 
 
 def _owner_labels(ctx: ActionContext, what: str, raw: Mapping[str, Any]) -> Collection[str]:
-    """The keys of the labels that the container's owner set, if its image cannot be inspected any more: as it was
-    judged while the image was there. Raises ActionFailed if it never was."""
+    """The keys of the labels that the container's owner set, if its image cannot be inspected any
+    more: as it was judged while the image was there. Raises ActionFailed if it never was."""
     known = ctx.view.container(str(raw.get("Id")))
     if known is not None and not known.image_unknown:
         return known.labels
@@ -170,13 +197,15 @@ def _owner_labels(ctx: ActionContext, what: str, raw: Mapping[str, Any]) -> Coll
 
 
 def known_macs(ctx: ActionContext, container: str) -> dict[str, str]:
-    """What the mirror knows of the configured MAC addresses, by network; "" if none was configured."""
+    """What the mirror knows of the configured MAC addresses, by network; "" if none was
+    configured."""
     known = ctx.view.known_networks(container)
     return {name: each.mac for name, each in known.items() if each.mac is not None}
 
 
 def _lost_network(ctx: ActionContext, container: str) -> dict[str, dict[str, Any]]:
-    """The network whose loss this is the remedy for, as it was connected; what else it left, it left for good."""
+    """The network whose loss this is the remedy for, as it was connected; what else it left, it
+    left for good."""
     known = ctx.view.known_networks(container)
     name = ctx.incident.network
     return {name: endpoint_config(known[name])} if name is not None and name in known else {}

@@ -14,10 +14,24 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from dockmend.actions.action import ActionContext, ActionFailed, ActionResult, Container, Settled, succeed
+from dockmend.actions.action import (
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Container,
+    Settled,
+    succeed,
+)
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_recovery import MARGIN, POLL
-from dockmend.actions.definition import OWNER_LABELS, Definition, define, image_reference, labels_of, none_known
+from dockmend.actions.definition import (
+    OWNER_LABELS,
+    Definition,
+    define,
+    image_reference,
+    labels_of,
+    none_known,
+)
 from dockmend.actions.definition_references import resolve
 from dockmend.actions.engine_refusals import failed
 from dockmend.actions.recreate import known_macs
@@ -34,7 +48,10 @@ async def make_again(ctx: ActionContext, subject: Object) -> ActionResult:
     what = f"make {container.name} again"
     raw = await ctx.definition(container.id)
     if raw is None:
-        raise ActionFailed(f"cannot {what}: its definition is not kept (it was made and removed too soon)", again=False)
+        raise ActionFailed(
+            f"cannot {what}: its definition is not kept (it was made and removed too soon)",
+            again=False,
+        )
     incident = ctx.incident.id
     try:
         mine = await _image(ctx, str(raw.get("Image")))
@@ -43,8 +60,11 @@ async def make_again(ctx: ActionContext, subject: Object) -> ActionResult:
         await _name_is_free(ctx, what, made.name)
         undo = {"old": container.id, "name": made.name, "leave": list(made.leave)}
         await ctx.remember({"run": undo})
-        row = await ctx.own.create(aside_name(made.name, "new", incident), made.body, incident, "successor")
-        # Its id is on disk before it gets another name: without it, the row proves it by the first name only.
+        row = await ctx.own.create(
+            aside_name(made.name, "new", incident), made.body, incident, "successor"
+        )
+        # Its id is on disk before it gets another name: without it, the row proves it by the first
+        # name only.
         await ctx.remember({"run": undo | {"new": row.object_id}})
     except EngineError as error:
         raise failed(error, what, container) from error
@@ -76,7 +96,9 @@ async def _finish(ctx: ActionContext, row: OwnedObject, name: str, leave: Iterab
         await ctx.engine.start(made.id)
 
 
-def _may(ctx: ActionContext, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None) -> None:
+def _may(
+    ctx: ActionContext, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None
+) -> None:
     """What is protected is known by its labels, which an incident does not keep."""
     written = (raw.get("Config") or {}).get("Labels") or {}
     labels, image_labels = divide(written, labels_of(mine))
@@ -85,15 +107,16 @@ def _may(ctx: ActionContext, what: str, raw: Mapping[str, Any], mine: Mapping[st
         labels = {key: value for key, value in written.items() if key in keys}
         image_labels = {key: value for key, value in written.items() if key not in keys}
     last = Container(
-        id=str(raw.get("Id")), name=str(raw.get("Name", "")).removeprefix("/"), image=image_reference(raw, mine),
-        labels=labels, image_labels=image_labels,
+        id=str(raw.get("Id")), name=str(raw.get("Name", "")).removeprefix("/"),
+        image=image_reference(raw, mine), labels=labels, image_labels=image_labels,
     )  # fmt: skip
     if ctx.forbids is not None and (why := ctx.forbids(last)):
         raise ActionFailed(f"cannot {what}: {why}", again=False)
 
 
 def _owner_labels(what: str, raw: Mapping[str, Any]) -> Collection[str]:
-    """The keys of the labels that its owner set, as they were judged while its image was there. Raises ActionFailed."""
+    """The keys of the labels that its owner set, as they were judged while its image was there.
+    Raises ActionFailed."""
     kept = raw.get(OWNER_LABELS)
     return [str(each) for each in kept] if isinstance(kept, list) else none_known(what, raw)
 
@@ -101,7 +124,8 @@ def _owner_labels(what: str, raw: Mapping[str, Any]) -> Collection[str]:
 async def _definition(
     ctx: ActionContext, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None
 ) -> Definition:
-    """From the image it had, also where the name is another image's now; else from what bears the name."""
+    """From the image it had, also where the name is another image's now; else from what bears the
+    name."""
     had, reference = str(raw.get("Image")), image_reference(raw, mine)
     named = await _image(ctx, reference)
     if mine is None and named is None:
@@ -134,7 +158,8 @@ async def _name_is_free(ctx: ActionContext, what: str, name: str) -> None:
 
 
 async def settle(ctx: ActionContext, record: ActionRecord, before: Mapping[str, Any]) -> Settled:
-    """What was made is finished; a second one is not made. What no row proves dockmend's is left as it is."""
+    """What was made is finished; a second one is not made. What no row proves dockmend's is left as
+    it is."""
     name = str(before["name"])
     row, found = await _made(ctx, record)
     if row is None or found is None:
@@ -151,7 +176,9 @@ async def settle(ctx: ActionContext, record: ActionRecord, before: Mapping[str, 
     return Settled(done=True, detail=f"it had been made again as {found.id[:12]}, and runs")
 
 
-async def _made(ctx: ActionContext, record: ActionRecord) -> tuple[OwnedObject | None, Container | None]:
+async def _made(
+    ctx: ActionContext, record: ActionRecord
+) -> tuple[OwnedObject | None, Container | None]:
     """The row of what was being made, and the container. The engine may still be making it."""
     deadline = record.began_at + MARGIN
     while rows := ctx.own.of_incident(record.incident, "successor"):

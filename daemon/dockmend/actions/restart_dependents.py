@@ -1,10 +1,12 @@
-"""restart_dependents: everything that a container's restart or replacement broke, as one group, in order.
+"""restart_dependents: everything that a container's restart or replacement broke, as one group, in
+order.
 
-Under `container.orphaned` the group hangs on the owner of a namespace, under any other trigger on the rule's target.
-At the end of an attempt it is the guests of what that attempt restarted, and nobody else (`Rejoin`).
-Who needs anything is asked of the host anew each time, so an attempt that was cut short, or a dockmend that was killed,
-goes on where it was: a member that has begun after what it hangs on is left alone. Each member's stop, start, restart
-and recreation is a step of its own in the journal.
+Under `container.orphaned` the group hangs on the owner of a namespace, under any other trigger on
+the rule's target. At the end of an attempt it is the guests of what that attempt restarted, and
+nobody else (`Rejoin`). Who needs anything is asked of the host anew each time, so an attempt that
+was cut short, or a dockmend that was killed, goes on where it was: a member that has begun after
+what it hangs on is left alone. Each member's stop, start, restart and recreation is a step of its
+own in the journal.
 """
 
 from __future__ import annotations
@@ -39,15 +41,17 @@ KILLED = 137
 """Exit code of what was ended by SIGKILL."""
 UNASKED = "no label of its own or of its network's owner asks for it"
 WITHOUT_CHECK = 30.0
-"""Seconds a member has to run, or to be healthy beyond its check's own verdict, before what hangs on it is started."""
+"""Seconds a member has to run, or to be healthy beyond its check's own verdict, before what hangs
+on it is started."""
 _JOINED = ("network", "pid", "ipc")
 """Kinds of edges by which a container is in a namespace of the other's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejoin:
-    """The parameters where only those are meant that live in the namespaces of the subject. `replaced`: it took the
-    place of another in this attempt, so those that link to that one are meant too."""
+    """The parameters where only those are meant that live in the namespaces of the subject.
+    `replaced`: it took the place of another in this attempt, so those that link to that one are
+    meant too."""
 
     guests: bool = True
     replaced: bool = False
@@ -56,8 +60,9 @@ class Rejoin:
 
 @dataclass(slots=True)
 class DependentGroup:
-    """One treatment of a group. `asked`: when those that hang on the root directly had begun as it was asked for, where
-    they are treated whatever the times; `halted`: ids of those that dockmend stopped for it."""
+    """One treatment of a group. `asked`: when those that hang on the root directly had begun as it
+    was asked for, where they are treated whatever the times; `halted`: ids of those that dockmend
+    stopped for it."""
 
     ctx: ActionContext
     params: Any
@@ -68,24 +73,31 @@ class DependentGroup:
     halted: set[str]
     graph: DependencyGraph
     to_renew: set[str] = field(default_factory=set)  # ids of members that are to be made anew
-    renewed: dict[str, str] = field(default_factory=dict)  # ids of members that were made anew, and the new ones'
-    members: list[str] = field(default_factory=list)  # ids of those that were found to need it, also before a death
+    # ids of members that were made anew, and the new ones'
+    renewed: dict[str, str] = field(default_factory=dict)
+    # ids of those that were found to need it, also before a death
+    members: list[str] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)  # who is left alone and why, for a person
     told: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     async def treat(self) -> ActionResult:
-        """Raises Failed where a member could not be brought back; EngineAway where it goes on later."""
+        """Raises Failed where a member could not be brought back; EngineAway where it goes on
+        later."""
         members = self._members()
         self.members = sorted({*self.members, *members})
         await _remember(self)
         order = plan(members, self.graph.needs())
-        cycles = [f"a cycle, taken together: {', '.join(self._names(each))}" for each in order.cycles]
-        for wave in order.stop[:-1]:  # the last to be stopped hang on no other member: one restart does
+        cycles = [
+            f"a cycle, taken together: {', '.join(self._names(each))}" for each in order.cycles
+        ]
+        # the last to be stopped hang on no other member: one restart does
+        for wave in order.stop[:-1]:
             await together(self._stop, wave, self.failures)
         for index, wave in enumerate(order.start):
             await together(self._begin, wave, self.failures)
-            # Of an owner's group the verification waits for the last wave, without a place under the host's cap.
+            # Of an owner's group the verification waits for the last wave, without a place under
+            # the host's cap.
             if index + 1 < len(order.start) or not self.owned:
                 await together(self._await_well, wave, self.failures)
         if self.failures:
@@ -93,10 +105,11 @@ class DependentGroup:
         said = [*self.told, *cycles, *self.spared] or ["nothing needed it"]
         return ActionResult("; ".join(said), {"members": list(self.members)})
 
-    # --- who -----------------------------------------------------------------------------------------------------
+    # --- who --------------------------------------------------------------------------------------
 
     def _members(self) -> set[str]:
-        """Those that need it: what they hang on began after them, is about to, or is another than they joined."""
+        """Those that need it: what they hang on began after them, is about to, or is another than
+        they joined."""
         graph, taken = self.graph, set[str]()
         felt = graph.dependents([self.root.id], self._counts)
         tied = self._tied()
@@ -110,21 +123,32 @@ class DependentGroup:
         return taken
 
     def _tied(self) -> set[str]:
-        """Where guests alone are meant: those reached through namespaces. Who links is meant only if the link broke."""
-        return self.graph.dependents([self.root.id], lambda edge: edge.kind in _JOINED) if self.guests else set()
+        """Where guests alone are meant: those reached through namespaces. Who links is meant only
+        if the link broke."""
+        return (
+            self.graph.dependents([self.root.id], lambda edge: edge.kind in _JOINED)
+            if self.guests
+            else set()
+        )
 
     def _is_meant(self, node: str, taken: set[str], tied: set[str]) -> bool:
-        """Of guests: one that shares a namespace; or one that is to run, and links to what was made anew, or will be;
-        or one behind these. A link to what is only restarted holds: the engine corrects it."""
+        """Of guests: one that shares a namespace; or one that is to run, and links to what was made
+        anew, or will be; or one behind these. A link to what is only restarted holds: the engine
+        corrects it."""
         if not self.guests or node in tied or node in self.halted:
             return True
         heir_of = self.ctx.view.identities.heir_of
         of_this = {self.root.id, *taken, *self.members, *map(heir_of, self.members)}
-        mine = [edge for edge in self.graph.edges_of(node) if self._counts(edge) and edge.dependency in of_this]
+        mine = [
+            edge
+            for edge in self.graph.edges_of(node)
+            if self._counts(edge) and edge.dependency in of_this
+        ]
         return any(edge.kind in _JOINED or self._has_lost_its_link(edge) for edge in mine)
 
     def _has_lost_its_link(self, edge: Edge) -> bool:
-        """Whether it is of one that is to run: also if it ended by itself since the root was made, as its link died."""
+        """Whether it is of one that is to run: also if it ended by itself since the root was made,
+        as its link died."""
         dependent = self.graph.nodes[edge.dependent]
         return self._breaks(edge) and self.ctx.view.is_to_run(dependent, self.root.created_at)
 
@@ -136,7 +160,11 @@ class DependentGroup:
         container = self.graph.nodes[node]
         if node in self.halted or not container.running:
             return True
-        return any(self._felt(container, edge, taken) for edge in self.graph.edges_of(node) if self._counts(edge))
+        return any(
+            self._felt(container, edge, taken)
+            for edge in self.graph.edges_of(node)
+            if self._counts(edge)
+        )
 
     def _counts(self, edge: Edge) -> bool:
         if not self.guests:
@@ -151,7 +179,10 @@ class DependentGroup:
         dependency = self.graph.nodes.get(edge.dependency)
         if dependency is None:
             return False
-        if container.started_at <= self.asked.get(container.id, -1.0) and dependency.id == self.root.id:
+        if (
+            container.started_at <= self.asked.get(container.id, -1.0)
+            and dependency.id == self.root.id
+        ):
             return True
         return dependency.running and self._since(container, edge) < dependency.started_at
 
@@ -160,7 +191,8 @@ class DependentGroup:
         return self.ctx.view.joined_at(container) if edge.kind in _JOINED else container.started_at
 
     def _stale(self, edge: Edge) -> bool:
-        """Whether it is tied to one that is gone, whose place another has taken: also in the course of this."""
+        """Whether it is tied to one that is gone, whose place another has taken: also in the course
+        of this."""
         return edge.stale or (edge.bound and edge.dependency in self.renewed)
 
     def _spared(self, container: Container) -> bool:
@@ -189,16 +221,20 @@ class DependentGroup:
         return container.id in self.halted or self.ctx.view.taken_down(container.id)
 
     def _was_meant_to_run(self, container: Container) -> bool:
-        """Of those that nobody stopped: one that ended for the group's sake, not one that has done its work."""
-        if container.exit_code == KILLED and any(edge.kind == "pid" for edge in self.graph.edges_of(container.id)):
-            return True  # the kernel kills what is in a process namespace whose first process has ended
+        """Of those that nobody stopped: one that ended for the group's sake, not one that has done
+        its work."""
+        if container.exit_code == KILLED and any(
+            edge.kind == "pid" for edge in self.graph.edges_of(container.id)
+        ):
+            # the kernel kills what is in a process namespace whose first process has ended
+            return True
         links = (edge for edge in self.graph.edges_of(container.id) if edge.kind == "link")
         if self.guests and self.params.replaced and any(map(self._has_lost_its_link, links)):
             return True
         group = group_of(target_of(self.root)) if self.guests else self.ctx.incident.target
         return any(each.id == container.id for each in self.ctx.view.orphans(group))
 
-    # --- doing ---------------------------------------------------------------------------------------------------
+    # --- doing ------------------------------------------------------------------------------------
 
     async def _stop(self, node: str) -> None:
         container = await self.seen(node)
@@ -221,7 +257,9 @@ class DependentGroup:
             self.renewed[container.id] = str(done.facts["successor"])
             self.told.append(f"{container.name} recreated")
         elif container.running:
-            await self.ctx.part("restart", RestartParams.model_construct(timeout=self.params.timeout), container)
+            await self.ctx.part(
+                "restart", RestartParams.model_construct(timeout=self.params.timeout), container
+            )
             self.told.append(f"{container.name} restarted")
         else:
             await self.ctx.part("start", None, container)
@@ -229,16 +267,20 @@ class DependentGroup:
         self.halted.discard(node)
 
     def _is_back(self, container: Container) -> bool:
-        """Whether another remedy brought it back since it was asked who needs it: it began after all it hangs on."""
+        """Whether another remedy brought it back since it was asked who needs it: it began after
+        all it hangs on."""
         edges = [edge for edge in self.graph.edges_of(container.id) if self._counts(edge)]
         began = max(self.root.started_at, self.asked.get(container.id, 0.0))
         return container.running and all(
-            edge.dependency == self.root.id and not self._stale(edge) and self._since(container, edge) > began
+            edge.dependency == self.root.id
+            and not self._stale(edge)
+            and self._since(container, edge) > began
             for edge in edges
         )
 
     async def _await_well(self, node: str) -> None:
-        """Until it runs, and is healthy where it has a check: then what hangs on it may be started."""
+        """Until it runs, and is healthy where it has a check: then what hangs on it may be
+        started."""
         now_id = self.renewed.get(node, node)
         container = await self.seen(now_id)
         if container is None:
@@ -250,7 +292,8 @@ class DependentGroup:
             raise ActionFailed(f"{container.name} is {seen.health}")
 
     async def await_verdict(self, container: Container) -> Container | None:
-        """As it is once its check, if it has one, has said healthy or unhealthy; None where it is gone."""
+        """As it is once its check, if it has one, has said healthy or unhealthy; None where it is
+        gone."""
         check = container.check
         within = WITHOUT_CHECK + (check.verdict_within if check else 0.0)
 
@@ -271,56 +314,79 @@ class DependentGroup:
 
 
 async def restart_dependents(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Restart what the target's restart broke; recreate what joined the namespace of one that was replaced."""
+    """Restart what the target's restart broke; recreate what joined the namespace of one that was
+    replaced."""
     group = await _group(ctx, params, expect_container(subject, "restart_dependents"), None, set())
     return await _treat(group)
 
 
 async def _treat(group: DependentGroup) -> ActionResult:
-    """Guests are brought back once their owner is well, or its check has said that it is not: it runs all the same, and
-    without it they have nothing at all."""
+    """Guests are brought back once their owner is well, or its check has said that it is not: it
+    runs all the same, and without it they have nothing at all."""
     if group.guests:
         seen = await group.await_verdict(group.root)
         if seen is None or not seen.running:
-            return ActionResult(f"{group.root.name} does not run: what lives in its namespaces waits for it")
+            return ActionResult(
+                f"{group.root.name} does not run: what lives in its namespaces waits for it"
+            )
         group.root = seen
     return await group.treat()
 
 
 async def _group(
-    ctx: ActionContext, params: Any, subject: Container, asked: dict[str, float] | None, halted: set[str]
+    ctx: ActionContext,
+    params: Any,
+    subject: Container,
+    asked: dict[str, float] | None,
+    halted: set[str],
 ) -> DependentGroup:
     """Raises Failed where what they hang on is not there, or does not run."""
     guests = bool(getattr(params, "guests", False))
     owner = owner_in(ctx.incident.target) if not guests else None
     root = subject if owner is None else ctx.view.of_owner(owner)
     try:
-        root = await ctx.engine.inspect(ctx.view.identities.heir_of(root.id)) if root is not None else None
+        root = (
+            await ctx.engine.inspect(ctx.view.identities.heir_of(root.id))
+            if root is not None
+            else None
+        )
     except NotFound:
         root = None
     if root is None or (owner is not None and root.state != "running"):
         name = subject.name if owner is None else ctx.view.identities.name_for(owner)
         name = root.name if root is not None else name
-        raise ActionFailed(f"{name}, on which they hang, {'does not run' if root is not None else 'is gone'}")
+        raise ActionFailed(
+            f"{name}, on which they hang, {'does not run' if root is not None else 'is gone'}"
+        )
     known = {each.id: each for each in ctx.view.containers()} | {root.id: root}
     graph = build(known.values(), ctx.view.identities)
     if asked is None:
-        direct = {edge.dependent for edge in graph.edges if edge.dependency == root.id and edge.restart}
-        asked = {} if guests or owner is not None else {each: graph.nodes[each].started_at for each in direct}
-    return DependentGroup(ctx, params, root, guests or owner is not None, guests, asked, halted, graph)
+        direct = {
+            edge.dependent for edge in graph.edges if edge.dependency == root.id and edge.restart
+        }
+        asked = (
+            {}
+            if guests or owner is not None
+            else {each: graph.nodes[each].started_at for each in direct}
+        )
+    return DependentGroup(
+        ctx, params, root, guests or owner is not None, guests, asked, halted, graph
+    )
 
 
 async def _remember(group: DependentGroup) -> None:
     await group.ctx.remember({
         "dependents": {
-            "root": group.root.id, "asked": group.asked, "halted": sorted(group.halted), "members": group.members,
+            "root": group.root.id, "asked": group.asked, "halted": sorted(group.halted),
+            "members": group.members,
         }
     })  # fmt: skip
 
 
 async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
-    """Goes on with what was begun: the members' own steps were settled before. It is done where each member that was
-    named before the death, or its heir, is well; who is left to be treated proves nothing."""
+    """Goes on with what was begun: the members' own steps were settled before. It is done where
+    each member that was named before the death, or its heir, is well; who is left to be treated
+    proves nothing."""
     before = record.undo.get("dependents")
     if not isinstance(before, dict):
         return NOT_BEGUN
@@ -341,8 +407,8 @@ async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
 
 
 async def _unmet(group: DependentGroup) -> list[str]:
-    """Of the members those that run, and not in the network of the owner as it is now. Who ended or is gone since, the
-    verification tells."""
+    """Of the members those that run, and not in the network of the owner as it is now. Who ended or
+    is gone since, the verification tells."""
     view, found = group.ctx.view, list[str]()
     for each in group.members:
         container = await group.seen(view.identities.heir_of(each))

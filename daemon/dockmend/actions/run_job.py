@@ -1,4 +1,5 @@
-"""run: a one-off job in a container of its own, to its end; or, without an image, a missing container made again."""
+"""run: a one-off job in a container of its own, to its end; or, without an image, a missing
+container made again."""
 
 from __future__ import annotations
 
@@ -8,7 +9,15 @@ from typing import Any
 
 from dockmend import redaction
 from dockmend.actions import recreate_missing
-from dockmend.actions.action import NOT_BEGUN, Action, ActionContext, ActionFailed, ActionResult, Settled, register
+from dockmend.actions.action import (
+    NOT_BEGUN,
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Settled,
+    register,
+)
 from dockmend.actions.arguments import filled
 from dockmend.actions.command_output import CommandOutput
 from dockmend.actions.engine_refusals import failed_call
@@ -33,7 +42,8 @@ async def run(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     await ctx.remember({"run": {"job": name, "until": until, "expected": params.exit_code}})
     try:
         await _cleared(ctx)  # of an earlier attempt
-        await ctx.engine.inspect_image(image)  # once it is gone, the engine would take another whose id begins so
+        # once it is gone, the engine would take another whose id begins so
+        await ctx.engine.inspect_image(image)
         job = (await ctx.own.create(name, body, ctx.incident.id, "job")).object_id
         _check_unbent(ctx, body)
         await ctx.engine.start(job)
@@ -74,10 +84,12 @@ def _mount(ctx: ActionContext, text: str) -> Mapping[str, Any]:
 
 
 def _check_unbent(ctx: ActionContext, body: Mapping[str, Any]) -> None:
-    """The engine mounts a host's path by its name, and whoever may write above it may have bent that since.
+    """The engine mounts a host's path by its name, and whoever may write above it may have bent
+    that since.
 
-    Raises Failed; the job's container then goes. Between the last look before a start and the mount there is a moment
-    that nobody can close from outside the engine, so it is looked at after the start as well.
+    Raises Failed; the job's container then goes. Between the last look before a start and the mount
+    there is a moment that nobody can close from outside the engine, so it is looked at after the
+    start as well.
     """
     for mount in body["HostConfig"]["Mounts"]:
         if mount["Type"] == "bind" and below_roots(ctx, mount["Source"]) != mount["Source"]:
@@ -93,7 +105,8 @@ async def _written(ctx: ActionContext, name: str) -> CommandOutput:
 
 
 async def clear(ctx: ActionContext) -> None:
-    """Whatever cut it short, a job's container is removed; what cannot be is looked for again (app/leftovers.py)."""
+    """Whatever cut it short, a job's container is removed; what cannot be is looked for again
+    (app/leftovers.py)."""
     try:
         async with asyncio.timeout(CLEARING):
             await _cleared(ctx)
@@ -107,7 +120,8 @@ async def _cleared(ctx: ActionContext) -> None:
 
 
 async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
-    """A job is not run twice: one under way has the time it was given. Its container goes in any case."""
+    """A job is not run twice: one under way has the time it was given. Its container goes in any
+    case."""
     before = record.undo.get("run")
     if not isinstance(before, dict):
         return NOT_BEGUN
@@ -136,7 +150,8 @@ async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
 
 
 async def _secrets(ctx: ActionContext, job: str) -> tuple[str, ...]:
-    """What the job was given as environment and arguments, from itself: the rule may be another by now."""
+    """What the job was given as environment and arguments, from itself: the rule may be another by
+    now."""
     config = (await ctx.engine.inspect_raw(job)).get("Config") or {}
     env = dict(str(each).partition("=")[::2] for each in config.get("Env") or ())
     return redaction.known_in({"env": env, "command": config.get("Cmd") or ()})

@@ -1,7 +1,8 @@
 """set_limits: what a container may use, changed while it runs; and its restart policy.
 
-A limit of memory is bound to that of memory and swap together: the engine refuses one above the other, so what it may
-swap on top stays what it was. `docker update` keeps what is changed over restarts, and so does this.
+A limit of memory is bound to that of memory and swap together: the engine refuses one above the
+other, so what it may swap on top stays what it was. `docker update` keeps what is changed over
+restarts, and so does this.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from dockmend.actions.action import NOT_BEGUN, Action, ActionContext, ActionFailed, ActionResult, Settled, register
+from dockmend.actions.action import (
+    NOT_BEGUN,
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Settled,
+    register,
+)
 from dockmend.actions.containers import expect_container
 from dockmend.actions.engine_refusals import failed
 from dockmend.errors import EngineError, NotFound
@@ -50,7 +59,8 @@ async def set_limits(ctx: ActionContext, params: Any, subject: Object) -> Action
 
 
 def wanted_limits(params: Any, host: Mapping[str, Any], name: str) -> Limits:
-    """The update's body: pure. Raises Failed where a growth has nothing to grow from, or no room left."""
+    """The update's body: pure. Raises Failed where a growth has nothing to grow from, or no room
+    left."""
     wanted: Limits = {}
     if params.memory is not None:
         wanted |= _memory(params.memory, params.ceiling, host, name)
@@ -73,7 +83,8 @@ def _memory(asked: int | str, ceiling: int | None, host: Mapping[str, Any], name
             raise ActionFailed(f"cannot raise the memory limit of {name}: it has none", again=False)
         if ceiling is None or current >= ceiling:
             raise ActionFailed(
-                f"cannot raise the memory limit of {name}: it is {size_text(current)}, and the rule's ceiling"
+                f"cannot raise the memory limit of {name}: it is {size_text(current)}, and the "
+                "rule's ceiling"
                 f" {size_text(ceiling or 0)}",
                 again=False,
             )
@@ -82,11 +93,13 @@ def _memory(asked: int | str, ceiling: int | None, host: Mapping[str, Any], name
         new = asked
     limits: Limits = {"Memory": new}
     if total < 0:
-        limits["MemorySwap"] = total  # it may swap without limit: the engine wants to hear so again with each change
+        # it may swap without limit: the engine wants to hear so again with each change
+        limits["MemorySwap"] = total
     elif total:
         limits["MemorySwap"] = new + max(0, total - current) if current else max(new, total)
     elif not current:
-        limits["MemorySwap"] = 2 * new  # as the engine does for a container made with a limit and no more
+        # as the engine does for a container made with a limit and no more
+        limits["MemorySwap"] = 2 * new
     if int(host.get("MemoryReservation") or 0) > new:
         limits["MemoryReservation"] = new
     return limits
@@ -152,7 +165,9 @@ async def settle_set_limits(ctx: ActionContext, record: ActionRecord) -> Settled
         except NotFound:
             return Settled(done=False, detail="the container is gone")
         if all(host.get(key) == value for key, value in new.items()):
-            return Settled(done=True, detail=f"had gone through: {told(before.get('old') or {}, new)}")
+            return Settled(
+                done=True, detail=f"had gone through: {told(before.get('old') or {}, new)}"
+            )
         if ctx.clock() >= record.began_at + ON_ITS_WAY:
             return Settled(done=False, detail="the limits had not been changed yet")
         await asyncio.sleep(POLL)

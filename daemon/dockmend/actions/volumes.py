@@ -1,7 +1,7 @@
 """The volume actions: snapshot_volume.
 
-A container that is held still for it (`consistency: pause`) is journalled before it is paused, goes on as soon as the
-volume is read, and is let go by `settle` should dockmend die in between.
+A container that is held still for it (`consistency: pause`) is journalled before it is paused, goes
+on as soon as the volume is read, and is let go by `settle` should dockmend die in between.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
-from dockmend.actions.action import Action, ActionContext, ActionFailed, ActionResult, Settled, register
+from dockmend.actions.action import (
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Settled,
+    register,
+)
 from dockmend.actions.engine_refusals import unfinished
 from dockmend.actions.volume_selection import VolumeSelection, select, still_inside
 from dockmend.errors import EngineError, NotFound, Permanent, Temporary
@@ -25,13 +32,16 @@ from dockmend.snapshots.joined_threads import to_end
 from dockmend.snapshots.manifest import Manifest, SnapshotError
 from dockmend.snapshots.snapshot_store import SnapshotStore
 
-UNDER_WAY = 1.5  # seconds for which the engine may still be doing what a dead dockmend asked for: it is looked at twice
+# seconds for which the engine may still be doing what a dead dockmend asked for: it is looked at
+# twice
+UNDER_WAY = 1.5
 UNPAUSE_TRIES = 8
 UNPAUSE_WAIT = 0.25  # seconds after the first try, doubled after each: half a minute in all
 
 
 async def snapshot_volume(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Snapshots of the subject's volumes; all of them or none. `facts` has their ids and sizes (bytes)."""
+    """Snapshots of the subject's volumes; all of them or none. `facts` has their ids and sizes
+    (bytes)."""
     store = SnapshotStore(ctx.state / "snapshots", ctx.reserve)
     selection = await select(ctx, params.volumes, subject)
     try:
@@ -40,9 +50,13 @@ async def snapshot_volume(ctx: ActionContext, params: Any, subject: Object) -> A
     except SnapshotError as error:
         raise ActionFailed(str(error), again=error.again) from error
     except OSError as error:
-        raise ActionFailed(f"cannot write the snapshot below {store.root}: {error.strerror or error}") from error
+        raise ActionFailed(
+            f"cannot write the snapshot below {store.root}: {error.strerror or error}"
+        ) from error
     facts = {"snapshots": [_fact(manifest) for manifest in made], "removed": removed}
-    told = ", ".join(f"{manifest.id} ({manifest.files} files, {manifest.bytes} bytes)" for manifest in made)
+    told = ", ".join(
+        f"{manifest.id} ({manifest.files} files, {manifest.bytes} bytes)" for manifest in made
+    )
     return ActionResult(f"snapshot {told}", facts)
 
 
@@ -56,7 +70,9 @@ async def _take_all(
 ) -> list[Manifest]:
     users, left = await _users(ctx, selection) if consistency == "pause" else ((), ())
     names = [source.name for source in selection.sources]
-    await ctx.remember({"snapshot_volume": {"volumes": names, "pause": [container.id for container in users]}})
+    await ctx.remember(
+        {"snapshot_volume": {"volumes": names, "pause": [container.id for container in users]}}
+    )
     info = await ctx.engine.connect()
     why = Why(
         owner=ctx.incident.id,
@@ -68,7 +84,10 @@ async def _take_all(
     )
     with ExitStack() as stack:
         done: list[Read] = []
-        drafts = [stack.enter_context(await begin(store, source, ctx.clock)) for source in selection.sources]
+        drafts = [
+            stack.enter_context(await begin(store, source, ctx.clock))
+            for source in selection.sources
+        ]
         async with _still(ctx, users):
             for draft, source in zip(drafts, selection.sources, strict=True):
                 done += [await read(ctx.own, draft, source, why, ctx.clock)]
@@ -100,9 +119,12 @@ async def _keep(store: SnapshotStore, keep: Any, rule: str, made: Sequence[Manif
     return removed
 
 
-# ---------------------------------------------------------------------------------------------------------- held still
-async def _users(ctx: ActionContext, selection: VolumeSelection) -> tuple[tuple[Container, ...], tuple[str, ...]]:
-    """The running containers that can write to what is read, and what must not be held still: "NAME: why".
+# --------------------------------------------------------------------------------------- held still
+async def _users(
+    ctx: ActionContext, selection: VolumeSelection
+) -> tuple[tuple[Container, ...], tuple[str, ...]]:
+    """The running containers that can write to what is read, and what must not be held still:
+    "NAME: why".
 
     One that a person paused is left as it is.
     """
@@ -135,7 +157,8 @@ async def _writes(ctx: ActionContext, container: Container, selection: VolumeSel
     except NotFound:
         return False
     return any(
-        mount.get("RW", True) and selection.covers(str(mount.get("Name") or ""), str(mount.get("Source") or ""))
+        mount.get("RW", True)
+        and selection.covers(str(mount.get("Name") or ""), str(mount.get("Source") or ""))
         for mount in raw.get("Mounts") or ()
     )
 
@@ -145,7 +168,8 @@ async def _still(ctx: ActionContext, users: Sequence[Container]) -> AsyncIterato
     paused: list[Container] = []
     try:
         for container in users:
-            paused.append(container)  # before the call: cancelled in mid-call, it may be paused all the same
+            # before the call: cancelled in mid-call, it may be paused all the same
+            paused.append(container)
             try:
                 await ctx.engine.pause(container.id)
             except EngineError as error:
@@ -153,7 +177,8 @@ async def _still(ctx: ActionContext, users: Sequence[Container]) -> AsyncIterato
                 if state == "paused" and error.unanswered:
                     continue  # the engine did it, and its answer was lost
                 if state != "running":
-                    paused.pop()  # it ended, or a person paused it in the same moment: theirs, not ours
+                    # it ended, or a person paused it in the same moment: theirs, not ours
+                    paused.pop()
                     continue
                 raise ActionFailed(f"cannot hold {container.name} still: {error}") from error
         yield
@@ -185,7 +210,8 @@ async def _let_go(ctx: ActionContext, container: Container) -> None:
 
 
 async def _unpause(ctx: ActionContext, container: str) -> bool:
-    """True if it was paused. One that was stopped, removed or unpaused by somebody else needs nothing more."""
+    """True if it was paused. One that was stopped, removed or unpaused by somebody else needs
+    nothing more."""
     try:
         if (await ctx.engine.inspect(container)).state != "paused":
             return False
@@ -195,9 +221,10 @@ async def _unpause(ctx: ActionContext, container: str) -> bool:
     return True
 
 
-# -------------------------------------------------------------------------------------------------------------- settle
+# ------------------------------------------------------------------------------------------- settle
 async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
-    """Lets go what a dead dockmend held still, removes what it left, and finds out whether it was done."""
+    """Lets go what a dead dockmend held still, removes what it left, and finds out whether it was
+    done."""
     undo = record.undo.get("snapshot_volume") or {}
     held = [str(each) for each in undo.get("pause", ())]
     released = await _clear(ctx, record.incident, held)

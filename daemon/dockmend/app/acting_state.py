@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def not_acting(daemon: Daemon) -> dict[NotActing, str]:
     """Each reason that holds now, with a sentence; empty if this dockmend acts by its rules.
 
-    That the engine is away is not among them: then there is nothing to act on, and `dockmend_engine_up` says so.
+    That the engine is away is not among them: then there is nothing to act on, and
+    `dockmend_engine_up` says so.
     """
     found: dict[NotActing, str] = {}
     if daemon.turn.why_not:

@@ -1,4 +1,5 @@
-"""What the command socket is asked about channels: which there are and how it goes with them, and to try one."""
+"""What the command socket is asked about channels: which there are and how it goes with them, and
+to try one."""
 
 from __future__ import annotations
 
@@ -46,9 +47,13 @@ async def tried(daemon: Daemon, channel: str, url: int, kind: str) -> Tried:
 
     channels = {each.name: each for each in daemon.message_delivery.channels}
     if channel not in channels or not 0 <= url < len(channels[channel].urls):
-        raise UsageError(f"there is no such URL of a channel: the channels are {', '.join(channels) or 'none'}")
+        raise UsageError(
+            f"there is no such URL of a channel: the channels are {', '.join(channels) or 'none'}"
+        )
     if kind not in LISTED or daemon.message_delivery.delivery is None:
-        raise UsageError(f"there is no sample of such a message: there is one of {', '.join(LISTED)}")
+        raise UsageError(
+            f"there is no sample of such a message: there is one of {', '.join(LISTED)}"
+        )
     message = sample(Kind(kind), daemon.clock.wall(), daemon.where)
     verdict = await daemon.message_delivery.delivery.try_now(channels[channel], url, message)
     return Tried(accepted=verdict.accepted, said=list(verdict.said))

@@ -1,4 +1,5 @@
-"""The daemon: its parts, how they are put together, and its life from the first look to the last word."""
+"""The daemon: its parts, how they are put together, and its life from the first look to the last
+word."""
 
 from __future__ import annotations
 
@@ -91,8 +92,8 @@ class Daemon:
         policy: Callable[[], Policy] | None = None,
         turn: Leadership | None = None,
     ) -> None:
-        """`policy` reads the settings' policy again; without it, it stays what it is. `turn`: whose turn it is to act;
-        without it, it is this one's."""
+        """`policy` reads the settings' policy again; without it, it stays what it is. `turn`: whose
+        turn it is to act; without it, it is this one's."""
         self.turn = turn or Leadership(None)
         self.settings = settings = settings.model_copy(
             update={"dry_run": settings.dry_run or self.turn.holder is not None}
@@ -122,7 +123,9 @@ class Daemon:
             self.label_errors,
             *(each for each in (self.mqtt, self.telling) if each is not None),
         )
-        self.message_delivery = MessageDelivery(settings, journal, self.metrics, self.degraded, clock, dice)
+        self.message_delivery = MessageDelivery(
+            settings, journal, self.metrics, self.degraded, clock, dice
+        )
         self.router = router_of(self)
         self.pauses = Pauses(clock, self.observer.paused)
         self.wakeups = Wakeups()
@@ -147,7 +150,10 @@ class Daemon:
         acts = not settings.dry_run and not settings.only
         known = acts and (self.guards.own or not in_container())
         self.healers = OtherHealers(
-            self.mirror, self.rules, self.reloading.put_in_force, self.guards.is_own if known else None
+            self.mirror,
+            self.rules,
+            self.reloading.put_in_force,
+            self.guards.is_own if known else None,
         )
 
     def _mqtt(self) -> MqttTeller | None:
@@ -182,7 +188,7 @@ class Daemon:
             text.decode(errors="replace") for text in self.rules.texts.values()
         ), *self.guards.policy.protect.labels
 
-    # --- life ---------------------------------------------------------------------------------------------------
+    # --- life -------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event, shutdown: float) -> None:
         """Until `stop` is set or its turn is over; then running actions have `shutdown` seconds."""
@@ -217,8 +223,12 @@ class Daemon:
 
     async def _run_parts(self, lanes: KeyedWorkers, stop: asyncio.Event, shutdown: float) -> None:
         async with asyncio.TaskGroup() as group:
-            parts = [group.create_task(forever(name, part, self.clock), name=name) for name, part in self._parts()]
-            # Ready is not "connected": dockmend outlives the engine and waits for it (that is /readyz's word).
+            parts = [
+                group.create_task(forever(name, part, self.clock), name=name)
+                for name, part in self._parts()
+            ]
+            # Ready is not "connected": dockmend outlives the engine and waits for it (that is
+            # /readyz's word).
             self.notifier.ready("looking for the engine")
             ends = [group.create_task(stop.wait()), group.create_task(self.turn.over.wait())]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -232,36 +242,47 @@ class Daemon:
         settings, clock = self.settings, self.clock
         dependents = DependentCounts(self.mirror, clock)
         steps = StepRunner(
-            engine=self.engine, own=self.own, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
-            observer=self.observer, guards=self.guards, teller=self.mqtt or NullPublisher(), state=settings.paths.state,
-            bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock, definition=self.definitions.of,
-            messenger=messenger_of(self), reserve=settings.snapshots.reserve,
+            engine=self.engine, own=self.own, mirror=self.mirror, journal=self.journal,
+            incidents=self.incidents, observer=self.observer, guards=self.guards,
+            teller=self.mqtt or NullPublisher(), state=settings.paths.state,
+            bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock,
+            definition=self.definitions.of, messenger=messenger_of(self),
+            reserve=settings.snapshots.reserve,
         )  # fmt: skip
         self.hub = Hub(
             PipelineParts(
-                steps=steps, incidents=self.incidents, mirror=self.mirror, workers=lanes, history=self.history,
-                guards=self.guards, observer=self.observer, wakeups=self.wakeups,
-                host=Host(settings.limits.rate, self.pauses.until), clock=clock, dice=self.dice,
-                parallel=settings.limits.parallel, rules=RulesInForce(self.mirror), host_name=self.host,
-                dry_run=settings.dry_run, dependents=lambda incident: dependents(incident.object_id),
+                steps=steps, incidents=self.incidents, mirror=self.mirror, workers=lanes,
+                history=self.history, guards=self.guards, observer=self.observer,
+                wakeups=self.wakeups, host=Host(settings.limits.rate, self.pauses.until),
+                clock=clock, dice=self.dice, parallel=settings.limits.parallel,
+                rules=RulesInForce(self.mirror), host_name=self.host, dry_run=settings.dry_run,
+                dependents=lambda incident: dependents(incident.object_id),
                 at_closing=(self.image_cleanup, self.leftovers),
             ),
             self._follow,
         )  # fmt: skip
         self.dispatcher, self.reconciler = self.hub.dispatcher, self.hub.reconciler
-        self.mirror.on_container = self._container_changed  # before, only the observers hear of changes
+        # before, only the observers hear of changes
+        self.mirror.on_container = self._container_changed
         self.mirror.on_gone = self.hub.gone
         self.mirror.on_settled = self.wakeups.settled
         self.persistence = Persistence(
-            self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
+            self.journal,
+            self.incidents.backlog,
+            self.mirror,
+            self.observer,
+            clock,
+            lambda: self.watch.cursor,
         )
         self.incidents.began = self.persistence.began
         steps.keep, steps.put_identities = self.persistence.keep, self.persistence.put_identities
         self.self_check = SelfCheck(
-            self.engine, self.mirror, self.dispatcher, self.reconciler, self.observer, clock.wall, self.dice,
-            self.hub.offer, lambda: self.watch.up,
+            self.engine, self.mirror, self.dispatcher, self.reconciler, self.observer, clock.wall,
+            self.dice, self.hub.offer, lambda: self.watch.up,
         )  # fmt: skip
-        self.schedules = Schedules(self.mirror, self.dispatcher.fire, clock, self.persistence.schedule_fired)
+        self.schedules = Schedules(
+            self.mirror, self.dispatcher.fire, clock, self.persistence.schedule_fired
+        )
 
     def _follow(self, hub: Hub) -> ListWatch:
         # The mirror is of the engine, and the engine's stamps follow the wall clock.
@@ -289,13 +310,23 @@ class Daemon:
             ("standing", partial(self._once_listed, self.hub.reoffering.run)),
             ("turn", self.turn.run),
             ("spare images", partial(self._once_listed, self.image_cleanup.run)),
-            *([] if self.settings.dry_run else [("leftovers", partial(self._once_listed, self.leftovers.run))]),
+            *(
+                []
+                if self.settings.dry_run
+                else [("leftovers", partial(self._once_listed, self.leftovers.run))]
+            ),
             ("state", self.persistence.run),
             ("definitions", self.definitions.run),
             ("reload", self.reloading.run),
-            ("other healers", partial(self._once_listed, partial(self.healers.follow, self.hub.reoffering.ask))),
+            (
+                "other healers",
+                partial(self._once_listed, partial(self.healers.follow, self.hub.reoffering.ask)),
+            ),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.reloading.ask)),
-            ("housekeeping", partial(self.persistence.housekeeping, self.history, lambda: self.rules.looks_back)),
+            (
+                "housekeeping",
+                partial(self.persistence.housekeeping, self.history, lambda: self.rules.looks_back),
+            ),
             ("memory", keep_small),
             ("pauses", self.pauses.run),
             ("command socket", self._serve_commands),
@@ -309,7 +340,9 @@ class Daemon:
         if self.settings.http.listen is not None or self.settings.http.metrics_listen is not None:
             parts.append(("http", self._serve_http))
         if self.notifier.watchdog is not None:
-            parts.append(("watchdog", partial(feed, self.notifier, lambda: self.watch.progress, self.clock)))
+            parts.append(
+                ("watchdog", partial(feed, self.notifier, lambda: self.watch.progress, self.clock))
+            )
         return parts
 
     async def _serve_http(self) -> None:
@@ -318,9 +351,15 @@ class Daemon:
         from dockmend.web.tokens import Tokens, tokens_of  # noqa: PLC0415 - the same
 
         http = self.settings.http
-        tokens = await asyncio.to_thread(tokens_of, self.settings) if http.listen is not None else Tokens()
+        tokens = (
+            await asyncio.to_thread(tokens_of, self.settings)
+            if http.listen is not None
+            else Tokens()
+        )
         for problem in tokens.problems:
-            log.error("a token of the HTTP server is missing", id="http_token_missing", error=problem)
+            log.error(
+                "a token of the HTTP server is missing", id="http_token_missing", error=problem
+            )
         await WebServer(http, HttpAnswers(self), tokens).run()
 
     async def _serve_commands(self) -> None:
@@ -331,9 +370,11 @@ class Daemon:
         self.dispatcher.open = False
         self.reconciler.stop()
         if not await lanes.drained(shutdown):
-            log.warning("actions still ran: they are settled at the next start", id="actions_cut_off")
+            log.warning(
+                "actions still ran: they are settled at the next start", id="actions_cut_off"
+            )
 
-    # --- the stream of changes ----------------------------------------------------------------------------------
+    # --- the stream of changes --------------------------------------------------------------------
 
     def _is_covered(self, change: Change) -> bool:
         """Whether a rule is about its object at all."""
@@ -356,8 +397,10 @@ class Daemon:
         """After each connection's first list, before anything is offered."""
         assert self.watch.info is not None
         if not self.turn.look(self.watch.info.identity):
-            await asyncio.Event().wait()  # nothing more is done by this daemon: it ends, and another one is built
-        if is_of_a_container(self.host):  # topics and rules keep what they began with; messages need not
+            # nothing more is done by this daemon: it ends, and another one is built
+            await asyncio.Event().wait()
+        # topics and rules keep what they began with; messages need not
+        if is_of_a_container(self.host):
             self.where.host = self.watch.info.name or self.host
         if self._listed.is_set():
             self.reconciler.engine_back()
@@ -368,18 +411,28 @@ class Daemon:
         self.healers.heed()
         if self.watch.info.product == PODMAN:
             log.warning(
-                "this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md",
+                "this is Podman: a person's stop can look like a crash to dockmend, see "
+                "docs/engines.md",
                 id="engine_is_podman",
             )
         shadow = self.settings.dry_run
-        aside = RecreationLeftovers(self.engine, self.own, self.journal, self.mirror, self.incidents, self.guards)
+        aside = RecreationLeftovers(
+            self.engine, self.own, self.journal, self.mirror, self.incidents, self.guards
+        )
 
         async def settled(incident_id: str) -> None:
             await aside.settled(incident_id)
             self.leftovers.due.set()
             self.image_cleanup.due.set()
 
-        await resume.take_up(self.journal, self.incidents, self.reconciler, self.times, shadow=shadow, settled=settled)
+        await resume.take_up(
+            self.journal,
+            self.incidents,
+            self.reconciler,
+            self.times,
+            shadow=shadow,
+            settled=settled,
+        )
         if not self.settings.only:
             aside.tell()
         if not shadow:
@@ -387,12 +440,16 @@ class Daemon:
             await self.leftovers.at_start()
         self.persistence.persist()
         with contextlib.suppress(JournalError):  # told by the writer; nothing is done without it
-            await self.journal.committed()  # from now on nothing that ends is history that nobody knew
+            # from now on nothing that ends is history that nobody knew
+            await self.journal.committed()
         self.dispatcher.open = True
         self._listed.set()
         if self.telling is not None:
             self.telling.listed()
-        self.standing.usual = f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules"
+        self.standing.usual = (
+            f"watching {len(self.mirror.entries)} containers by "
+            f"{len(self.rules.current.rules)} rules"
+        )
         self.standing.tell()
 
     @property
@@ -401,19 +458,28 @@ class Daemon:
         return self._listed.is_set()
 
     def _lane_failed(self, lane: str, error: Exception) -> None:
-        log.error("a fault of dockmend's own while treating", id="treatment_fault", target=lane, exc_info=error)
+        log.error(
+            "a fault of dockmend's own while treating",
+            id="treatment_fault",
+            target=lane,
+            exc_info=error,
+        )
 
     async def _once_listed(self, part: Callable[[], Awaitable[None]]) -> None:
         await self._listed.wait()
         await part()
 
-    # --- watching over it ---------------------------------------------------------------------------------------
+    # --- watching over it -------------------------------------------------------------------------
 
     def look_at_the_clock(self) -> None:
         """Whether the clock on the wall was set: what goes by it is looked at anew."""
         by = self.clock.set_by()
         if by:
-            log.warning("the clock was set: limits and timers go by what elapses", id="clock_set", seconds=by)
+            log.warning(
+                "the clock was set: limits and timers go by what elapses",
+                id="clock_set",
+                seconds=by,
+            )
             self.mirror.clock_set(by)
             self.reconciler.look_again("window")
 

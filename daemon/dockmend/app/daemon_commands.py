@@ -1,4 +1,5 @@
-"""What the command socket asks of the daemon, answered from the same parts that everything else is told from."""
+"""What the command socket asks of the daemon, answered from the same parts that everything else is
+told from."""
 
 from __future__ import annotations
 
@@ -53,10 +54,19 @@ class DaemonCommands:
         daemon = self._daemon
         info = daemon.watch.info
         containers = Counter(
-            f"{each.state}/{each.health}" if each.health else each.state for each in daemon.mirror.containers()
+            f"{each.state}/{each.health}" if each.health else each.state
+            for each in daemon.mirror.containers()
         )
-        rules = Counter(_state(rule, daemon.settings.dry_run) for rule in daemon.rules.current.rules)
-        mqtt = "off" if daemon.mqtt is None else "connected" if daemon.mqtt.connected_to_broker else "disconnected"
+        rules = Counter(
+            _state(rule, daemon.settings.dry_run) for rule in daemon.rules.current.rules
+        )
+        mqtt = (
+            "off"
+            if daemon.mqtt is None
+            else "connected"
+            if daemon.mqtt.connected_to_broker
+            else "disconnected"
+        )
         return Status(
             version=__version__,
             pid=os.getpid(),
@@ -113,10 +123,14 @@ class DaemonCommands:
         for each in self._breakers():
             breakers.setdefault(each["rule"], []).append(each)
         rows = [
-            self._rule_row(rule, fired.get(rule.name), of_rule[rule.name], breakers.get(rule.name, []))
+            self._rule_row(
+                rule, fired.get(rule.name), of_rule[rule.name], breakers.get(rule.name, [])
+            )
             for rule in daemon.rules.current.rules
         ]
-        return RulesAnswer(rules=rows, problems=list(daemon.rules.problems), loaded_at=daemon.rules.loaded_at)
+        return RulesAnswer(
+            rules=rows, problems=list(daemon.rules.problems), loaded_at=daemon.rules.loaded_at
+        )
 
     async def in_force(self) -> RulesInForceAnswer:
         daemon = self._daemon
@@ -126,7 +140,9 @@ class DaemonCommands:
             rules=str(own.paths.rules.absolute()),
             state=str(own.paths.state.absolute()),
             engine=daemon.engine.url,
-            engine_found=own.engine_found.model_dump(mode="json") if own.engine_found is not None else None,
+            engine_found=own.engine_found.model_dump(mode="json")
+            if own.engine_found is not None
+            else None,
             engine_root=str(own.engine_root) if own.engine_root is not None else None,
             heal=own.heal,
             policy=daemon.guards.policy.model_dump(mode="json", exclude_defaults=True),
@@ -141,7 +157,9 @@ class DaemonCommands:
             dry_run=own.dry_run,
         )
 
-    def _rule_row(self, rule: Rule, fired_at: float | None, incidents_open: int, breakers: list[BreakerRow]) -> RuleRow:
+    def _rule_row(
+        self, rule: Rule, fired_at: float | None, incidents_open: int, breakers: list[BreakerRow]
+    ) -> RuleRow:
         return RuleRow(
             name=rule.name,
             state=_state(rule, self._daemon.settings.dry_run),
@@ -171,7 +189,10 @@ class DaemonCommands:
         story = await self._daemon.journal.story(id)
         if story is None:
             raise UsageError(f"there is no incident {id!r}: `dockmend incidents` lists them")
-        return {"incident": msgspec.to_builtins(story[0]), "actions": [msgspec.to_builtins(each) for each in story[1]]}
+        return {
+            "incident": msgspec.to_builtins(story[0]),
+            "actions": [msgspec.to_builtins(each) for each in story[1]],
+        }
 
     async def containers(self) -> list[dict[str, Any]]:
         found = sorted(self._daemon.mirror.containers(), key=lambda each: each.name)
@@ -184,28 +205,45 @@ class DaemonCommands:
         return await tried(self._daemon, channel, url, kind)
 
     async def pause(
-        self, actor: str, rule: str | None = None, container: str | None = None, for_: float | None = None
+        self,
+        actor: str,
+        rule: str | None = None,
+        container: str | None = None,
+        for_: float | None = None,
     ) -> CommandDone:
         daemon = self._daemon
         if for_ is not None and not 0 < for_ <= LONGEST:
-            raise UsageError("a pause lasts more than no time and ten years at most; without a time, until `resume`")
+            raise UsageError(
+                "a pause lasts more than no time and ten years at most; without a time, until "
+                "`resume`"
+            )
         if rule is not None:
             rule = self._rule(rule).name
         target = self._target(container) if container is not None else None
         now = daemon.clock()
-        pause = Pause(rule=rule, target=target, until=now + for_ if for_ is not None else None, actor=actor, at=now)
+        pause = Pause(
+            rule=rule,
+            target=target,
+            until=now + for_ if for_ is not None else None,
+            actor=actor,
+            at=now,
+        )
         daemon.journal.put_pause(pause)  # first: what cannot be kept is refused
         daemon.pauses.put(pause)
         await daemon.journal.committed()
         until = f"for {span_text(for_)}" if for_ is not None else "until it is resumed"
         return CommandDone(text=f"paused {_what(rule, target)} {until}", incident=None)
 
-    async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> CommandDone:
+    async def resume(
+        self, actor: str, rule: str | None = None, container: str | None = None
+    ) -> CommandDone:
         daemon = self._daemon
         target = self._target(container) if container is not None else None
         rule = self._whole_name(rule) if rule is not None else None
         if all((each.rule, each.target) != (rule, target) for each in daemon.pauses.in_force()):
-            raise DockmendError(f"there is no pause of {_what(rule, target)}: `dockmend status` lists what is")
+            raise DockmendError(
+                f"there is no pause of {_what(rule, target)}: `dockmend status` lists what is"
+            )
         daemon.journal.remove_pause(rule, target)
         daemon.pauses.remove(rule, target)
         await daemon.journal.committed()
@@ -235,7 +273,9 @@ class DaemonCommands:
         waits = "".join(f"; {each}" for each in self._daemon.reloading.waits)
         return CommandDone(text=f"{len(rules.rules)} rules in force{waits}", incident=None)
 
-    async def trigger(self, actor: str, rule: str, name: str, even_if_stopped: bool = False) -> CommandDone:
+    async def trigger(
+        self, actor: str, rule: str, name: str, even_if_stopped: bool = False
+    ) -> CommandDone:
         daemon = self._daemon
         found = self._rule(rule)
         if not found.enabled:
@@ -244,7 +284,9 @@ class DaemonCommands:
         found = found.tailored(subject) or found
         owner = daemon.mirror.owner(subject) if isinstance(subject, Container) else None
         if not found.wanted(subject, owner):
-            raise DockmendError(f"rule {found.name} does not match {name}: wants {found.match.text}")
+            raise DockmendError(
+                f"rule {found.name} does not match {name}: wants {found.match.text}"
+            )
         change = Change(
             triggers=(ASKED,),
             kind=found.match.kind,
@@ -261,7 +303,7 @@ class DaemonCommands:
             raise DockmendError(f"rule {rule} does nothing to {name}: {incident.reason}{way_out}")
         return CommandDone(text=self._what_begins(found, incident), incident=incident.id)
 
-    # ------------------------------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
 
     def _whole_name(self, name: str) -> str:
         """A rule's name; `heal` stands for `label:heal` if no rule of a file is called so."""
@@ -283,7 +325,9 @@ class DaemonCommands:
         known = self._targets()
         if name in known:
             return name
-        near = did_you_mean(name, {*known, *(each.name for each in self._daemon.mirror.containers())})
+        near = did_you_mean(
+            name, {*known, *(each.name for each in self._daemon.mirror.containers())}
+        )
         what = "nothing of the target" if ":" in name else "no container"
         raise DockmendError(f"dockmend knows {what} {name!r}{near}")
 
@@ -292,7 +336,12 @@ class DaemonCommands:
         daemon = self._daemon
         mirror = daemon.mirror
         gone = (each.container for each in mirror.leaving.values())
-        there: list[Object] = [*mirror.containers(), *gone, *mirror.networks.values(), *mirror.volumes.values()]
+        there: list[Object] = [
+            *mirror.containers(),
+            *gone,
+            *mirror.networks.values(),
+            *mirror.volumes.values(),
+        ]
         known = {target_of(each) for each in there}
         known |= {group for each in mirror.containers() if (group := mirror.group_of(each.id))}
         known |= {each.target for each in daemon.incidents.open.values()}
@@ -324,21 +373,36 @@ class DaemonCommands:
     def _subject(self, rule: Rule, name: str) -> Object:
         subjects = [each for each in selected(rule, self._daemon.mirror) if each.name == name]
         if not subjects:
-            known = self._daemon.mirror.container_named(name) if rule.match.kind == "container" else None
+            known = (
+                self._daemon.mirror.container_named(name)
+                if rule.match.kind == "container"
+                else None
+            )
             why = ""
             if known is not None and known.one_off and not rule.match.one_off:
-                why = ": it is a one-off of Compose, which only a rule with `match: {oneoff: true}` is about"
-            raise DockmendError(f"rule {rule.name} does not match a {rule.match.kind} named {name!r}{why}")
-        return next((each for each in subjects if isinstance(each, Container) and each.running), subjects[0])
+                why = (
+                    ": it is a one-off of Compose, which only a rule with `match: {oneoff: "
+                    "true}` is about"
+                )
+            raise DockmendError(
+                f"rule {rule.name} does not match a {rule.match.kind} named {name!r}{why}"
+            )
+        return next(
+            (each for each in subjects if isinstance(each, Container) and each.running), subjects[0]
+        )
 
     def _pause_row(self, pause: Pause) -> PauseRow:
         shown = self._daemon.clock.wall_at
         until = shown(pause.until) if pause.until is not None else None
-        return PauseRow(rule=pause.rule, target=pause.target, until=until, actor=pause.actor, at=shown(pause.at))
+        return PauseRow(
+            rule=pause.rule, target=pause.target, until=until, actor=pause.actor, at=shown(pause.at)
+        )
 
     def _breakers(self) -> list[BreakerRow]:
         return [
-            BreakerRow(rule=rule, target=target, opened_at=each.breaker_at, reason=each.breaker_reason)
+            BreakerRow(
+                rule=rule, target=target, opened_at=each.breaker_at, reason=each.breaker_reason
+            )
             for (rule, target), each in self._daemon.history.targets.items()
             if each.breaker_at is not None
         ]

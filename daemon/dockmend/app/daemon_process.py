@@ -35,7 +35,8 @@ log = structlog.get_logger("dockmend")
 
 
 def run(settings: Settings, policy: Callable[[], Policy]) -> int:
-    """Runs the daemon until a signal; 0 after a clean end, 1 where a part could not be kept running.
+    """Runs the daemon until a signal; 0 after a clean end, 1 where a part could not be kept
+    running.
 
     `policy` reads the settings' policy again, for a reload.
     """
@@ -48,14 +49,21 @@ def run(settings: Settings, policy: Callable[[], Policy]) -> int:
     address = discover(os.environ, Path.home(), settings.engine)
     used = address.told()
     settings = settings.model_copy(update={"engine_found": EngineFound.model_validate(used)})
-    with locked(settings.paths.state), announced(settings.paths.socket, settings.paths.state, os.environ, used):
+    with (
+        locked(settings.paths.state),
+        announced(settings.paths.socket, settings.paths.state, os.environ, used),
+    ):
         return asyncio.run(_main(settings, address, policy, outlet))
 
 
-async def _main(settings: Settings, address: EngineAddress, policy: Callable[[], Policy], outlet: LogSink) -> int:
+async def _main(
+    settings: Settings, address: EngineAddress, policy: Callable[[], Policy], outlet: LogSink
+) -> int:
     if address.warning is not None:
         log.warning(address.warning, id="engine_address_warning")
-    engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy), root=settings.engine_root)
+    engine = DockerEngine.at(
+        address, trusted=trusted(lambda: daemon.guards.policy), root=settings.engine_root
+    )
     settings = settings.model_copy(update={"host": await host_name.found(settings, engine)})
     clock = Clock()
     journal = SqliteJournal(settings.paths.journal, clock)
@@ -75,7 +83,13 @@ async def _main(settings: Settings, address: EngineAddress, policy: Callable[[],
     try:
         while True:
             daemon = Daemon(
-                settings, engine, journal, clock=clock, dice=random.SystemRandom(), policy=policy, turn=turn
+                settings,
+                engine,
+                journal,
+                clock=clock,
+                dice=random.SystemRandom(),
+                policy=policy,
+                turn=turn,
             )
             await daemon.run(stopping.event, ACTIONS)
             if stopping.event.is_set():

@@ -1,4 +1,5 @@
-"""Which parts do not work and why: one account for `status`, `/readyz` and systemd's status line."""
+"""Which parts do not work and why: one account for `status`, `/readyz` and systemd's status
+line."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from dockmend.tell.notify_systemd import Notifier
 
 
 class DegradedParts(Observer):
-    """`parts`: why each part that does not work does not. `usual`: what systemd is told where all of them do."""
+    """`parts`: why each part that does not work does not. `usual`: what systemd is told where all
+    of them do."""
 
     def __init__(self, notifier: Notifier) -> None:
         self.parts: dict[str, str] = {}

@@ -1,11 +1,14 @@
-"""One dockmend acts on each engine: two would heal everything twice, and take each other's doing for a person's.
+"""One dockmend acts on each engine: two would heal everything twice, and take each other's doing
+for a person's.
 
-The lock is a file named after the engine in the runtime folder of this host (/run/dockmend), or in the state folder if
-that cannot be written. It is the kernel's (flock), so it ends with its process, however that ends.
+The lock is a file named after the engine in the runtime folder of this host (/run/dockmend), or in
+the state folder if that cannot be written. It is the kernel's (flock), so it ends with its process,
+however that ends.
 
-Whoever can open a file can lock it, also one that they may only read. So the lock is 0600, and who holds it stands in a
-file beside it that everybody may read. A process id of another container says nothing here; whether its process still
-runs is then asked of the lock, by a second one (of the open file description) that can be asked for without taking it.
+Whoever can open a file can lock it, also one that they may only read. So the lock is 0600, and who
+holds it stands in a file beside it that everybody may read. A process id of another container says
+nothing here; whether its process still runs is then asked of the lock, by a second one (of the open
+file description) that can be asked for without taking it.
 """
 
 from __future__ import annotations
@@ -34,9 +37,9 @@ LARGEST = 4096
 
 
 class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The dockmend that acts. `started`: as in control.pidfiles.PidFile; `namespace`: in which its id is `pid`;
-    `folder`: device and inode of its state folder, which other containers may call otherwise; of another version these
-    two are "". `doubtful`: it may have ended since.
+    """The dockmend that acts. `started`: as in control.pidfiles.PidFile; `namespace`: in which its
+    id is `pid`; `folder`: device and inode of its state folder, which other containers may call
+    otherwise; of another version these two are "". `doubtful`: it may have ended since.
     """
 
     pid: int
@@ -48,7 +51,8 @@ class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether its process id and the path of its state folder are those of another container, or of the host."""
+        """Whether its process id and the path of its state folder are those of another container,
+        or of the host."""
         return self.namespace not in ("", pid_namespace())
 
     @property
@@ -94,7 +98,8 @@ class EngineLock:
 
     @property
     def held(self) -> bool:
-        """False also if the file was removed under its holder: another one can be made and locked then."""
+        """False also if the file was removed under its holder: another one can be made and locked
+        then."""
         if self._file < 0:
             return False
         try:
@@ -103,7 +108,8 @@ class EngineLock:
             return False
 
     def take(self, engine_id: str) -> Holder | None:
-        """Takes the lock of an engine, and gives up that of another one. None: it is held; else who holds it.
+        """Takes the lock of an engine, and gives up that of another one. None: it is held; else who
+        holds it.
 
         Raises UsageError if neither folder can be written.
         """
@@ -125,7 +131,9 @@ class EngineLock:
         with contextlib.suppress(OSError):  # only for who asks from another container
             fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _range(fcntl.F_WRLCK))
         state = self._state.absolute()
-        mine = Holder(os.getpid(), started(os.getpid()), str(state), pid_namespace(), _folder(state))
+        mine = Holder(
+            os.getpid(), started(os.getpid()), str(state), pid_namespace(), _folder(state)
+        )
         _write(self._path.with_suffix(".json"), mine)
         return None
 
@@ -142,7 +150,8 @@ class EngineLock:
             try:
                 path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                 file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-                with contextlib.suppress(OSError):  # an earlier version's, which others may have been let lock
+                # an earlier version's, which others may have been let lock
+                with contextlib.suppress(OSError):
                     os.fchmod(file, 0o600)
             except OSError as error:
                 problem = f"{path}: {error.strerror}"
@@ -152,7 +161,8 @@ class EngineLock:
 
 
 def holder_of(engine_id: str, folders: tuple[Path, ...]) -> Holder | None:
-    """Who acts on an engine, by the locks in these folders; for a look from another process. None: nobody does."""
+    """Who acts on an engine, by the locks in these folders; for a look from another process. None:
+    nobody does."""
     for folder in folders:
         found = _read(holder_path(engine_id, folder))
         if not found.elsewhere:

@@ -13,7 +13,8 @@ from dockmend.pipeline.rules_in_force import RulesInForce
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """A trouble that still stands and of which a rule's breaker is open. `since`: when it opened (wall seconds)."""
+    """A trouble that still stands and of which a rule's breaker is open. `since`: when it opened
+    (wall seconds)."""
 
     rule: str
     target: str
@@ -23,16 +24,19 @@ class GivenUp:
 
 
 def given_up(history: History, mirror: Mirror, rules: RulesInForce) -> list[GivenUp]:
-    """The oldest first. A target that is well, that a person stopped or that is gone is not among them, nor one that is
-    there again and does not ask for the rule any more."""
-    open_breakers = [(key, mine) for key, mine in history.targets.items() if mine.breaker_at is not None]
+    """The oldest first. A target that is well, that a person stopped or that is gone is not among
+    them, nor one that is there again and does not ask for the rule any more."""
+    open_breakers = [
+        (key, mine) for key, mine in history.targets.items() if mine.breaker_at is not None
+    ]
     if not open_breakers:
         return []
     standing = dict(_standing(mirror))
     found = [
         GivenUp(rule, target, standing[target], mine.breaker_at or 0.0, mine.breaker_reason)
         for (rule, target), mine in open_breakers
-        if target in standing and (rules.named(rule) is None or rules.about(rule, target) is not None)
+        if target in standing
+        and (rules.named(rule) is None or rules.about(rule, target) is not None)
     ]
     return sorted(found, key=lambda each: (each.since, each.rule, each.target))
 

@@ -29,9 +29,9 @@ MOST_TOLD = 16
 
 
 class OtherHealers:
-    """`put_in_force` takes the rules as they are to be now. `is_own`: whether a container is the one that this dockmend
-    runs in; None: it acts on nothing, or does not know that one. `changed`: another healer, or dockmend, may have come
-    or gone."""
+    """`put_in_force` takes the rules as they are to be now. `is_own`: whether a container is the
+    one that this dockmend runs in; None: it acts on nothing, or does not know that one. `changed`:
+    another healer, or dockmend, may have come or gone."""
 
     def __init__(
         self,
@@ -62,7 +62,9 @@ class OtherHealers:
                 healers=list(healers),
             )
         else:
-            log.warning("no other healer runs here any more: label:heal acts", id="other_healer_gone")
+            log.warning(
+                "no other healer runs here any more: label:heal acts", id="other_healer_gone"
+            )
         self._put_in_force(self._rules.again())
         return True
 
@@ -72,20 +74,23 @@ class OtherHealers:
         found = set(other_dockmends(self._mirror.containers(), self._is_own))
         if new := sorted(found - self._dockmends):
             log.warning(
-                "a container looks like another dockmend on this engine: unless they share a lock, both act",
+                "a container looks like another dockmend on this engine: unless they share a "
+                "lock, both act",
                 id="other_dockmend_seen", containers=new, todo=TODO,
             )  # fmt: skip
         self._dockmends = found
 
     def appeared(self, container: Container) -> None:
-        """A container that was made just now: also a dockmend on another host makes helpers on this engine."""
+        """A container that was made just now: also a dockmend on another host makes helpers on this
+        engine."""
         instance, slash, _ = container.labels.get(HELPER_LABEL, "").partition("/")
         if self._is_own is None or not slash or instance == self._mirror.owned.instance:
             return
         if instance not in self._instances and len(self._instances) < MOST_TOLD:
             self._instances.add(instance)
             log.warning(
-                "a container was made for another dockmend, as its label says: unless they share a lock, both act",
+                "a container was made for another dockmend, as its label says: unless they share "
+                "a lock, both act",
                 id="other_dockmend_made", container=container.name, todo=TODO,
             )  # fmt: skip
 

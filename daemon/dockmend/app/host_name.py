@@ -1,11 +1,12 @@
 """What this host is called: in MQTT topics, in rules (`host`, `{host}`), in messages.
 
-A name that a person chose wins: the setting `host`, else the system's name. In a container the system's name is the
-container's short id, unless somebody chose one (`hostname:`). That tells nobody which host it is, and the next
-container has another one: there it is the name that the engine has for its host (`docker info`).
+A name that a person chose wins: the setting `host`, else the system's name. In a container the
+system's name is the container's short id, unless somebody chose one (`hostname:`). That tells
+nobody which host it is, and the next container has another one: there it is the name that the
+engine has for its host (`docker info`).
 
-It is found once, as dockmend starts, so that no topic changes while it runs. What the engine said is kept in the state
-folder: after a reboot dockmend is started before its engine answers.
+It is found once, as dockmend starts, so that no topic changes while it runs. What the engine said
+is kept in the state folder: after a reboot dockmend is started before its engine answers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 KEPT = "host"
 """The file of the state folder that holds what the engine said last."""
 PATIENCE = 5.0
-"""Seconds for which the engine is asked, where nothing is known yet: the daemon does not begin before."""
+"""Seconds for which the engine is asked, where nothing is known yet: the daemon does not begin
+before."""
 _SHORT_ID = re.compile(r"[0-9a-f]{12}")
 
 
@@ -61,7 +63,8 @@ def is_of_a_container(name: str) -> bool:
 
 
 def keep(state: Path, said: str) -> None:
-    """For the next start. Nothing that the engine says goes into a topic or a command unless it is a host's name."""
+    """For the next start. Nothing that the engine says goes into a topic or a command unless it is
+    a host's name."""
     if is_of_a_container(os.uname().nodename) and _is_fit(said) and said != kept(state):
         with suppress(OSError):  # then the engine is asked again
             folders.replace(state / KEPT, f"{said}\n".encode(), 0o600)

@@ -32,7 +32,9 @@ class HttpAnswers:
         why_not = not_acting(self._daemon)
         wrong = list(self._daemon.label_errors.counts())
         ill = [(each.object_name, each.cause, each.covered) for each in self._daemon.unwell()]
-        return partial(self._daemon.metrics.render, len(asyncio.all_tasks()), broken, wrong, why_not, ill)
+        return partial(
+            self._daemon.metrics.render, len(asyncio.all_tasks()), broken, wrong, why_not, ill
+        )
 
     def not_acting(self) -> dict[str, str]:
         return {reason.value: why for reason, why in not_acting(self._daemon).items()}
@@ -45,7 +47,9 @@ class HttpAnswers:
             if watch.up and self._daemon.listed
             else degraded.get("engine", "the engine has not been listed yet"),
             "rules": self._daemon.rules.degraded if self._daemon.rules.observes else None,
-            "journal": None if self._daemon.journal.healthy else degraded.get("journal", "it cannot be written"),
+            "journal": None
+            if self._daemon.journal.healthy
+            else degraded.get("journal", "it cannot be written"),
         }
 
     async def status(self) -> Mapping[str, Any]:
@@ -61,7 +65,8 @@ class HttpAnswers:
         return {"problems": found["problems"], "loaded_at": found["loaded_at"]}, rows
 
     def containers(self, after: str | None) -> Iterator[Row]:
-        """By name; names are unique at the engine, and an id breaks the tie while one is taken over."""
+        """By name; names are unique at the engine, and an id breaks the tie while one is taken
+        over."""
         found = sorted(self._daemon.mirror.containers(), key=attrgetter("name", "id"))
         behind = tuple((after or "").partition("~")[::2])
         for each in found:

@@ -45,7 +45,9 @@ class ImageCleanup:
         """Which rules commit: theirs are the incidents that leave images."""
         steps = {rule.name: (*rule.then, *rule.finally_, *rule.escalate) for rule in rules.rules}
         self._committing = frozenset(
-            name for name, mine in steps.items() if any(step.action == "commit_image" for step in mine)
+            name
+            for name, mine in steps.items()
+            if any(step.action == "commit_image" for step in mine)
         )
 
     def closed(self, incident: Incident) -> None:
@@ -64,7 +66,8 @@ class ImageCleanup:
                 await self.once()
 
     async def once(self) -> None:
-        """One look. Those of incidents in hand are left alone: one may just be about to get its name."""
+        """One look. Those of incidents in hand are left alone: one may just be about to get its
+        name."""
         try:
             images = await self._own.engine.images({INCIDENT: ""})
             for (incident, reference), mine in by_incident(self._own, images).items():

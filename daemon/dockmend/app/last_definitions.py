@@ -44,13 +44,16 @@ PARTS = ("Id", "Name", "Image", "Config", "HostConfig", "Mounts")
 class LastDefinitions:
     """`clock`: what the journal's times are by."""
 
-    def __init__(self, engine: Engine, journal: Journal, mirror: Mirror, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, journal: Journal, mirror: Mirror, clock: Callable[[], float]
+    ) -> None:
         self._engine = engine
         self._journal = journal
         self._mirror = mirror
         self._rules: tuple[Rule, ...] = ()
         self._clock = clock
-        self._kept: dict[str, float | None] = {}  # by id: since when it is gone (seconds of the clock)
+        # by id: since when it is gone (seconds of the clock)
+        self._kept: dict[str, float | None] = {}
 
     def use(self, rules: RuleSet) -> None:
         """Which containers matter is another question now."""
@@ -69,11 +72,15 @@ class LastDefinitions:
 
     async def take_up(self) -> None:
         """What is kept already, and since when its containers are gone."""
-        self._kept = dict.fromkeys(key.removeprefix(KEY) for key in await self._journal.known_keys(KEY))
+        self._kept = dict.fromkeys(
+            key.removeprefix(KEY) for key in await self._journal.known_keys(KEY)
+        )
         for key in await self._journal.known_keys(REMOVED):
             container_id, value = key.removeprefix(REMOVED), await self._journal.known_value(key)
             if container_id in self._kept and value is not None:
-                self._kept[container_id] = min(msgspec.msgpack.decode(value, type=float), self._clock())
+                self._kept[container_id] = min(
+                    msgspec.msgpack.decode(value, type=float), self._clock()
+                )
 
     async def keep(self) -> None:
         """Keeps what is new; what could not be is tried again the next time."""
@@ -96,7 +103,9 @@ class LastDefinitions:
         value = await self._journal.known_value(KEY + container_id)
         for before in self._mirror.identities.predecessors(container_id) if value is None else ():
             value = value or await self._journal.known_value(KEY + before)
-        found: dict[str, Any] | None = None if value is None else msgspec.json.decode(zlib.decompress(value))
+        found: dict[str, Any] | None = (
+            None if value is None else msgspec.json.decode(zlib.decompress(value))
+        )
         return found
 
     async def _look(self, container_id: str) -> None:
@@ -151,4 +160,6 @@ class LastDefinitions:
 
 
 def _is_for(rule: Rule, container: Container) -> bool:
-    return rule.match.test(container) and not (rule.exclude is not None and rule.exclude.test(container))
+    return rule.match.test(container) and not (
+        rule.exclude is not None and rule.exclude.test(container)
+    )

@@ -1,7 +1,7 @@
 """Leftovers: helpers, jobs and half-written files that nobody is at work with any more.
 
-Only what the journal proves to be dockmend's own is removed, and only once its incident is closed (or the command that
-made it has ended). Where dockmend may not act nothing of this runs.
+Only what the journal proves to be dockmend's own is removed, and only once its incident is closed
+(or the command that made it has ended). Where dockmend may not act nothing of this runs.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ log = structlog.get_logger("dockmend")
 EVERY = 600.0
 """Seconds between two looks if nothing is known to be left, and at the most."""
 SOON = 2.0
-"""Seconds until the next look at what an engine did not remove, twice as long after each: it may only have refused
-once, and until then nobody can remove the volume that is mounted there."""
+"""Seconds until the next look at what an engine did not remove, twice as long after each: it may
+only have refused once, and until then nobody can remove the volume that is mounted there."""
 
 
 class Leftovers:
@@ -55,7 +55,8 @@ class Leftovers:
             self.due.set()
 
     async def at_start(self) -> None:
-        """What the dockmend before this one left, half-written files as well: nothing is being written yet."""
+        """What the dockmend before this one left, half-written files as well: nothing is being
+        written yet."""
         await self.remove()
         SnapshotStore(self._snapshots).clean()
 
@@ -74,8 +75,9 @@ class Leftovers:
                     )
             except EngineError as error:
                 log.warning(
-                    "a helper that was left behind could not be removed yet", id="helper_not_removed",
-                    container=row.name, incident=row.incident, error=str(error),
+                    "a helper that was left behind could not be removed yet",
+                    id="helper_not_removed", container=row.name, incident=row.incident,
+                    error=str(error),
                 )  # fmt: skip
                 if isinstance(error, EngineAway):
                     break  # nor would it answer for the others

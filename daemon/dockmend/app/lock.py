@@ -20,11 +20,14 @@ def unusable(error: Untrusted) -> str:
 
 @contextlib.contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """Holds the lock of a state folder; makes the folder (0700) where there is none. Raises UsageError, also if others
-    can change what is in it: the journal there proves what dockmend may remove."""
+    """Holds the lock of a state folder; makes the folder (0700) where there is none. Raises
+    UsageError, also if others can change what is in it: the journal there proves what dockmend may
+    remove."""
     try:
         folders.made(state, 0o700)
-        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = os.open(
+            state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
     except Untrusted as error:
         raise UsageError(f"the state folder {state} {unusable(error)}") from None
     except OSError as error:

@@ -9,12 +9,13 @@ import ctypes
 import gc
 
 GIVEN_BACK_EVERY = 300.0
-"""Seconds. Under 200 events a second closed connections (cycles) and what the allocator keeps of freed memory added 0.2
-MiB a minute (`make soak`)."""
+"""Seconds. Under 200 events a second closed connections (cycles) and what the allocator keeps of
+freed memory added 0.2 MiB a minute (`make soak`)."""
 
 
 def rest_the_collector() -> None:
-    """Lets the cyclic collector look less often: what flows here are trees that reference counts free.
+    """Lets the cyclic collector look less often: what flows here are trees that reference counts
+    free.
 
     Decoding a burst of events is 1.7 times as fast for it (bench/events.py).
     """
@@ -23,9 +24,11 @@ def rest_the_collector() -> None:
 
 
 def give_back() -> None:
-    """Frees what only cycles hold, and returns free memory to the system. Some 50 ms on an idle machine."""
+    """Frees what only cycles hold, and returns free memory to the system. Some 50 ms on an idle
+    machine."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # the GNU library's: others return it by themselves
+    # the GNU library's: others return it by themselves
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 

@@ -1,4 +1,5 @@
-"""Delivers messages to people: the outbox, who takes it to each URL, and the heartbeat; loaded as far as needed."""
+"""Delivers messages to people: the outbox, who takes it to each URL, and the heartbeat; loaded as
+far as needed."""
 
 from __future__ import annotations
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from dockmend.notify.delivery import Delivery
 
 OWN_FAULTS = ("rules", "journal", "daemon")
-"""Parts whose failure is dockmend's own: no heartbeat while one of them lasts. An engine that is away is none, and is
-told by a message."""
+"""Parts whose failure is dockmend's own: no heartbeat while one of them lasts. An engine that is
+away is none, and is told by a message."""
 
 
 class MessageDelivery:
-    """`degraded`: what does not work, by part. `outbox` takes messages for the channels of `settings` only."""
+    """`degraded`: what does not work, by part. `outbox` takes messages for the channels of
+    `settings` only."""
 
     def __init__(
         self,
@@ -35,7 +37,9 @@ class MessageDelivery:
     ) -> None:
         # The daemon of `dockmend demo` tells nobody: what it breaks is its own.
         self.channels = () if settings.only else settings.channels
-        self.outbox = Outbox({each.name: len(each.urls) for each in self.channels}, journal, metrics.notification)
+        self.outbox = Outbox(
+            {each.name: len(each.urls) for each in self.channels}, journal, metrics.notification
+        )
         self._journal = journal
         self._heartbeat = None if settings.only or settings.dry_run else settings.heartbeat_url
         self._degraded = degraded

@@ -37,8 +37,8 @@ LOOKED_THROUGH: Final = 20
 
 @dataclass(slots=True)
 class MessageFacts:
-    """`why_not(container)`: why nothing is done about it; `next_try(rule, target)`: when its rule tries again by
-    itself (seconds of dockmend's clock), None if it does not."""
+    """`why_not(container)`: why nothing is done about it; `next_try(rule, target)`: when its rule
+    tries again by itself (seconds of dockmend's clock), None if it does not."""
 
     engine: Engine
     mirror: Mirror
@@ -63,24 +63,37 @@ class MessageFacts:
                 if container is not None:
                     raw = await self.engine.inspect_raw(container.id)
                     config = raw.get("Config") or {}
-                    known = redaction.known_values(_environment(config), (container.name, container.image))
+                    known = redaction.known_values(
+                        _environment(config), (container.name, container.image)
+                    )
                     facts = replace(facts, check=redaction.text(_said_last(raw), known))
-                    lines = await self.engine.last_lines(container.id, MOST_LINES, terminal=bool(config.get("Tty")))
+                    lines = await self.engine.last_lines(
+                        container.id, MOST_LINES, terminal=bool(config.get("Tty"))
+                    )
                     facts = replace(facts, lines=_without_secrets(lines, known))
         return facts
 
     def _seen(self, container: Container) -> Facts:
-        image, before = as_written(container.image, container.labels), self.mirror.identities.before(container)
-        earlier = before.image if before is not None and before.image_id != container.image_id else ""
-        if before is not None and earlier == image:  # a tag that names another one by now: their ids tell them apart
+        image, before = (
+            as_written(container.image, container.labels),
+            self.mirror.identities.before(container),
+        )
+        earlier = (
+            before.image if before is not None and before.image_id != container.image_id else ""
+        )
+        # a tag that names another one by now: their ids tell them apart
+        if before is not None and earlier == image:
             earlier, image = f"{image} ({_short(before.image_id)})", _short(container.image_id)
         return Facts(
             exit_code=container.exit_code, error=container.error, image=image, image_before=earlier,
-            made_at=container.created_at, started_at=container.started_at, why_not=self.why_not(container),
+            made_at=container.created_at, started_at=container.started_at,
+            why_not=self.why_not(container),
         )  # fmt: skip
 
     async def _tried(self, trouble: AlarmTrouble, facts: Facts) -> Facts:
-        for incident in await self.journal.incidents(container=trouble.target, limit=LOOKED_THROUGH):
+        for incident in await self.journal.incidents(
+            container=trouble.target, limit=LOOKED_THROUGH
+        ):
             if incident.rule == trouble.rule and incident.attempts:
                 story = await self.journal.story(incident.id)
                 return _with_tries(facts, incident, story[1] if story is not None else [])
@@ -95,12 +108,16 @@ def _said_last(raw: Mapping[str, Any]) -> str:
 
 def _without_secrets(lines: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """All lines are looked at together: a key is written in several."""
-    return tuple(redaction.text("\n".join(cut(line, LONGEST_LINE) for line in lines), known).split("\n"))
+    return tuple(
+        redaction.text("\n".join(cut(line, LONGEST_LINE) for line in lines), known).split("\n")
+    )
 
 
 def _with_tries(facts: Facts, incident: Incident, actions: list[ActionRecord]) -> Facts:
     tries = tuple(
-        Try(each.action, each.began_at, each.outcome or "", each.detail) for each in actions if each.part == "then"
+        Try(each.action, each.began_at, each.outcome or "", each.detail)
+        for each in actions
+        if each.part == "then"
     )
     return replace(facts, attempts=incident.attempts, tries=tries, first_at=incident.opened_at)
 

@@ -41,13 +41,15 @@ HEARD: Final = "heard"
 TOGETHER: Final = 0.1
 """Seconds in which changes are waited for that belong together: one look answers them all."""
 LOOK_AGAIN: Final = 5.0
-"""Seconds between looks while something that was told is not over: that it stays well, only time tells."""
+"""Seconds between looks while something that was told is not over: that it stays well, only time
+tells."""
 
 log = structlog.get_logger("dockmend.notify")
 
 
 def local(at: float) -> datetime:
-    """Wall seconds on the clock of this host. Naive, so that arithmetic with it follows summer time."""
+    """Wall seconds on the clock of this host. Naive, so that arithmetic with it follows summer
+    time."""
     return datetime.fromtimestamp(at)  # noqa: DTZ006 - see above
 
 
@@ -86,7 +88,7 @@ class MessageWriter(Observer):
         self._closed: list[Incident] = []
         self._changed = asyncio.Event()
 
-    # --- what happens --------------------------------------------------------------------------------------------
+    # --- what happens -----------------------------------------------------------------------------
 
     def change(self, change: Change) -> None:
         self._changed.set()
@@ -127,7 +129,7 @@ class MessageWriter(Observer):
     def paused(self, pauses: int) -> None:
         self._changed.set()
 
-    # --- telling -------------------------------------------------------------------------------------------------
+    # --- telling ----------------------------------------------------------------------------------
 
     async def run(self, parts: Parts) -> None:
         """Runs until cancelled."""
@@ -143,14 +145,20 @@ class MessageWriter(Observer):
         journal, now = self._parts.journal, self._parts.clock()
         told = []
         for key in await journal.known_keys(ALARM):
-            with contextlib.suppress(msgspec.MsgspecError):  # of another version: it is told once more
-                told.append(msgspec.msgpack.decode(await journal.known_value(key) or b"", type=Alarm))
+            # of another version: it is told once more
+            with contextlib.suppress(msgspec.MsgspecError):
+                told.append(
+                    msgspec.msgpack.decode(await journal.known_value(key) or b"", type=Alarm)
+                )
         self._alarms = Alarms(told)
         heard = await journal.known_value(HEARD)
         last = Heard(now, "")
-        with contextlib.suppress(msgspec.MsgspecError):  # of another version: what closed before this start is not told
+        # of another version: what closed before this start is not told
+        with contextlib.suppress(msgspec.MsgspecError):
             last = msgspec.msgpack.decode(heard, type=Heard) if heard else last
-        before = [each for each in await journal.recent_incidents(now - DAY) if each.outcome == "healed"]
+        before = [
+            each for each in await journal.recent_incidents(now - DAY) if each.outcome == "healed"
+        ]
         missed = {each.id for each in self._closed}
         for incident in before:
             if incident.dry_run or incident.id in missed:
@@ -194,10 +202,14 @@ class MessageWriter(Observer):
         now, worded = self._parts.clock.wall(), []
         for word in words:
             if word.say is Say.ALARM:
-                message = wording.alarm(word.trouble, found.get(word.trouble.key, Facts()), now, self._where, word.nth)
+                message = wording.alarm(
+                    word.trouble, found.get(word.trouble.key, Facts()), now, self._where, word.nth
+                )
                 worded.append(Addressed(message, self._channels_of(word.trouble.target)))
             else:
-                message = wording.resolved(word.trouble, word.ending or AlarmEnding.WELL, now, self._where)
+                message = wording.resolved(
+                    word.trouble, word.ending or AlarmEnding.WELL, now, self._where
+                )
                 worded.append(Addressed(message, word.channels))
         return worded
 
@@ -223,14 +235,16 @@ class MessageWriter(Observer):
         at = self._parts.clock.wall_at(incident.closed_at or 0.0)
         return self._heals.healed(incident.target, at, self._where.local(at))
 
-    # --- what is kept --------------------------------------------------------------------------------------------
+    # --- what is kept -----------------------------------------------------------------------------
 
     def _keep_alarms(self) -> None:
         """What is refused is kept the next time; a death until then tells it once more."""
         for key in sorted(self._alarms.changed):
             alarm = self._alarms.known.get(key)
             with contextlib.suppress(JournalError):
-                self._parts.journal.put_known(ALARM + key, msgspec.msgpack.encode(alarm) if alarm else None)
+                self._parts.journal.put_known(
+                    ALARM + key, msgspec.msgpack.encode(alarm) if alarm else None
+                )
                 self._alarms.changed.discard(key)
 
     def _keep_heard(self, heard: Heard) -> None:

@@ -1,4 +1,5 @@
-"""Messages to people: what the parts of the daemon that tell and deliver stand on. Only built if there is a channel."""
+"""Messages to people: what the parts of the daemon that tell and deliver stand on. Only built if
+there is a channel."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def telling_of(daemon: Daemon) -> MessageWriter | None:
-    """None if nobody is to be told: there is no channel, or another dockmend acts on this engine and tells."""
+    """None if nobody is to be told: there is no channel, or another dockmend acts on this engine
+    and tells."""
     if not daemon.settings.channels or daemon.settings.only or daemon.turn.holder is not None:
         return None
     return MessageWriter(daemon.where, daemon.clock.wall)
@@ -38,14 +40,20 @@ def router_of(daemon: Daemon) -> Router:
     """Who puts messages into the outbox: of the daemon's own, and of rules."""
     clock = daemon.clock
     channels = {each.name: each for each in daemon.message_delivery.channels}
-    return Router(channels, daemon.message_delivery.outbox, lambda: RoutingMoment(clock(), local(clock.wall())))
+    return Router(
+        channels,
+        daemon.message_delivery.outbox,
+        lambda: RoutingMoment(clock(), local(clock.wall())),
+    )
 
 
 def messenger_of(daemon: Daemon) -> Messenger:
     """Who sends what rules tell."""
     if not daemon.router.channels:
         return Nobody()
-    return RuleMessages(daemon.router, daemon.mirror, daemon.journal, daemon.where, daemon.clock.wall)
+    return RuleMessages(
+        daemon.router, daemon.mirror, daemon.journal, daemon.where, daemon.clock.wall
+    )
 
 
 class Messages:
@@ -65,14 +73,17 @@ class Messages:
             mirror=daemon.mirror, unwell=daemon.unwell,
             given_up=lambda: given_up(daemon.history, daemon.mirror, daemon.reconciler.rules),
             paused=lambda target: daemon.pauses.until("", target) is not False,
-            asked_for=lambda container: asked(container, daemon.settings.heal) is not None, severity=self._severity,
-            up=lambda: daemon.watch.up, listed=lambda: daemon.listed, clock=clock.wall, ill=self._telling.ill,
+            asked_for=lambda container: asked(container, daemon.settings.heal) is not None,
+            severity=self._severity, up=lambda: daemon.watch.up, listed=lambda: daemon.listed,
+            clock=clock.wall, ill=self._telling.ill,
             needs=PersonNeeds(
-                daemon.mirror, daemon.own.objects, daemon.incidents.open, lambda: daemon.reconciler.steps.unsettled,
-                clock.wall_at, clock.wall,
+                daemon.mirror, daemon.own.objects, daemon.incidents.open,
+                lambda: daemon.reconciler.steps.unsettled, clock.wall_at, clock.wall,
             ),
         )  # fmt: skip
-        facts = MessageFacts(daemon.engine, daemon.mirror, daemon.journal, self._why_not, self._next_try)
+        facts = MessageFacts(
+            daemon.engine, daemon.mirror, daemon.journal, self._why_not, self._next_try
+        )
         return Parts(
             troubles=troubles, facts=facts, router=daemon.router, mirror=daemon.mirror,
             journal=daemon.journal, clock=clock,

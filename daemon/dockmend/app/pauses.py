@@ -1,4 +1,5 @@
-"""The pauses that people asked for: which are in force, and the moment at which one ends by itself."""
+"""The pauses that people asked for: which are in force, and the moment at which one ends by
+itself."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ LONGEST_SLEEP = 30.0
 
 
 class Pauses:
-    """`clock`: wall seconds; `told(count)` is called whenever the number of those in force is another than before."""
+    """`clock`: wall seconds; `told(count)` is called whenever the number of those in force is
+    another than before."""
 
     def __init__(
         self,
@@ -44,8 +46,13 @@ class Pauses:
         return [each for each in self.in_force() if (each.rule, each.target) != (rule, target)]
 
     def until(self, rule: str, target: str) -> float | bool | None:
-        """False where nothing holds it; else until when it is held (wall seconds; None: until resumed)."""
-        held = [each.until for each in self.in_force() if each.rule in (None, rule) and each.target in (None, target)]
+        """False where nothing holds it; else until when it is held (wall seconds; None: until
+        resumed)."""
+        held = [
+            each.until
+            for each in self.in_force()
+            if each.rule in (None, rule) and each.target in (None, target)
+        ]
         if not held:
             return False
         ends = [at for at in held if at is not None]

@@ -44,8 +44,8 @@ REMEMBERED = DAY
 """Seconds for which it is told that the record before it was lost."""
 HOUSEKEEPING_EVERY = 3600.0
 PROBED_EVERY = 15.0
-"""Seconds after which something is written even where nothing has changed: a disk that takes nothing must be known
-before it is needed."""
+"""Seconds after which something is written even where nothing has changed: a disk that takes
+nothing must be known before it is needed."""
 UNWRITABLE = "nothing is done"
 
 
@@ -80,7 +80,8 @@ class Persistence:
             self.persist()
 
     def persist(self) -> None:
-        """Hands over what changed since the last time; what is refused is handed over the next time."""
+        """Hands over what changed since the last time; what is refused is handed over the next
+        time."""
         with contextlib.suppress(JournalError):
             self._backlog.catch_up()
             self._put_state()
@@ -93,13 +94,16 @@ class Persistence:
         self._tell_what_was_lost()
 
     def _tell_what_was_lost(self) -> None:
-        """A damaged journal was set aside, at the start or since: limits and people miss what it told."""
+        """A damaged journal was set aside, at the start or since: limits and people miss what it
+        told."""
         aside, now = self._journal.set_aside, self._clock()
         if aside is not None and aside != self._aside:
             self._aside, self._aside_at = aside, now
             self._observer.journal_lost()
             self._observer.degraded(
-                "record", f"the journal was damaged and set aside as {aside.name}: what was done before is forgotten"
+                "record",
+                f"the journal was damaged and set aside as {aside.name}: what was done before is "
+                "forgotten",
             )
         elif self._aside_at and now - self._aside_at > REMEMBERED:
             self._aside_at = 0.0
@@ -117,14 +121,17 @@ class Persistence:
             self._written, self._written_at = cursor, self._clock()
 
     def put_identities(self) -> None:
-        """Who is who goes to disk with each intent too: the next dockmend must know what a definition is about to name.
+        """Who is who goes to disk with each intent too: the next dockmend must know what a
+        definition is about to name.
 
         Raises JournalError.
         """
         identities = self._mirror.identities
         self._put_changed(identities.changed, resume.IDENTITY, identities.encoded)
 
-    def _put_changed(self, changed: set[str], prefix: str, encoded: Callable[[str], bytes | None]) -> bool:
+    def _put_changed(
+        self, changed: set[str], prefix: str, encoded: Callable[[str], bytes | None]
+    ) -> bool:
         """Whether anything had changed. What is refused stays to be written."""
         moved = bool(changed)
         while changed:
@@ -137,9 +144,11 @@ class Persistence:
         return moved
 
     def began(self, incident: Incident) -> None:
-        """What is known of a new incident's container goes to disk before anything is done about it.
+        """What is known of a new incident's container goes to disk before anything is done about
+        it.
 
-        Else a dockmend that dies within the second knows at its return of a trouble that it cannot find any more.
+        Else a dockmend that dies within the second knows at its return of a trouble that it cannot
+        find any more.
         """
         self.keep(incident.object_id)
 
@@ -168,7 +177,8 @@ class Persistence:
                     await self._keep_small()
 
     async def tidy(self, history: History, longest: float) -> None:
-        """Memory and journal keep only what a limit or a person may still ask for. Raises JournalError."""
+        """Memory and journal keep only what a limit or a person may still ask for. Raises
+        JournalError."""
         now = self._clock()
         history.trim(now, max(DAY, longest), longest)
         await self._journal.prune(now - KEEP_JOURNAL, now - max(resume.HISTORY, longest))
@@ -179,5 +189,7 @@ class Persistence:
         if await self._journal.used() > MOST_BYTES:
             removed = await self._journal.prune_to(int(MOST_BYTES * PRUNED_TO))
             log.warning(
-                "the journal grew too large: its oldest incidents were removed", id="journal_trimmed", incidents=removed
+                "the journal grew too large: its oldest incidents were removed",
+                id="journal_trimmed",
+                incidents=removed,
             )

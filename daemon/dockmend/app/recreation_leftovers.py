@@ -31,8 +31,8 @@ from dockmend.set_aside import stranded
 log = structlog.get_logger("dockmend")
 
 BEGUN = "aside/"
-"""Key of what is begun here: the id of a container that takes its name again and is to be started. The value: when its
-last run until then began; b"" in what an earlier version wrote."""
+"""Key of what is begun here: the id of a container that takes its name again and is to be started.
+The value: when its last run until then began; b"" in what an earlier version wrote."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,8 @@ class RecreationLeftovers:
     guards: Guards
 
     async def put_right(self) -> None:
-        """Gives each its name back if that is free, and starts it if it ran. Successors that were never used go."""
+        """Gives each its name back if that is free, and starts it if it ran. Successors that were
+        never used go."""
         await self._go_on()
         for row in self.own.objects.here("aside", "successor"):
             if not self.incidents.in_hand(row.incident):
@@ -64,15 +65,20 @@ class RecreationLeftovers:
                 await self._one(row, container, undo)
         except (EngineError, JournalError) as error:
             log.warning(
-                "left aside, and could not be put right", id="aside_failed", container=row.name, error=str(error)
+                "left aside, and could not be put right",
+                id="aside_failed",
+                container=row.name,
+                error=str(error),
             )
 
     def tell(self) -> None:
         """Says of each container that only has such a name what a person may do."""
         for each in stranded(self.mirror.containers(), self.own.objects):
             log.warning(
-                "a container has a name that a recreation gives, and the journal does not know it: it is left as it is",
-                id="aside_unknown", container=each.container.name, why=each.why, commands=each.commands,
+                "a container has a name that a recreation gives, and the journal does not know "
+                "it: it is left as it is",
+                id="aside_unknown", container=each.container.name, why=each.why,
+                commands=each.commands,
             )  # fmt: skip
 
     async def _go_on(self) -> None:
@@ -80,7 +86,8 @@ class RecreationLeftovers:
         for key in await self.journal.known_keys(BEGUN):
             try:
                 container = await self.engine.inspect(key.removeprefix(BEGUN))
-                # Its row may still be there: dockmend can have died before that was gone from the disk.
+                # Its row may still be there: dockmend can have died before that was gone from the
+                # disk.
                 row = self.own.objects.of(container)
                 named = row is None or container.name != row.name
                 if named and not container.running and await self._is_owed_a_start(key, container):
@@ -88,13 +95,18 @@ class RecreationLeftovers:
             except NotFound:
                 pass
             except (EngineError, JournalError, msgspec.MsgspecError) as error:
-                log.warning("what was set aside could not be started", id="aside_not_started", error=str(error))
+                log.warning(
+                    "what was set aside could not be started",
+                    id="aside_not_started",
+                    error=str(error),
+                )
                 continue
             with contextlib.suppress(JournalError):  # the next start finds it running
                 self.journal.put_known(key, None)
 
     async def _is_owed_a_start(self, key: str, container: Container) -> bool:
-        """False if it has run since: then it was started, and what ended it is no business of this."""
+        """False if it has run since: then it was started, and what ended it is no business of
+        this."""
         began = await self.journal.known_value(key)
         same_run = not began or container.started_at <= msgspec.msgpack.decode(began, type=float)
         return same_run and not self.mirror.stopped(container.id)
@@ -130,9 +142,13 @@ class RecreationLeftovers:
                 commands=f"docker rm {container.name}",
             )  # fmt: skip
             return
-        start = undo.was_running and not container.running and container.finished_at >= undo.began_at
+        start = (
+            undo.was_running and not container.running and container.finished_at >= undo.began_at
+        )
         if start := start and not self.mirror.stopped(container.id):
-            self.journal.put_known(BEGUN + container.id, msgspec.msgpack.encode(container.started_at))
+            self.journal.put_known(
+                BEGUN + container.id, msgspec.msgpack.encode(container.started_at)
+            )
             await self.journal.committed()
         # Before it has its name: from then on it counts as put right, but for its start.
         if container.restart_policy != (undo.restart_policy.get("Name") or "no"):
@@ -143,7 +159,8 @@ class RecreationLeftovers:
             await self.engine.start(container.id)
             self.journal.put_known(BEGUN + container.id, None)
         log.warning(
-            "a container was left aside by a recreation that could not be undone: it has its name again",
+            "a container was left aside by a recreation that could not be undone: it has its "
+            "name again",
             id="aside_put_right", container=undo.name, started=start,
         )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Reading again: the rules and the settings' policy, all or nothing, and what comes into force by that."""
+"""Reading again: the rules and the settings' policy, all or nothing, and what comes into force by
+that."""
 
 from __future__ import annotations
 
@@ -115,7 +116,12 @@ class Reloading:
         daemon.reconciler.breakers.plan()
         self._count_rules()
         daemon.observer.degraded("rules", daemon.rules.degraded)
-        log.info("rules in force", id="rules_in_force", rules=len(rules.rules), folder=str(daemon.settings.paths.rules))
+        log.info(
+            "rules in force",
+            id="rules_in_force",
+            rules=len(rules.rules),
+            folder=str(daemon.settings.paths.rules),
+        )
 
     def _acts_now(self, rule: str) -> None:
         """A rule only shadowed so far: what it said it would do, it may do now."""
@@ -135,4 +141,7 @@ def _rejected(error: InvalidFiles, since_the_start: str | None) -> str:
     """Why the rules in force are not those of the folder, for status and readiness."""
     errors = sum(1 for each in error.problems if each.level == "error")
     stay = since_the_start or "the rules before it stay in force"
-    return f"the last reload was rejected, with {errors} error{'s' if errors != 1 else ''} (`dockmend rules`): {stay}"
+    return (
+        f"the last reload was rejected, with {errors} error{'s' if errors != 1 else ''} "
+        f"(`dockmend rules`): {stay}"
+    )

@@ -1,4 +1,5 @@
-"""Resume: reads from the journal what was known, open and half done when the last dockmend ended."""
+"""Resume: reads from the journal what was known, open and half done when the last dockmend
+ended."""
 
 from __future__ import annotations
 
@@ -26,13 +27,21 @@ from dockmend.timekeeping import Clock, Stamp
 log = structlog.get_logger("dockmend")
 
 HISTORY = 7 * 86400.0
-"""Seconds for which it is kept what limits count, and for which a start knows what was answered: more than any window
-a rule is likely to name."""
+"""Seconds for which it is kept what limits count, and for which a start knows what was answered:
+more than any window a rule is likely to name."""
 DAY = 86400.0
-"""Seconds of it that a start brings back to memory, or more where a rule in force looks further back."""
+"""Seconds of it that a start brings back to memory, or more where a rule in force looks further
+back."""
 UNHEARD = 60.0
-"""Seconds before the last event that was read within which an action's events may not have been read."""
-CONTAINER, NETWORK, CURSOR, SCHEDULE, STAMP = "container/", "network/", "cursor", "schedule/", "stamp"
+"""Seconds before the last event that was read within which an action's events may not have been
+read."""
+CONTAINER, NETWORK, CURSOR, SCHEDULE, STAMP = (
+    "container/",
+    "network/",
+    "cursor",
+    "schedule/",
+    "stamp",
+)
 IDENTITY = "identity/"
 
 
@@ -42,7 +51,8 @@ async def nothing_more(incident_id: str) -> None:
 
 @dataclass(slots=True)
 class Known:
-    """What the journal says was last known. `moved`: seconds to add to its times, to compare them with this run's."""
+    """What the journal says was last known. `moved`: seconds to add to its times, to compare them
+    with this run's."""
 
     cursor: EventCursor = field(default_factory=EventCursor)
     fired: dict[str, float] = field(default_factory=dict)
@@ -60,16 +70,22 @@ class Times:
         return min(at + self.moved, self.now)
 
     def incident(self, incident: Incident) -> Incident:
-        """What it waits for comes after as long as was left, also where the clock went back unseen."""
+        """What it waits for comes after as long as was left, also where the clock went back
+        unseen."""
         back = self.moved + min(0.0, self.now - incident.updated_at - self.moved)
         due_at = incident.due_at + back if incident.due_at is not None else None
         return replace(
-            incident, opened_at=self.past(incident.opened_at), updated_at=incident.updated_at + back, due_at=due_at
+            incident,
+            opened_at=self.past(incident.opened_at),
+            updated_at=incident.updated_at + back,
+            due_at=due_at,
         )
 
     def pause(self, pause: Pause) -> Pause:
         back = self.moved + min(0.0, self.now - pause.at - self.moved)
-        return replace(pause, at=pause.at + back, until=pause.until + back if pause.until is not None else None)
+        return replace(
+            pause, at=pause.at + back, until=pause.until + back if pause.until is not None else None
+        )
 
 
 async def history_of(journal: Journal, times: Times, looks_back: float = HISTORY) -> History:
@@ -125,8 +141,9 @@ async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
 
 
 async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None:
-    """What dockmend itself did before it ended: what it stopped, no person did; what it took out of a network is not
-    lost. Of incidents that are still open, and of those that were closed when the stream was last read or later.
+    """What dockmend itself did before it ended: what it stopped, no person did; what it took out of
+    a network is not lost. Of incidents that are still open, and of those that were closed when the
+    stream was last read or later.
 
     To be told before the stream is read, which brings the events of it.
     """
@@ -159,15 +176,19 @@ async def take_up(
 ) -> None:
     """Open incidents come back: half-done ones at once, waiting ones when they are due.
 
-    `shadow`: nothing acts. What a dockmend that acts has left open stays as it is in the journal, until one that acts
-    takes it up. `settled` is told of a closed incident of which every step was looked after.
+    `shadow`: nothing acts. What a dockmend that acts has left open stays as it is in the journal,
+    until one that acts takes it up. `settled` is told of a closed incident of which every step was
+    looked after.
     """
     actions: dict[str, list[ActionRecord]] = {}
     for record in await journal.open_actions():
-        actions.setdefault(record.incident, []).append(replace(record, began_at=times.past(record.began_at)))
+        actions.setdefault(record.incident, []).append(
+            replace(record, began_at=times.past(record.began_at))
+        )
     left_open = await journal.open_incidents()
     closed_ids = actions.keys() - {each.id for each in left_open}
-    for incident_id in sorted(closed_ids) if not shadow else ():  # before what is begun in the same lanes
+    # before what is begun in the same lanes
+    for incident_id in sorted(closed_ids) if not shadow else ():
         if (story := await journal.story(incident_id)) is not None:
             records = sorted(actions[incident_id], key=lambda each: each.part not in WITHIN)
             _settle_alone(reconciler, story[0], records, settled)
@@ -194,23 +215,31 @@ async def take_up(
                 object=incident.object_name,
             )
         story = await journal.story(incident.id) if incident.attempts else None
-        past = [replace(each, began_at=times.past(each.began_at)) for each in (story[1] if story is not None else ())]
+        past = [
+            replace(each, began_at=times.past(each.began_at))
+            for each in (story[1] if story is not None else ())
+        ]
         reconciler.take_up(incident, records, past)
     successors.Successors(reconciler.mirror, incidents).follow()
-    async for closed in journal.closed_incidents(times.now - HISTORY - abs(times.moved), ANSWERED_KEPT):
+    async for closed in journal.closed_incidents(
+        times.now - HISTORY - abs(times.moved), ANSWERED_KEPT
+    ):
         rule = reconciler.rules.named(closed.rule)
         if closed.outcome == "dry_run" and not shadow and rule is not None and not rule.dry_run:
             continue  # it was only said what would be done, and now it may be done
         if closed.reason_code in ("owner", "owner_stopped"):
-            continue  # an owner that was given up may be back: who is orphaned still, is offered anew
-        known = closed if rule is None else closed._replace(rule=rule.name)  # thousands share one text
+            # an owner that was given up may be back: who is orphaned still, is offered anew
+            continue
+        # thousands share one text
+        known = closed if rule is None else closed._replace(rule=rule.name)
         incidents.remember(known)
         if _may_stand(reconciler.mirror, closed.target):
             incidents.remember_outcome(known)
 
 
 def _may_stand(mirror: Mirror, target: str) -> bool:
-    """Whether a trouble of a target can stand: of a container that is gone none does, and their names have no end."""
+    """Whether a trouble of a target can stand: of a container that is gone none does, and their
+    names have no end."""
     of_container = target.partition(":")[0] in ("container", "compose", "service")
     return not of_container or mirror.of_target(target) is not None
 
@@ -223,8 +252,9 @@ def _settle_alone(
 ) -> None:
     """Steps of an incident that is closed, in the lane of its target.
 
-    The engine may be at such a step for a whole stop timeout, and a job of the action `run` for hours: that cannot be
-    cut, as what is begun meanwhile would meet it. So the target waits for it, and nothing else does.
+    The engine may be at such a step for a whole stop timeout, and a job of the action `run` for
+    hours: that cannot be cut, as what is begun meanwhile would meet it. So the target waits for it,
+    and nothing else does.
     """
 
     async def settle() -> None:
@@ -244,7 +274,9 @@ async def _settle_one(reconciler: Reconciler, incident: Incident, record: Action
     try:
         await reconciler.steps.settle(record, incident, None)
         if record.object_id in reconciler.steps.owed:
-            await reconciler.attempt_runner.stop_what_was_stopped(incident, None, record.object_id, closes=False)
+            await reconciler.attempt_runner.stop_what_was_stopped(
+                incident, None, record.object_id, closes=False
+            )
     except (EngineError, JournalError) as error:
         log.warning(
             "an interrupted action could not be settled: the next start tries it again",

@@ -1,4 +1,5 @@
-"""Messages that rules send by the action `notify`, and whose channels a container's messages go to."""
+"""Messages that rules send by the action `notify`, and whose channels a container's messages go
+to."""
 
 from __future__ import annotations
 
@@ -39,9 +40,12 @@ class RuleMessages:
         missing = [each for each in named or () if each not in known]
         if named is not None and len(missing) == len(named):
             raise ActionFailed(
-                f"no message was sent: there is no channel {', '.join(missing)} (settings: notify)", again=False
+                f"no message was sent: there is no channel {', '.join(missing)} (settings: notify)",
+                again=False,
             )
-        message = wording.told(notice.text, notice.title, notice.fill, incident, self.clock(), self.where)
+        message = wording.told(
+            notice.text, notice.title, notice.fill, incident, self.clock(), self.where
+        )
         to = named if named is not None else channels_of(self.mirror, incident.target, known)
         addressed = Addressed(message, to, by_rule=named is not None)
         channels = self.router.takers(addressed)

@@ -20,7 +20,8 @@ log = structlog.get_logger("dockmend")
 ACTIONS = 6.0
 """Seconds for running actions to end after the first signal."""
 AT_MOST = 9.5
-"""Seconds after the first signal until the process is gone, whatever hangs: `docker stop` kills after ten."""
+"""Seconds after the first signal until the process is gone, whatever hangs: `docker stop` kills
+after ten."""
 LAST_WORDS = 0.3
 """Seconds for the log to be written before a hard end."""
 
@@ -36,8 +37,11 @@ class Shutdown:
         if self.event.is_set():
             self._end("a second signal: ended at once")
         self.event.set()
-        # A thread of its own: it comes even where the loop, or the interpreter at its end, waits for one that hangs.
-        timer = threading.Timer(AT_MOST, self._end, (f"ended hard: not all had ended within {AT_MOST:g} s",))
+        # A thread of its own: it comes even where the loop, or the interpreter at its end, waits
+        # for one that hangs.
+        timer = threading.Timer(
+            AT_MOST, self._end, (f"ended hard: not all had ended within {AT_MOST:g} s",)
+        )
         timer.daemon = True
         timer.start()
 

@@ -23,8 +23,11 @@ class PartFailed(Exception):
     """A part of the daemon cannot be kept running."""
 
 
-async def forever(name: str, part: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
-    """Runs `part` again whenever it ends. Raises PartFailed after TOO_OFTEN ends within WITHIN seconds."""
+async def forever(
+    name: str, part: Callable[[], Awaitable[None]], clock: Callable[[], float]
+) -> None:
+    """Runs `part` again whenever it ends. Raises PartFailed after TOO_OFTEN ends within WITHIN
+    seconds."""
     ends: deque[float] = deque(maxlen=TOO_OFTEN)
     while True:
         try:
@@ -34,7 +37,12 @@ async def forever(name: str, part: Callable[[], Awaitable[None]], clock: Callabl
             raise
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            log.exception("a part of dockmend failed and is begun anew", id="part_failed", part=name, error=why)
+            log.exception(
+                "a part of dockmend failed and is begun anew",
+                id="part_failed",
+                part=name,
+                error=why,
+            )
         ends.append(clock())
         if len(ends) == TOO_OFTEN and ends[-1] - ends[0] < WITHIN:
             raise PartFailed(f"{name} failed {TOO_OFTEN} times within {WITHIN:.0f} s: {why}")

@@ -1,7 +1,8 @@
-"""Containers that are not well, covered by a rule or not: shown until they are well, stopped by a person or gone.
+"""Containers that are not well, covered by a rule or not: shown until they are well, stopped by a
+person or gone.
 
-What a rule gave up on is a part of it, and so is what no rule is about: dockmend watches every container, and acts on
-those that ask.
+What a rule gave up on is a part of it, and so is what no rule is about: dockmend watches every
+container, and acts on those that ask.
 """
 
 from __future__ import annotations
@@ -14,12 +15,22 @@ from dockmend.mirror.lingering import NOT_STARTED, UNJUDGED, lingering
 from dockmend.model import Change, Container
 from dockmend.rules.label_rules import asked
 
-CAUSES = ("unhealthy", "crashed", "oom_killed", "left_down", "unknown", "looping", "starting", "not_started")
+CAUSES = (
+    "unhealthy",
+    "crashed",
+    "oom_killed",
+    "left_down",
+    "unknown",
+    "looping",
+    "starting",
+    "not_started",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Unwell:
-    """`cause`: one of CAUSES; `since`: wall seconds; `covered`: whether a rule acts on it; `note`: what was seen."""
+    """`cause`: one of CAUSES; `since`: wall seconds; `covered`: whether a rule acts on it; `note`:
+    what was seen."""
 
     target: str
     object_name: str
@@ -32,23 +43,30 @@ class Unwell:
 def unwell(
     mirror: Mirror, covers: Callable[[Change], bool], own: Callable[[Container], bool], now: float
 ) -> list[Unwell]:
-    """The oldest first. `covers`: whether a rule acts on a trouble; `own`: whether a container is dockmend's own;
-    `now`: wall seconds.
+    """The oldest first. `covers`: whether a rule acts on a trouble; `own`: whether a container is
+    dockmend's own; `now`: wall seconds.
 
-    One that a person paused is left out: what it is, shows once it goes on. So is one whose place another took that
-    runs, as Swarm makes another task and leaves the one that ended.
+    One that a person paused is left out: what it is, shows once it goes on. So is one whose place
+    another took that runs, as Swarm makes another task and leaves the one that ended.
     """
     found = [
         Unwell(change.target, each.name, cause, change.at, covers(change), change.note)
-        for change in _first_of_each([*runs.loops(mirror, now), *mirror.standing(), *lingering(mirror, now)])
-        if isinstance(each := change.subject, Container) and (cause := cause_of(change)) and not own(each)
-        if meant_to_run(each) and each.state != "paused" and _is_it_still(mirror, each, change.target)
+        for change in _first_of_each(
+            [*runs.loops(mirror, now), *mirror.standing(), *lingering(mirror, now)]
+        )
+        if isinstance(each := change.subject, Container)
+        and (cause := cause_of(change))
+        and not own(each)
+        if meant_to_run(each)
+        and each.state != "paused"
+        and _is_it_still(mirror, each, change.target)
     ]
     return sorted(found, key=lambda each: (each.since, each.target))
 
 
 def cause_of(change: Change) -> str:
-    """Why a container is not well; "" if this trouble is none of its own, or was somebody's will."""
+    """Why a container is not well; "" if this trouble is none of its own, or was somebody's
+    will."""
     if "container.unhealthy" in change.triggers:
         return "unhealthy"
     if "container.restart_loop" in change.triggers:

@@ -1,4 +1,5 @@
-"""systemd's watchdog, fed by progress of the watch and not by a timer that would go on while nothing else does."""
+"""systemd's watchdog, fed by progress of the watch and not by a timer that would go on while
+nothing else does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What `dockmend doctor` says of messages and the heartbeat: nothing is sent, and no URL is shown."""
+"""What `dockmend doctor` says of messages and the heartbeat: nothing is sent, and no URL is
+shown."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ ELSEWHERE = "its URLs are not known here: a systemd credential, or a variable of
 
 
 async def channels(whole: Settings, socket: Path | None) -> list[DoctorFinding]:
-    """`whole`: the settings with the secrets that can be read here; `socket`: of the daemon, if one answers."""
+    """`whole`: the settings with the secrets that can be read here; `socket`: of the daemon, if one
+    answers."""
     of_daemon = await asyncio.to_thread(_of_daemon, socket) if socket is not None else None
     found = await _looked_at(whole.channels) if any(each.urls for each in whole.channels) else []
     found += [_without_url(each.name, of_daemon) for each in whole.channels if not each.urls]
@@ -35,7 +37,8 @@ async def channels(whole: Settings, socket: Path | None) -> list[DoctorFinding]:
 
 
 def _of_daemon(socket: Path) -> list[dict[str, Any]] | None:
-    """Its channels; None: it is of another version, or does not answer, which another part of the answer tells."""
+    """Its channels; None: it is of another version, or does not answer, which another part of the
+    answer tells."""
     from dockmend.control.socket_client import SocketClient
 
     try:
@@ -59,12 +62,18 @@ async def _looked_at(known: Iterable[Channel]) -> list[DoctorFinding]:
                 if not verdict.accepted:
                     where = f"channel {channel.name}, URL {number} ({service_of(url.reveal())})"
                     why = "; ".join(verdict.said) or "it is not understood"
-                    wrong.append(DoctorFinding("problem", PART, f"{where}: {why}", _todo(why, url.source)))
+                    wrong.append(
+                        DoctorFinding("problem", PART, f"{where}: {why}", _todo(why, url.source))
+                    )
             found += wrong
             if channel.urls and not wrong:
                 services = ", ".join(service_of(url.reveal()) for url in channel.urls)
                 found.append(
-                    DoctorFinding("ok", PART, f"channel {channel.name}: apprise understands its URLs ({services})")
+                    DoctorFinding(
+                        "ok",
+                        PART,
+                        f"channel {channel.name}: apprise understands its URLs ({services})",
+                    )
                 )
     return found
 
@@ -74,13 +83,19 @@ def _todo(why: str, file: Path | None) -> str:
         return "nothing was sent: this host is too busy now; ask again, or `dockmend notify --test`"
     if "cannot be loaded" in why or "process" in why:
         return "install dockmend anew, with what it needs: docs/install.md"
-    return f"write it as apprise has it, in {file or 'the variable DOCKMEND_NOTIFY_URL'}: docs/notifications.md"
+    return (
+        f"write it as apprise has it, in {file or 'the variable DOCKMEND_NOTIFY_URL'}: "
+        "docs/notifications.md"
+    )
 
 
 def _without_url(name: str, of_daemon: list[dict[str, Any]] | None) -> DoctorFinding:
     if any(row["name"] == name for row in of_daemon or ()):
         return DoctorFinding("ok", PART, f"channel {name}: {ELSEWHERE}")
-    todo = f"if it has none: name a file with `url_file`; if it has, `dockmend notify --test {name}` tries it"
+    todo = (
+        "if it has none: name a file with `url_file`; if it has, `dockmend notify --test "
+        f"{name}` tries it"
+    )
     return DoctorFinding("note", PART, f"channel {name}: {ELSEWHERE}", todo)
 
 
@@ -94,7 +109,8 @@ def _failing(row: dict[str, Any]) -> list[DoctorFinding]:
     return [
         DoctorFinding(
             "problem", PART,
-            f"channel {row['name']}, URL {number} ({url['service']}): the last message was not accepted, at"
+            f"channel {row['name']}, URL {number} ({url['service']}): the last message was not "
+            "accepted, at"
             f" {when(url['lane']['failed_at'])}: {url['lane']['error']}",
             todo,
         )

@@ -1,4 +1,5 @@
-"""`dockmend check` and `dockmend schema`: what is wrong with rules and settings, before they are used."""
+"""`dockmend check` and `dockmend schema`: what is wrong with rules and settings, before they are
+used."""
 
 from __future__ import annotations
 
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @options("config", "rules", "state", "engine", "json")
-@click.option("--content-only", is_flag=True, help="Do not judge who may write the files: they will lie elsewhere.")
+@click.option(
+    "--content-only",
+    is_flag=True,
+    help="Do not judge who may write the files: they will lie elsewhere.",
+)
 def check(files: tuple[Path, ...], as_json: bool, content_only: bool, **flags: Any) -> int:
-    """Validates rule files (or folders of them) and settings files; without a PATH those that `run` would use.
+    """Validates rule files (or folders of them) and settings files; without a PATH those that `run`
+    would use.
 
-    What `run` would refuse because others may write it, is an error here too. Exit code 1, and every error of every
-    file as PATH:LINE:COLUMN on standard error, if something is wrong. Warnings are shown too, but are no reason to
-    fail.
+    What `run` would refuse because others may write it, is an error here too. Exit code 1, and
+    every error of every file as PATH:LINE:COLUMN on standard error, if something is wrong. Warnings
+    are shown too, but are no reason to fail.
     """
     writers = None if content_only else _writers(flags)
     if files:
@@ -47,7 +53,10 @@ def check(files: tuple[Path, ...], as_json: bool, content_only: bool, **flags: A
     problems = sorted(set(problems))  # a folder above both rules and settings is told of once
     errors = [problem for problem in problems if problem.level == "error"]
     if writers is not None and writers.daemon != os.geteuid():
-        click.echo(f"judged for the user {_user(writers.daemon)}, as whom dockmend runs: {writers.why}", err=True)
+        click.echo(
+            f"judged for the user {_user(writers.daemon)}, as whom dockmend runs: {writers.why}",
+            err=True,
+        )
     if as_json:
         emit([_row(problem) for problem in problems])
     for problem in problems if not as_json else ():
@@ -56,14 +65,19 @@ def check(files: tuple[Path, ...], as_json: bool, content_only: bool, **flags: A
         return 1
     if not as_json:
         count = len(found.rules) if found is not None else 0
-        what = _counted(count, "rule") if folder or not configs else _counted(len(configs), "settings file")
+        what = (
+            _counted(count, "rule")
+            if folder or not configs
+            else _counted(len(configs), "settings file")
+        )
         say(f"fine: {what}" + (f", with {_counted(len(problems), 'warning')}" if problems else ""))
     return 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Writers:
-    """Whose files `run` would read: `daemon` is its uid, known by `why`; `rules` owns the rule files."""
+    """Whose files `run` would read: `daemon` is its uid, known by `why`; `rules` owns the rule
+    files."""
 
     daemon: int
     why: str
@@ -90,16 +104,24 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[Path], list[Problem], Settings | None]:
-    """What `run` would read: the rules' folder, what is wrong with the settings, and the settings if nothing is."""
+def _of_the_run(
+    flags: dict[str, Any], writers: _Writers | None
+) -> tuple[list[Path], list[Problem], Settings | None]:
+    """What `run` would read: the rules' folder, what is wrong with the settings, and the settings
+    if nothing is."""
     from dockmend.rules.rule_files import without_folder
 
     try:
-        found = settings(flags, secrets=True, runs_as=writers.daemon if writers is not None else None)
+        found = settings(
+            flags, secrets=True, runs_as=writers.daemon if writers is not None else None
+        )
     except InvalidFiles as error:
         rules = paths(flags).rules
         return ([rules] if rules.exists() else []), list(error.problems), None
-    warnings = [Problem.of_file(str(found.paths.config or "settings"), each, "warning") for each in found.warnings]
+    warnings = [
+        Problem.of_file(str(found.paths.config or "settings"), each, "warning")
+        for each in found.warnings
+    ]
     if (warned := address_of(found).warning) is not None:
         warnings.append(Problem.of_file(str(found.paths.config or "settings"), warned, "warning"))
     folder = found.paths.rules
@@ -132,8 +154,11 @@ def _settings_problems(files: list[Path], writers: _Writers | None) -> list[Prob
     return [problem for path in files for problem in check_file(path, owners)]
 
 
-def _rules(files: list[Path], writers: _Writers | None, own: Settings | None) -> tuple[RuleSet | None, list[Problem]]:
-    """`own`: the settings that the rules are read with; None: not known, so that any channel may be named."""
+def _rules(
+    files: list[Path], writers: _Writers | None, own: Settings | None
+) -> tuple[RuleSet | None, list[Problem]]:
+    """`own`: the settings that the rules are read with; None: not known, so that any channel may be
+    named."""
     from dockmend.app.host_name import host_name
     from dockmend.rules.loader import load_rules
 
@@ -150,7 +175,14 @@ def _rules(files: list[Path], writers: _Writers | None, own: Settings | None) ->
 def _not_allowed(found: RuleSet, policy: Policy) -> list[Problem]:
     """Warnings for steps that the settings' policy will refuse."""
     return [
-        Problem(rule.path, rule.line, 1, f"the settings' policy does not allow {step.action}", rule.name, "warning")
+        Problem(
+            rule.path,
+            rule.line,
+            1,
+            f"the settings' policy does not allow {step.action}",
+            rule.name,
+            "warning",
+        )
         for rule in found.rules
         for step in (*rule.then, *rule.finally_, *rule.escalate)
         if not policy.allows(step.action)
@@ -169,13 +201,17 @@ def _holds_settings(path: Path) -> bool:
             data = located_yaml.decode(str(path), file.read(located_yaml.MAX_BYTES + 1)).data
     except OSError:
         return False
-    return isinstance(data, dict) and "rules" not in data and not data.keys().isdisjoint(FileSettings.model_fields)
+    return (
+        isinstance(data, dict)
+        and "rules" not in data
+        and not data.keys().isdisjoint(FileSettings.model_fields)
+    )
 
 
 def _row(problem: Problem) -> dict[str, Any]:
     return {
-        "path": problem.path, "line": problem.line or None, "column": problem.column or None, "level": problem.level,
-        "rule": problem.rule, "message": problem.message,
+        "path": problem.path, "line": problem.line or None, "column": problem.column or None,
+        "level": problem.level, "rule": problem.rule, "message": problem.message,
     }  # fmt: skip
 
 
@@ -183,7 +219,8 @@ def _row(problem: Problem) -> dict[str, Any]:
 @click.argument("what", type=click.Choice(["rules", "config"]), default="rules")
 @options("state")
 def schema(what: str, **_: Any) -> int:
-    """Prints the JSON Schema of rule files (rules, the default) or of the settings file (config), for editors."""
+    """Prints the JSON Schema of rule files (rules, the default) or of the settings file (config),
+    for editors."""
     if what == "rules":
         from dockmend.rules.rule_schema import json_schema
 

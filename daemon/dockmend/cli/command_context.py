@@ -1,4 +1,5 @@
-"""What commands speak about: the rules, settings and places of the running daemon, or, without one, those of the files.
+"""What commands speak about: the rules, settings and places of the running daemon, or, without one,
+those of the files.
 
 A command that read the files while a daemon runs on others would tell of rules that nobody goes by.
 """
@@ -27,11 +28,13 @@ OVERRULING = ("rules", "config")
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """`texts`: the rule files as the daemon loaded them, by path; None: no daemon was asked, the files are read.
+    """`texts`: the rule files as the daemon loaded them, by path; None: no daemon was asked, the
+    files are read.
 
-    `healers`: other healers the daemon knows of; `observes`: it acts on nothing as its rules are wrong; `said`: what
-    the answer is based on, for a person. `channels`: names of those for messages; None: a daemon of another version
-    does not tell. `own`: ids of the container that dockmend runs in, if any.
+    `healers`: other healers the daemon knows of; `observes`: it acts on nothing as its rules are
+    wrong; `said`: what the answer is based on, for a person. `channels`: names of those for
+    messages; None: a daemon of another version does not tell. `own`: ids of the container that
+    dockmend runs in, if any.
     """
 
     settings: Settings
@@ -48,7 +51,8 @@ class CommandContext:
         return host_name(self.settings)
 
     def ruleset(self, containers: Iterable[Container] = ()) -> RuleSet:
-        """The rules, the built-in one too. Raises InvalidFiles. `containers`: those of the host, without a daemon."""
+        """The rules, the built-in one too. Raises InvalidFiles. `containers`: those of the host,
+        without a daemon."""
         from dockmend.rules.healer_images import foreign_healers
         from dockmend.rules.label_rules import with_label_rules
         from dockmend.rules.loader import load_rules, load_texts
@@ -66,17 +70,26 @@ class CommandContext:
         return with_label_rules(read, heal, foreign_healers(containers))
 
 
-def in_force(flags: dict[str, Any], *, quiet: bool = False, changes: bool = False) -> CommandContext:
-    """Asks the daemon; if none answers, or flags name other rules, says on standard error what is used instead.
+def in_force(
+    flags: dict[str, Any], *, quiet: bool = False, changes: bool = False
+) -> CommandContext:
+    """Asks the daemon; if none answers, or flags name other rules, says on standard error what is
+    used instead.
 
-    State folder and engine stay those of the daemon that runs, also if it does not answer. `quiet`: the command says it
-    itself. `changes`: see `place`. Raises InvalidFiles and UsageError for settings that are wrong.
+    State folder and engine stay those of the daemon that runs, also if it does not answer. `quiet`:
+    the command says it itself. `changes`: see `place`. Raises InvalidFiles and UsageError for
+    settings that are wrong.
     """
     at = place(flags, changes=changes)
     overruled = any(flags.get(key) is not None for key in OVERRULING)
-    known = overruled and at.daemon is not None and at.daemon.engine  # then nothing more is to be asked
+    # then nothing more is to be asked
+    known = overruled and at.daemon is not None and at.daemon.engine
     told = at.told if known else at.asked()
-    found = _of_daemon(flags, at, told) if told is not None and not overruled else _of_files(flags, at, told)
+    found = (
+        _of_daemon(flags, at, told)
+        if told is not None and not overruled
+        else _of_files(flags, at, told)
+    )
     if found.texts is None and not quiet:
         tell_aside(found.said)
     return found
@@ -86,7 +99,10 @@ def _of_daemon(flags: dict[str, Any], at: Place, told: Mapping[str, Any]) -> Com
     from dockmend.settings import Policy
 
     paths = at.paths.model_copy(
-        update={"config": Path(told["config"]) if told["config"] else None, "rules": Path(told["rules"])}
+        update={
+            "config": Path(told["config"]) if told["config"] else None,
+            "rules": Path(told["rules"]),
+        }
     )
     own = settings({key: value for key, value in flags.items() if key not in ("state", "socket")})
     own = own.model_copy(
@@ -98,15 +114,21 @@ def _of_daemon(flags: dict[str, Any], at: Place, told: Mapping[str, Any]) -> Com
     rate = (int(told["rate"][0]), float(told["rate"][1])) if told["rate"] else None
     own = own.model_copy(update={"limits": own.limits.model_copy(update={"rate": rate})})
     if "reserve" in told:  # one of another version does not tell
-        own = own.model_copy(update={"snapshots": own.snapshots.model_copy(update={"reserve": told["reserve"]})})
+        own = own.model_copy(
+            update={"snapshots": own.snapshots.model_copy(update={"reserve": told["reserve"]})}
+        )
     if flags.get("engine") is None:
         own, by_daemon = _with_engine(own, at, told)
         if not by_daemon:
-            tell_aside(f"the running dockmend does not say which engine it uses; asked is {_engine_text(own)}")
+            tell_aside(
+                "the running dockmend does not say which engine it uses; asked is "
+                f"{_engine_text(own)}"
+            )
     texts = {path: text.encode("utf-8", "surrogateescape") for path, text in told["texts"].items()}
     channels = frozenset(told["channels"]) if "channels" in told else None
     said, healers = f"the running dockmend, {told['rules']}", tuple(told["healers"])
-    itself = frozenset(told["own"]) if "own" in told else own_containers()  # one of another version does not tell
+    # one of another version does not tell
+    itself = frozenset(told["own"]) if "own" in told else own_containers()
     return CommandContext(own, said, texts, healers, bool(told["observes"]), channels, itself)
 
 
@@ -114,7 +136,9 @@ def _of_files(flags: dict[str, Any], at: Place, told: Mapping[str, Any] | None) 
     own = settings({key: value for key, value in flags.items() if key not in ("state", "socket")})
     own = own.model_copy(update={"paths": at.paths.model_copy(update={
         "config": own.paths.config, "rules": own.paths.rules})})  # fmt: skip
-    if flags.get("engine") is not None or (flags.get("config") is not None and own.engine is not None):
+    if flags.get("engine") is not None or (
+        flags.get("config") is not None and own.engine is not None
+    ):
         by_daemon = False
     else:
         own, by_daemon = _with_engine(own, at, told)
@@ -140,7 +164,8 @@ def _with_engine(own: Settings, at: Place, told: Mapping[str, Any] | None) -> tu
 
 def _said(flags: dict[str, Any], own: Settings, at: Place) -> str:
     files = (
-        f"rules of {own.paths.rules}, {f'settings of {own.paths.config}' if own.paths.config else 'no settings file'}"
+        f"rules of {own.paths.rules}, "
+        f"{f'settings of {own.paths.config}' if own.paths.config else 'no settings file'}"
     )
     where = f"state folder {own.paths.state}{at.whose}, engine {_engine_text(own)}"
     if any(flags.get(key) is not None for key in OVERRULING):
@@ -156,8 +181,9 @@ def _engine_text(own: Settings) -> str:
 
 
 def state_folder(flags: dict[str, Any], *, changes: bool = False) -> Path:
-    """The state folder, as `in_force` finds it, for commands that need no more; the settings file, which not everyone
-    may read, is not asked. Without a daemon, the folder that is used is said aside. `changes`: see `place`.
+    """The state folder, as `in_force` finds it, for commands that need no more; the settings file,
+    which not everyone may read, is not asked. Without a daemon, the folder that is used is said
+    aside. `changes`: see `place`.
 
     Raises UsageError if there is none: "no snapshots" would be taken for a fact.
     """
@@ -172,5 +198,7 @@ def existing(folder: Path) -> Path:
     from dockmend.control.socket_client import NAME_IT
 
     if not folder.is_dir():
-        raise UsageError(f"there is no state folder {folder}: if dockmend runs with another one, {NAME_IT}")
+        raise UsageError(
+            f"there is no state folder {folder}: if dockmend runs with another one, {NAME_IT}"
+        )
     return folder

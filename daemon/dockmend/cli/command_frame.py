@@ -1,4 +1,5 @@
-"""The frame around every command: the list of them, and how whatever goes wrong becomes a sentence and an exit code."""
+"""The frame around every command: the list of them, and how whatever goes wrong becomes a sentence
+and an exit code."""
 
 from __future__ import annotations
 
@@ -21,14 +22,23 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run_command", "Watch an engine and mend what breaks: the daemon."),
     "check": ("check", "Validate rules and settings."),
     "schema": ("check", "Print the JSON Schema of rules or of the settings."),
-    "rules": ("socket_commands", "The rules of the running daemon: state, last fired, breakers, errors."),
+    "rules": (
+        "socket_commands",
+        "The rules of the running daemon: state, last fired, breakers, errors.",
+    ),
     "coverage": ("coverage", "Every container: by which rule it is covered, or why by none."),
     "graph": ("graph_command", "Which container hangs on which: text, Mermaid, DOT."),
     "explain": ("explain", "What would happen, touching nothing."),
     "record": ("record", "The engine's events, one line of JSON each."),
     "status": ("socket_commands", "How the running daemon is."),
-    "incidents": ("incidents_command", "What broke and what was done; with an ID, one incident's story."),
-    "pause": ("socket_commands", "Do nothing for a while: in all, by one rule, or to one container."),
+    "incidents": (
+        "incidents_command",
+        "What broke and what was done; with an ID, one incident's story.",
+    ),
+    "pause": (
+        "socket_commands",
+        "Do nothing for a while: in all, by one rule, or to one container.",
+    ),
     "resume": ("socket_commands", "End a pause."),
     "reset": ("socket_commands", "Close a rule's breaker for a target and forget its attempts."),
     "reload": ("socket_commands", "Read the rules again, all or nothing."),
@@ -36,9 +46,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "notify": ("notify_command", "Where messages go; send a sample of each kind."),
     "snapshots": ("snapshots", "Snapshots of volumes: list, create, verify, diff, restore, prune."),
     "demo": ("demo", "Break a throw-away container on this host's engine and see it healed."),
-    "doctor": ("doctor", "Check engine, rights, disk, clock, broker, messages, rules, labels, other healers."),
+    "doctor": (
+        "doctor",
+        "Check engine, rights, disk, clock, broker, messages, rules, labels, other healers.",
+    ),
 }
-"""Name -> (module of dockmend.cli, one line of help): the help page is shown without importing any of them."""
+"""Name -> (module of dockmend.cli, one line of help): the help page is shown without importing any
+of them."""
 
 LATER = frozenset({"test", "images", "rights", "fleet", "migrate"})
 """Commands that the interface names and this version does not have."""
@@ -79,8 +93,10 @@ class CommandGroup(click.Group):
 @click.group(
     cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Watches a Docker Engine and mends what breaks: containers, networks, volumes; by rules, and with proof.",
-    epilog="Exit codes: 0 done, 1 it ran and the answer is no, 2 usage or configuration, 3 nobody answers.",
+    help="Watches a Docker Engine and mends what breaks: containers, networks, volumes; by rules, "
+    "and with proof.",
+    epilog="Exit codes: 0 done, 1 it ran and the answer is no, 2 usage or configuration, 3 nobody "
+    "answers.",
 )
 @click.version_option(__version__, prog_name="dockmend", message="%(prog)s %(version)s")
 def root() -> None:
@@ -88,7 +104,8 @@ def root() -> None:
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Runs one command line; returns the exit code. Whatever goes wrong, a person reads one sentence."""
+    """Runs one command line; returns the exit code. Whatever goes wrong, a person reads one
+    sentence."""
     try:
         result = root.main(args=list(arguments), prog_name="dockmend", standalone_mode=False)
         sys.stdout.flush()
@@ -98,7 +115,8 @@ def execute(arguments: Sequence[str]) -> int:
 
 
 def _foremost(error: BaseException) -> BaseException:
-    """Of tasks that failed together the failure that says most: what nobody expected before what is said on purpose."""
+    """Of tasks that failed together the failure that says most: what nobody expected before what is
+    said on purpose."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = [_foremost(each) for each in error.exceptions]
@@ -120,7 +138,10 @@ def _answer(error: BaseException) -> int:
         _tell(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     else:
         what = str(error).partition("\n")[0][:200]
-        _tell(f"internal error: {type(error).__name__}: {what}: please report it; DOCKMEND_DEBUG=1 shows the details")
+        _tell(
+            f"internal error: {type(error).__name__}: {what}: please report it; DOCKMEND_DEBUG=1 "
+            "shows the details"
+        )
     return _debug(error, 1)
 
 

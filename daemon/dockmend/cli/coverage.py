@@ -29,9 +29,9 @@ NEEDS_CHECK = frozenset({"container.unhealthy", "container.healthy"})
 
 @dataclass(frozen=True, slots=True)
 class CoverageRow:
-    """Rules that would act, `shadows` that would only say so, and `why` none acts ("" where one does). `along`: rules
-    by which it comes back with another container, and with which. `labels`: which of its labels are wrong, or overruled
-    by a rule of a file."""
+    """Rules that would act, `shadows` that would only say so, and `why` none acts ("" where one
+    does). `along`: rules by which it comes back with another container, and with which. `labels`:
+    which of its labels are wrong, or overruled by a rule of a file."""
 
     rules: tuple[str, ...]
     shadows: tuple[str, ...]
@@ -45,9 +45,9 @@ class CoverageRow:
 def coverage(as_json: bool, **flags: Any) -> int:
     """Every container of the engine: by which rules it is covered, or why by none.
 
-    Covered is a container that a rule would act on: one that is enabled, matches it, and listens to something that can
-    happen to it. What lives in the namespaces of a covered container comes back with it. Asks the engine and the
-    running daemon; if none runs, reads the rules' files.
+    Covered is a container that a rule would act on: one that is enabled, matches it, and listens to
+    something that can happen to it. What lives in the namespaces of a covered container comes back
+    with it. Asks the engine and the running daemon; if none runs, reads the rules' files.
     """
     from dockmend.guards import Guards, idle_protections
 
@@ -56,7 +56,12 @@ def coverage(as_json: bool, **flags: Any) -> int:
     rules = asked.ruleset(listing.containers)
     owned = owned_of(asked.settings.paths)
     guards = Guards(asked.settings.policy, asked.own, owned)
-    rows = covers([each for each in listing.containers if not owned.hides(each)], rules, guards, asked.channels)
+    rows = covers(
+        [each for each in listing.containers if not owned.hides(each)],
+        rules,
+        guards,
+        asked.channels,
+    )
     for idle in idle_protections(asked.settings.policy.protect, (each for each, _ in rows)):
         click.echo(f"warning: policy.protect: {idle} fits no container here", err=True)
     if as_json:
@@ -71,9 +76,13 @@ def coverage(as_json: bool, **flags: Any) -> int:
 
 
 def covers(
-    containers: Iterable[Container], rules: RuleSet, guards: Guards, channels: Collection[str] | None = None
+    containers: Iterable[Container],
+    rules: RuleSet,
+    guards: Guards,
+    channels: Collection[str] | None = None,
 ) -> list[tuple[Container, CoverageRow]]:
-    """Every container, by name, and what covers it: on its own, or with what it shares namespaces with.
+    """Every container, by name, and what covers it: on its own, or with what it shares namespaces
+    with.
 
     `channels`: the names that a label may give; None: they are not known.
     """
@@ -99,8 +108,9 @@ def cover(
     channels: Collection[str] | None = None,
     healers: Sequence[str] = (),
 ) -> CoverageRow:
-    """Which rules of a set would act on a container, going by what they match and listen to. `channels`: as above.
-    `healers`: others that run here, beside which `label:heal` only does dry runs."""
+    """Which rules of a set would act on a container, going by what they match and listen to.
+    `channels`: as above. `healers`: others that run here, beside which `label:heal` only does dry
+    runs."""
     errors = wishes(container.labels, channels).errors
     wrong = tuple(map(str, errors))
     forbidden = guards.forbids(container)
@@ -110,7 +120,11 @@ def cover(
     shadows: list[str] = []
     reasons: list[str] = []
     for each in rules.rules:
-        rule = each.tailored(container) if each.match.kind == "container" and each.match.test(container) else None
+        rule = (
+            each.tailored(container)
+            if each.match.kind == "container" and each.match.test(container)
+            else None
+        )
         if rule is None or not rule.wanted(container, ties.owner(container)):
             continue
         why_not = _why_not(rule, container, guards, ties)
@@ -124,9 +138,12 @@ def cover(
     if acting:
         return CoverageRow(tuple(rule.name for rule in acting), tuple(shadows), "", labels=wrong)
     if shadows:
-        beside = f", while {', '.join(healers)} runs here too" if healers and HEAL in shadows else ""
+        beside = (
+            f", while {', '.join(healers)} runs here too" if healers and HEAL in shadows else ""
+        )
         reasons.append(f"only dry runs: {', '.join(shadows)}{beside}")
-    told = any(each.function is not Function.NOTIFY for each in errors)  # that keeps nobody from healing it
+    # that keeps nobody from healing it
+    told = any(each.function is not Function.NOTIFY for each in errors)
     why = "; ".join(dict.fromkeys(reasons)) or ("" if told else _nothing(container, rules))
     return CoverageRow((), tuple(shadows), why, labels=wrong)
 
@@ -142,7 +159,8 @@ def _overruled(acting: Iterable[Rule]) -> list[str]:
 
 
 def _answers(rule: Rule, trigger: str) -> bool:
-    """Whether a rule listens to a trouble, also by another of the names that it has: each end is `container.exited`."""
+    """Whether a rule listens to a trouble, also by another of the names that it has: each end is
+    `container.exited`."""
     ends = [(cause, names) for cause, names in END_TRIGGERS.items() if names[0] == trigger]
     return any(
         each.name == trigger
@@ -152,7 +170,8 @@ def _answers(rule: Rule, trigger: str) -> bool:
 
 
 def _why_not(rule: Rule, container: Container, guards: Guards, ties: DependentsView) -> str | None:
-    """None: the rule would act; "": it does nothing to a container; else what keeps it from acting."""
+    """None: the rule would act; "": it does nothing to a container; else what keeps it from
+    acting."""
     if not rule.remedies:
         return ""
     if not rule.enabled:
@@ -179,8 +198,13 @@ def _nothing(container: Container, rules: RuleSet) -> str:
         return f"no rule matches; {', '.join(said)} is set by its image, which does not count"
     if wishes(container.labels).rejoin and container.joined is None:
         return "no rule matches; its label dockmend.rejoin is for those that share its network"
-    if rules.rules and (vain := [key for key in container.labels if seems_ours(key) and not means_something(key)]):
-        return f"no rule matches, nor is one for its label {', '.join(sorted(vain))}: see `dockmend doctor`"
+    if rules.rules and (
+        vain := [key for key in container.labels if seems_ours(key) and not means_something(key)]
+    ):
+        return (
+            f"no rule matches, nor is one for its label {', '.join(sorted(vain))}: see "
+            "`dockmend doctor`"
+        )
     return "no rule matches" if rules.rules else "there are no rules"
 
 
@@ -194,8 +218,9 @@ def _row(container: Container, covered: CoverageRow) -> tuple[str, ...]:
 
 def _json(container: Container, covered: CoverageRow, guards: Guards) -> dict[str, Any]:
     return {
-        "name": container.name, "id": container.id, "target": target_of(container), "state": container.state,
-        "health": container.health or None, "covered": bool(covered.rules), "rules": covered.rules,
-        "along": covered.along, "shadows": covered.shadows, "why": covered.why or None,
-        "labels": covered.labels, "itself": guards.is_own(container),
+        "name": container.name, "id": container.id, "target": target_of(container),
+        "state": container.state, "health": container.health or None,
+        "covered": bool(covered.rules), "rules": covered.rules, "along": covered.along,
+        "shadows": covered.shadows, "why": covered.why or None, "labels": covered.labels,
+        "itself": guards.is_own(container),
     }  # fmt: skip

@@ -1,11 +1,12 @@
 """`dockmend demo`: a break, the heal and its record, on this host's own engine, in a few seconds.
 
-Everything is the demo's own and throw-away: the image, the container, the daemon with its one rule, the state folder.
-The daemon that runs is the real one, in a process of its own; it is bound to the one container by its id (`--only`), so
-that it can change nothing else on the engine, and its policy allows nothing but `restart`.
+Everything is the demo's own and throw-away: the image, the container, the daemon with its one rule,
+the state folder. The daemon that runs is the real one, in a process of its own; it is bound to the
+one container by its id (`--only`), so that it can change nothing else on the engine, and its policy
+allows nothing but `restart`.
 
-What the demo makes is written down in its folder before the engine is asked. Only by that a later demo removes what one
-that was killed has left.
+What the demo makes is written down in its folder before the engine is asked. Only by that a later
+demo removes what one that was killed has left.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ rules:
     then: restart
 """
 CONFIG = "heal: off\npolicy: {allow: [restart]}\n"
-BOUND = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM); from dockmend.cli import main; main()"
+BOUND = (
+    "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM); from dockmend.cli "
+    "import main; main()"
+)
 """The daemon ends with the demo, even if that is killed: 1 is PR_SET_PDEATHSIG."""
 START = "echo well >/health; exec sleep 86400"
 CHECK = 'read state </health && [ "$state" = well ]'
@@ -72,7 +76,8 @@ CHECK = 'read state </health && [ "$state" = well ]'
 @click.command()
 @options("config", "engine", "state")
 def demo(**flags: Any) -> int:
-    """Breaks a throw-away container on this host's engine and shows how it is healed, recorded and counted.
+    """Breaks a throw-away container on this host's engine and shows how it is healed, recorded and
+    counted.
 
     Nothing else on the engine is touched; everything the demo made is removed again, by its id.
     """
@@ -129,15 +134,22 @@ class Demo:
         await self.engine.put_archive(container, "/", _once(one_file("health", b"sick\n")))
         say("broke     its health: the check fails from now on, and dockmend does not know yet")
         incident = await self._until("dockmend heals it", lambda: self._closed(container))
-        say(f"mended    {self.name}: {incident.outcome}, {(incident.closed_at or 0) - broke_at:.1f} s after the break")
+        say(
+            f"mended    {self.name}: {incident.outcome}, "
+            f"{(incident.closed_at or 0) - broke_at:.1f} s after the break"
+        )
         with read_only(self.state / "journal.sqlite3") as journal:
             told = journal.story(incident.id)
         assert told is not None
         self._show(*told)
         if incident.outcome == "recovered":
-            raise DockmendError("somebody else mended it first: another dockmend or healer watches this engine")
+            raise DockmendError(
+                "somebody else mended it first: another dockmend or healer watches this engine"
+            )
         if incident.outcome != "healed":
-            raise DockmendError(f"the demo's container was not healed: {incident.reason}\n{self._log()}")
+            raise DockmendError(
+                f"the demo's container was not healed: {incident.reason}\n{self._log()}"
+            )
 
     def _show(self, incident: Incident, actions: list[ActionRecord]) -> None:
         from dockmend.cli.incidents_command import story
@@ -153,10 +165,11 @@ class Demo:
                 say(f"  {line}")
         say()
 
-    # ------------------------------------------------------------------------------------------------ what it makes
+    # -------------------------------------------------------------------------------- what it makes
 
     async def _image(self) -> str:
-        """An image of this host's own shell and sleep: they are put into a container of an empty one, and committed."""
+        """An image of this host's own shell and sleep: they are put into a container of an empty
+        one, and committed."""
         from dockmend.cli import demo_rootfs
 
         files = await asyncio.to_thread(demo_rootfs.tar)
@@ -171,7 +184,10 @@ class Demo:
         self.stack.push_async_callback(_gone, self.own, row)
         image = await self.engine.commit(builder, self.name, "latest", message="dockmend demo")
         size = f"{len(files) / 1e6:.1f} MB"
-        say(f"made      image {self.name} of this host's own shell and sleep ({size}); nothing was pulled")
+        say(
+            f"made      image {self.name} of this host's own shell and sleep ({size}); nothing "
+            "was pulled"
+        )
         return image
 
     async def _container(self, image: str) -> str:
@@ -179,7 +195,8 @@ class Demo:
         config = {
             "Image": image,
             "Cmd": ["/bin/sh", "-c", START],
-            "StopSignal": "SIGKILL",  # sleep as PID 1 is deaf to SIGTERM: the restart need not wait for it
+            # sleep as PID 1 is deaf to SIGTERM: the restart need not wait for it
+            "StopSignal": "SIGKILL",
             "NetworkDisabled": True,
             "Healthcheck": {
                 "Test": ["CMD", "/bin/sh", "-c", CHECK],
@@ -198,7 +215,8 @@ class Demo:
         return row.object_id
 
     async def _daemon(self, container: str) -> None:
-        """The real daemon on a state folder, rules and a port of its own; ready when this returns."""
+        """The real daemon on a state folder, rules and a port of its own; ready when this
+        returns."""
         folder = str(self.state)
         (self.state / "rules.d").mkdir()
         (self.state / "rules.d" / "demo.yaml").write_text(RULE.format(name=self.name))
@@ -211,11 +229,18 @@ class Demo:
             *(["--engine", self.url] if self.url else []),
         ]  # fmt: skip
         kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("DOCKMEND_", "NOTIFY_", "WATCHDOG_"))
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("DOCKMEND_", "NOTIFY_", "WATCHDOG_"))
         } | {RUNTIME_VARIABLE: folder}  # no command is to find this daemon
         with (self.state / "log").open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=kept, start_new_session=True
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=kept,
+                start_new_session=True,
             )
         self.stack.push_async_callback(self._end_daemon, self.process)
         await self._until("dockmend is ready", lambda: self._page("/readyz") != "")
@@ -231,18 +256,20 @@ class Demo:
                 await process.wait()
 
     async def _clear_leftovers(self) -> None:
-        """What a demo that was killed left: by what it wrote down in its folder, and by nothing else."""
+        """What a demo that was killed left: by what it wrote down in its folder, and by nothing
+        else."""
         for folder in await asyncio.to_thread(_left_folders):
             with contextlib.suppress(JournalError):
                 async with _owning(self.engine, folder) as left:
                     left.objects.engine_id = self.own.objects.engine_id
-                    for row in reversed(left.objects.here("demo")):  # the images after what was made of them
+                    # the images after what was made of them
+                    for row in reversed(left.objects.here("demo")):
                         await _gone(left, row)
                     if left.objects.rows:
                         continue  # of another engine, or not removed yet
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    # -------------------------------------------------------------------------------------------------- what it awaits
+    # ------------------------------------------------------------------------------- what it awaits
 
     async def _healthy(self, container: str) -> None:
         end = time.monotonic() + PATIENCE
@@ -256,17 +283,22 @@ class Demo:
                     "does the engine run on a machine of another kind than this one?"
                 )
             if time.monotonic() > end:
-                raise DockmendError(f"the demo's container is {now.health or 'without health'} after {PATIENCE:g} s")
+                raise DockmendError(
+                    f"the demo's container is {now.health or 'without health'} after {PATIENCE:g} s"
+                )
             await asyncio.sleep(0.1)
 
     async def _until(self, what: str, probe: Callable[[], T | None]) -> T:
-        """Asks `probe` until it has an answer; DockmendError with the daemon's log where that never comes."""
+        """Asks `probe` until it has an answer; DockmendError with the daemon's log where that never
+        comes."""
         end = time.monotonic() + PATIENCE
         while True:
             if found := await asyncio.to_thread(probe):
                 return found
             if self.process is not None and self.process.returncode is not None:
-                raise DockmendError(f"the demo's dockmend ended with {self.process.returncode}:\n{self._log()}")
+                raise DockmendError(
+                    f"the demo's dockmend ended with {self.process.returncode}:\n{self._log()}"
+                )
             if time.monotonic() > end:
                 raise DockmendError(f"waited {PATIENCE:g} s until {what}:\n{self._log()}")
             await asyncio.sleep(0.1)
@@ -276,7 +308,9 @@ class Demo:
 
         try:
             with read_only(self.state / "journal.sqlite3") as journal:
-                return next((each for each in journal.incidents(container) if each.state == "closed"), None)
+                return next(
+                    (each for each in journal.incidents(container) if each.state == "closed"), None
+                )
         except JournalError:
             return None
 
@@ -305,7 +339,11 @@ def _left_folders() -> list[Path]:
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # not ours to read, or no demo's
             facts = folder.lstat()
-            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and gone((folder / "owner").read_text()):
+            if (
+                stat.S_ISDIR(facts.st_mode)
+                and facts.st_uid == os.geteuid()
+                and gone((folder / "owner").read_text())
+            ):
                 found.append(folder)
     return found
 
@@ -320,13 +358,19 @@ async def _owning(engine: Engine, folder: Path) -> AsyncIterator[Ownership]:
     journal = SqliteJournal(folder / MADE, time.time, beside=True)
     await journal.open()
     try:
-        yield Ownership(engine, journal, time.time, OwnedObjects(await journal.instance(), await journal.owned()))
+        yield Ownership(
+            engine,
+            journal,
+            time.time,
+            OwnedObjects(await journal.instance(), await journal.owned()),
+        )
     finally:
         await journal.close()
 
 
 async def _gone(own: Ownership, row: OwnedObject) -> None:
-    """Removes something of the demo's. Gone already is as good; one failure keeps no other from its turn."""
+    """Removes something of the demo's. Gone already is as good; one failure keeps no other from its
+    turn."""
     try:
         if row.kind == "container":
             await own.remove(row, volumes=True)

@@ -1,6 +1,8 @@
-"""A root file system for the demo's container, from this host's own programs: nothing is pulled, nothing installed.
+"""A root file system for the demo's container, from this host's own programs: nothing is pulled,
+nothing installed.
 
-Two programs do: a shell and `sleep`. A static busybox is both; else they come with the libraries their loader names.
+Two programs do: a shell and `sleep`. A static busybox is both; else they come with the libraries
+their loader names.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ _LARGEST = 64 * 1024 * 1024  # bytes of one file: libc has 2 MB
 
 
 def tar() -> bytes:
-    """An archive with /bin/sh, /bin/sleep and what they need. Raises DockmendError where none fit."""
+    """An archive with /bin/sh, /bin/sleep and what they need. Raises DockmendError where none
+    fit."""
     files: dict[str, Path] = {}
     try:
         if BUSYBOX.is_file() and interpreter(BUSYBOX.read_bytes()) is None:
@@ -32,21 +35,30 @@ def tar() -> bytes:
                 files |= _with_libraries(name)
         return _packed(files)
     except OSError as error:
-        raise DockmendError(f"the demo's image cannot be made of this host's programs: {error}") from None
+        raise DockmendError(
+            f"the demo's image cannot be made of this host's programs: {error}"
+        ) from None
 
 
 def _with_libraries(name: str) -> dict[str, Path]:
-    """A program of this host at bin/NAME, its loader and libraries where the loader will look for them."""
+    """A program of this host at bin/NAME, its loader and libraries where the loader will look for
+    them."""
     found = shutil.which(name, path="/bin:/usr/bin") or shutil.which(name)
     if found is None:
-        raise DockmendError(f"the demo makes its image of this host's own `{name}`, and there is none in the PATH")
+        raise DockmendError(
+            f"the demo makes its image of this host's own `{name}`, and there is none in the PATH"
+        )
     files = {f"bin/{name}": Path(found).resolve()}
     loader = interpreter(files[f"bin/{name}"].read_bytes())
     if loader is None:
         return files
     files[loader.lstrip("/")] = Path(loader).resolve()
     listed = subprocess.run(  # noqa: S603 - the loader this host's own program names, asked to list, not to run
-        [loader, "--list", str(files[f"bin/{name}"])], capture_output=True, text=True, timeout=10, check=False
+        [loader, "--list", str(files[f"bin/{name}"])],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
     )
     for line in listed.stdout.splitlines():
         if match := _LIBRARY.search(line):
@@ -56,12 +68,18 @@ def _with_libraries(name: str) -> dict[str, Path]:
 
 
 def interpreter(program: bytes) -> str | None:
-    """The loader an ELF program names (PT_INTERP), None where it is static. Raises DockmendError for anything else."""
+    """The loader an ELF program names (PT_INTERP), None where it is static. Raises DockmendError
+    for anything else."""
     if program[:4] != b"\x7fELF" or len(program) < 64:
-        raise DockmendError("the demo needs a Linux host: its own /bin/sh and sleep are no ELF programs")
+        raise DockmendError(
+            "the demo needs a Linux host: its own /bin/sh and sleep are no ELF programs"
+        )
     order = "<" if program[5] == 1 else ">"
-    # In the file: the table of program headers, its entries' size (their number follows); in an entry: offset and size.
-    word, at_table, at_size, at_offset, at_length = ("Q", 32, 54, 8, 32) if program[4] == 2 else ("I", 28, 42, 4, 16)
+    # In the file: the table of program headers, its entries' size (their number follows); in an
+    # entry: offset and size.
+    word, at_table, at_size, at_offset, at_length = (
+        ("Q", 32, 54, 8, 32) if program[4] == 2 else ("I", 28, 42, 4, 16)
+    )
 
     def read(kind: str, at: int) -> int:
         return int(struct.unpack_from(order + kind, program, at)[0])
@@ -71,9 +89,13 @@ def interpreter(program: bytes) -> str | None:
             header = read(word, at_table) + index * read("H", at_size)
             if read("I", header) == _PT_INTERP:
                 start = read(word, header + at_offset)
-                return program[start : start + read(word, header + at_length)].rstrip(b"\0").decode()
+                return (
+                    program[start : start + read(word, header + at_length)].rstrip(b"\0").decode()
+                )
     except (struct.error, UnicodeDecodeError):
-        raise DockmendError("the demo cannot read this host's own /bin/sh: a damaged ELF program") from None
+        raise DockmendError(
+            "the demo cannot read this host's own /bin/sh: a damaged ELF program"
+        ) from None
     return None
 
 

@@ -1,5 +1,5 @@
-"""Who comes back with whom, for commands that say what rules would do: guests with their owner, what links to one that
-is made anew with that, and all that `restart_dependents` is about."""
+"""Who comes back with whom, for commands that say what rules would do: guests with their owner,
+what links to one that is made anew with that, and all that `restart_dependents` is about."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class DependentsView:
         self._felt = self._above(lambda edge: edge.restart)
 
     def guests(self, owner: Container, rule: Rule | None = None) -> list[Container]:
-        """Those that live in the namespaces of a container, or of one that does; by name. Where `rule` makes it anew,
-        those too that link to it, or to one that is made anew with it."""
+        """Those that live in the namespaces of a container, or of one that does; by name. Where
+        `rule` makes it anew, those too that link to it, or to one that is made anew with it."""
         which = _lives_in_or_links if rule is not None and makes_anew(rule) else _lives_in
         found = self._graph.dependents([owner.id], which)
         return sorted((self._graph.nodes[each] for each in found), key=lambda each: each.name)
@@ -36,12 +36,20 @@ class DependentsView:
 
     def owner(self, guest: Container) -> Container | None:
         """The one whose network a container shares, if that is there."""
-        edges = (each for each in self._graph.edges if each.kind == "network" and each.dependent == guest.id)
-        return next((found for each in edges if (found := self._graph.nodes.get(each.dependency))), None)
+        edges = (
+            each
+            for each in self._graph.edges
+            if each.kind == "network" and each.dependent == guest.id
+        )
+        return next(
+            (found for each in edges if (found := self._graph.nodes.get(each.dependency))), None
+        )
 
-    def comes_with(self, guest: Container, acting: Mapping[str, tuple[str, ...]], rules: RuleSet) -> list[str]:
-        """By which rules a container comes back though they are not about it: "heal, with vpn". `acting`: by id, the
-        rules that would act on a container."""
+    def comes_with(
+        self, guest: Container, acting: Mapping[str, tuple[str, ...]], rules: RuleSet
+    ) -> list[str]:
+        """By which rules a container comes back though they are not about it: "heal, with vpn".
+        `acting`: by id, the rules that would act on a container."""
 
         def of(owner: Container, which: Callable[[Rule], bool]) -> Iterator[str]:
             for name in acting.get(owner.id, ()):
@@ -57,11 +65,15 @@ class DependentsView:
             found += of(owner, makes_anew)
         for owner in self._behind(guest, self._felt):
             found += of(owner, follows)
-            found += [f"{name}, with {owner.name}'s dependents" for name in self._groups(guest, owner, acting, rules)]
+            found += [
+                f"{name}, with {owner.name}'s dependents"
+                for name in self._groups(guest, owner, acting, rules)
+            ]
         return list(dict.fromkeys(found))
 
     def in_group_of(self, guest: Container, rule: Rule) -> tuple[Container, Container] | None:
-        """The owner with whose dependents a rule would bring a container back, and the one of them that it matches."""
+        """The owner with whose dependents a rule would bring a container back, and the one of them
+        that it matches."""
         for owner in self.owners(guest) if rule.grouped else ():
             if not rule.wanted_with(guest, (owner,)):
                 continue  # by labels only those that ask are brought back
@@ -71,11 +83,18 @@ class DependentsView:
         return None
 
     def _groups(
-        self, guest: Container, owner: Container, acting: Mapping[str, tuple[str, ...]], rules: RuleSet
+        self,
+        guest: Container,
+        owner: Container,
+        acting: Mapping[str, tuple[str, ...]],
+        rules: RuleSet,
     ) -> list[str]:
-        """Rules that treat the group of an owner's network, which a container feels, for the sake of another."""
+        """Rules that treat the group of an owner's network, which a container feels, for the sake
+        of another."""
         mine = acting.get(guest.id, ()) if guest in self._sharing(owner) else ()
-        names = dict.fromkeys(name for each in self._sharing(owner) for name in acting.get(each.id, ()))
+        names = dict.fromkeys(
+            name for each in self._sharing(owner) for name in acting.get(each.id, ())
+        )
         known = [rule for name in names if (rule := rules.by_name(name)) is not None]
         return [
             each.name for each in known
@@ -84,7 +103,11 @@ class DependentsView:
 
     def _sharing(self, owner: Container) -> list[Container]:
         """Those whose network is that of an owner: one group. A one-off is nobody's fellow."""
-        edges = (each for each in self._graph.edges if each.kind == "network" and each.dependency == owner.id)
+        edges = (
+            each
+            for each in self._graph.edges
+            if each.kind == "network" and each.dependency == owner.id
+        )
         return [each for each in self._named(edge.dependent for edge in edges) if not each.one_off]
 
     def _above(self, which: Callable[[Edge], bool]) -> dict[str, list[str]]:
@@ -104,12 +127,14 @@ class DependentsView:
 
 
 def begins(rule: Rule) -> bool:
-    """Whether an attempt of a rule ends or begins the run of its target, so that its guests are brought back."""
+    """Whether an attempt of a rule ends or begins the run of its target, so that its guests are
+    brought back."""
     return _does(rule, BEGINS)
 
 
 def makes_anew(rule: Rule) -> bool:
-    """Whether an attempt may put another container in the place of its target, so that links to that one break."""
+    """Whether an attempt may put another container in the place of its target, so that links to
+    that one break."""
     return _does(rule, frozenset({"recreate"}))
 
 
@@ -124,7 +149,8 @@ def _does(rule: Rule, actions: frozenset[str]) -> bool:
 
 
 def takes(rule: Rule, container: Container) -> bool:
-    """Whether a step of a rule that is about others may be done to a container: to a one-off only if the rule says."""
+    """Whether a step of a rule that is about others may be done to a container: to a one-off only
+    if the rule says."""
     return not container.one_off or rule.match.one_off
 
 
@@ -138,4 +164,9 @@ def _lives_in_or_links(edge: Edge) -> bool:
 
 def _matches(rule: Rule, container: Container) -> bool:
     excluded = rule.exclude is not None and rule.exclude.test(container)
-    return rule.enabled and rule.match.kind == "container" and rule.match.test(container) and not excluded
+    return (
+        rule.enabled
+        and rule.match.kind == "container"
+        and rule.match.test(container)
+        and not excluded
+    )

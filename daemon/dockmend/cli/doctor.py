@@ -1,4 +1,5 @@
-"""`dockmend doctor`: everything dockmend needs and everything that may stand in its way, each with what to do."""
+"""`dockmend doctor`: everything dockmend needs and everything that may stand in its way, each with
+what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +20,15 @@ from dockmend.cli.doctor_checks import DoctorFinding
 from dockmend.cli.options import address_of, daemon_uid, engine_of, of_journal, options, owned_of
 from dockmend.cli.places import found_paths
 from dockmend.cli.terminal_text import emit, say
-from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
+from dockmend.errors import (
+    DockmendError,
+    EngineAway,
+    EngineError,
+    InvalidFiles,
+    JournalError,
+    NotFound,
+    UsageError,
+)
 from dockmend.own_container import in_container
 
 if TYPE_CHECKING:
@@ -35,7 +44,8 @@ MARKS = {"ok": "ok      ", "note": "note    ", "problem": "PROBLEM "}
 @click.command()
 @options("config", "rules", "engine", "state", "socket", "json")
 def doctor(as_json: bool, **flags: Any) -> int:
-    """Checks engine, rights, disk, clock, broker, messages, rules, labels, other healers; says what to do about each.
+    """Checks engine, rights, disk, clock, broker, messages, rules, labels, other healers; says what
+    to do about each.
 
     Changes nothing. Exit code 1 if something keeps dockmend from doing its work.
     """
@@ -72,23 +82,32 @@ async def _findings(flags: dict[str, Any]) -> list[DoctorFinding]:
         found += await asyncio.to_thread(_unit, named, pid, rules, containers)
     if listing is not None:
         found += doctor_checks.protection(idle_protections(settings.policy.protect, containers))
-        found += doctor_checks.labels(containers, [*texts, *settings.policy.protect.labels], asked.channels)
+        found += doctor_checks.labels(
+            containers, [*texts, *settings.policy.protect.labels], asked.channels
+        )
         found += doctor_checks.consent(containers)
         found += doctor_checks.left_aside(containers, owned)
         found += doctor_checks.healers(containers)
         if asked.own or not in_container():  # else dockmend's own container is not known
-            found += doctor_checks.dockmends(containers, Guards(settings.policy, asked.own, owned).is_own)
+            found += doctor_checks.dockmends(
+                containers, Guards(settings.policy, asked.own, owned).is_own
+            )
         found += doctor_checks.restart_policies(containers, rules)
     return found
 
 
 def _where(settings: Settings) -> dict[str, Any]:
     """The places and the engine of these settings, for others."""
-    return {"paths": settings.paths, "engine": settings.engine, "engine_found": settings.engine_found}
+    return {
+        "paths": settings.paths,
+        "engine": settings.engine,
+        "engine_found": settings.engine_found,
+    }
 
 
 def _settings(flags: dict[str, Any]) -> tuple[CommandContext, Settings, list[DoctorFinding]]:
-    """The daemon's rules and settings, else those of the files; and what the file says now, with its secrets.
+    """The daemon's rules and settings, else those of the files; and what the file says now, with
+    its secrets.
 
     If they are wrong the defaults, so that the rest can still be looked at.
     """
@@ -97,7 +116,9 @@ def _settings(flags: dict[str, Any]) -> tuple[CommandContext, Settings, list[Doc
     try:
         asked = in_force(flags, quiet=True)
     except UsageError as error:
-        plain = CommandContext(Plain(paths=found_paths(flags), engine=flags.get("engine")), "the defaults")
+        plain = CommandContext(
+            Plain(paths=found_paths(flags), engine=flags.get("engine")), "the defaults"
+        )
         return plain, plain.settings, _wrong(error)
     said = DoctorFinding("ok", "asks", asked.said)
     try:
@@ -105,25 +126,47 @@ def _settings(flags: dict[str, Any]) -> tuple[CommandContext, Settings, list[Doc
     except UsageError as error:
         return asked, asked.settings, [said, *_wrong(error)]
     notes = [DoctorFinding("note", "settings", each) for each in whole.warnings]
-    where = str(asked.settings.paths.config) if asked.settings.paths.config else "no settings file: the defaults hold"
+    where = (
+        str(asked.settings.paths.config)
+        if asked.settings.paths.config
+        else "no settings file: the defaults hold"
+    )
     notes = notes or [DoctorFinding("ok", "settings", where)]
-    return asked, whole, [said, *notes, *(DoctorFinding("ok", "settings", each) for each in whole.notes)]
+    return (
+        asked,
+        whole,
+        [said, *notes, *(DoctorFinding("ok", "settings", each) for each in whole.notes)],
+    )
 
 
 def _whole(asked: CommandContext, flags: dict[str, Any]) -> Settings:
-    """What the settings file that is in force says now, with the secrets that can be read here. Raises UsageError."""
+    """What the settings file that is in force says now, with the secrets that can be read here.
+    Raises UsageError."""
     from dockmend.settings import load
 
     rest = dict(flags)
-    config, of_daemon = rest.pop("config", None), asked.settings.paths.config if asked.texts is not None else None
-    if config is None and of_daemon is not None and os.access(of_daemon, os.R_OK):  # in a container it is elsewhere
+    config, of_daemon = (
+        rest.pop("config", None),
+        asked.settings.paths.config if asked.texts is not None else None,
+    )
+    # in a container it is elsewhere
+    if config is None and of_daemon is not None and os.access(of_daemon, os.R_OK):
         config = of_daemon
-    return load(rest, config=config, runs_as=daemon_uid(asked.settings.paths.state), as_daemon=False)
+    return load(
+        rest, config=config, runs_as=daemon_uid(asked.settings.paths.state), as_daemon=False
+    )
 
 
 def _wrong(error: UsageError) -> list[DoctorFinding]:
-    wrong = [str(each) for each in error.problems] if isinstance(error, InvalidFiles) else str(error).splitlines()
-    return [DoctorFinding("problem", "settings", each, "mend it: `dockmend run` will not start") for each in wrong]
+    wrong = (
+        [str(each) for each in error.problems]
+        if isinstance(error, InvalidFiles)
+        else str(error).splitlines()
+    )
+    return [
+        DoctorFinding("problem", "settings", each, "mend it: `dockmend run` will not start")
+        for each in wrong
+    ]
 
 
 def _state(settings: Settings) -> list[DoctorFinding]:
@@ -144,7 +187,10 @@ def _state(settings: Settings) -> list[DoctorFinding]:
     usage = shutil.disk_usage(there)
     found = [doctor_checks.disk("disk", usage.free, usage.total)]
     if not settings.paths.journal.exists():
-        return [DoctorFinding("ok", "state", f"{state}: no journal yet, `dockmend run` makes it"), *found]
+        return [
+            DoctorFinding("ok", "state", f"{state}: no journal yet, `dockmend run` makes it"),
+            *found,
+        ]
     try:
         with read_only(settings.paths.journal) as journal:
             stats = journal.stats()
@@ -152,7 +198,10 @@ def _state(settings: Settings) -> list[DoctorFinding]:
         todo = "`dockmend run` sets a damaged journal aside and begins a new one"
         return [DoctorFinding("problem", "state", str(error), todo), *found]
     rows = stats["rows"]
-    text = f"{state}: {rows['incidents']} incidents, {rows['actions']} actions, {stats['bytes'] / 1024**2:.1f} MiB"
+    text = (
+        f"{state}: {rows['incidents']} incidents, {rows['actions']} actions, "
+        f"{stats['bytes'] / 1024**2:.1f} MiB"
+    )
     return [DoctorFinding("ok", "state", text), *found]
 
 
@@ -165,21 +214,33 @@ def _tokens(settings: Settings) -> list[DoctorFinding]:
     found = []
     for path in own_files(settings) if settings.http.listen is not None else ():
         if not path.exists():
-            found.append(DoctorFinding("ok", "http", f"{path} does not exist yet: `dockmend run` makes it"))
+            found.append(
+                DoctorFinding("ok", "http", f"{path} does not exist yet: `dockmend run` makes it")
+            )
             continue
         try:
             read_own_secret(path)
         except (OSError, ValueError, Untrusted) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            todo = "the API lets nobody in by it until then: mend the file, or remove it, and restart dockmend"
+            todo = (
+                "the API lets nobody in by it until then: mend the file, or remove it, and "
+                "restart dockmend"
+            )
             found.append(DoctorFinding("problem", "http", f"the token {path}: {why}", todo))
         else:
-            found.append(DoctorFinding("ok", "http", f"the API at {settings.http.listen} takes the token in {path}"))
+            found.append(
+                DoctorFinding(
+                    "ok", "http", f"the API at {settings.http.listen} takes the token in {path}"
+                )
+            )
     return found
 
 
-def _unit(settings: Settings, pid: int | None, rules: RuleSet, containers: list[Container]) -> list[DoctorFinding]:
-    """What the sandbox of the systemd unit keeps from the daemon; nothing if the daemon is not that unit's."""
+def _unit(
+    settings: Settings, pid: int | None, rules: RuleSet, containers: list[Container]
+) -> list[DoctorFinding]:
+    """What the sandbox of the systemd unit keeps from the daemon; nothing if the daemon is not that
+    unit's."""
     from dockmend.cli.unit import sandbox, unit_properties
 
     unit = unit_properties(pid)
@@ -197,7 +258,8 @@ def _unit(settings: Settings, pid: int | None, rules: RuleSet, containers: list[
 
 
 async def _daemon(settings: Settings) -> tuple[int | None, list[str], list[DoctorFinding]]:
-    """The process id of the daemon that answers, what it was warned of as it read its rules, and how it is."""
+    """The process id of the daemon that answers, what it was warned of as it read its rules, and
+    how it is."""
     from dockmend.control.socket_client import SocketClient
 
     client = SocketClient(settings.paths.socket, 10)
@@ -205,10 +267,20 @@ async def _daemon(settings: Settings) -> tuple[int | None, list[str], list[Docto
         status = await asyncio.to_thread(client.ask, "status")
         problems = (await asyncio.to_thread(client.ask, "rules"))["problems"]
     except DockmendError as error:
-        return None, [], [DoctorFinding("note", "daemon", str(error), "start it with `dockmend run`, or as a service")]
+        return (
+            None,
+            [],
+            [
+                DoctorFinding(
+                    "note", "daemon", str(error), "start it with `dockmend run`, or as a service"
+                )
+            ],
+        )
     text = f"process {status['pid']}, version {status['version']}"
     found = [DoctorFinding("ok", "daemon", text)]
-    found += [doctor_checks.degraded(part, why, problems) for part, why in status["degraded"].items()]
+    found += [
+        doctor_checks.degraded(part, why, problems) for part, why in status["degraded"].items()
+    ]
     return int(status["pid"]), [each for each in problems if ": warning: " in each], found
 
 
@@ -218,7 +290,9 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[DoctorFindin
         engine, warned = engine_of(settings), address_of(settings).warning
     except UsageError as error:
         return None, [DoctorFinding("problem", "engine", str(error), "mend the address")]
-    in_clear = [DoctorFinding("note", "engine", warned, "use TLS, or the unix socket")] if warned else []
+    in_clear = (
+        [DoctorFinding("note", "engine", warned, "use TLS, or the unix socket")] if warned else []
+    )
     of_journal(engine, settings.paths)
     try:
         info = await engine.connect()
@@ -238,11 +312,16 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[DoctorFindin
         todo = "start the engine, or name it with --engine or DOCKER_HOST"
         if "permission denied" in str(error):
             todo = (
-                "`usermod --append --groups docker NAME`, log in again; for a container `--group-add`: docs/install.md"
+                "`usermod --append --groups docker NAME`, log in again; for a container "
+                "`--group-add`: docs/install.md"
             )
         return None, [DoctorFinding("problem", "engine", str(error), todo)]
     except EngineError as error:
-        return None, [DoctorFinding("problem", "engine", str(error), "run as root, or as a member of the group docker")]
+        return None, [
+            DoctorFinding(
+                "problem", "engine", str(error), "run as root, or as a member of the group docker"
+            )
+        ]
     else:
         return listing, found
     finally:
@@ -268,7 +347,10 @@ async def _rights(engine: Any) -> DoctorFinding:
     except NotFound:
         return DoctorFinding("ok", "rights", "may list, inspect and start containers")
     except EngineError as error:
-        todo = "a proxy in front of the engine's socket must let POST to /containers and /networks through"
+        todo = (
+            "a proxy in front of the engine's socket must let POST to /containers and "
+            "/networks through"
+        )
         return DoctorFinding("problem", "rights", f"may look but not act: {error}", todo)
     return DoctorFinding("ok", "rights", "may list, inspect and start containers")
 
@@ -306,14 +388,17 @@ async def _broker(settings: Settings) -> list[DoctorFinding]:
         why = f"no answer within {BROKER_PATIENCE:g} s"
     except (aiomqtt.MqttError, OSError, ValueError) as error:
         why = str(error)
-    todo = "check mqtt.host, port, tls, username and password_file; healing goes on without the broker"
+    todo = (
+        "check mqtt.host, port, tls, username and password_file; healing goes on without the broker"
+    )
     return [DoctorFinding("problem", "broker", f"{where}: {why}", todo)]
 
 
 def _rules(
     asked: CommandContext, containers: list[Any], warned: list[str]
 ) -> tuple[Any, list[str], list[DoctorFinding]]:
-    """The rules, the texts of their files, and what is wrong with them. `warned`: what the daemon was warned of."""
+    """The rules, the texts of their files, and what is wrong with them. `warned`: what the daemon
+    was warned of."""
     from dockmend.rules.rule import RuleSet
     from dockmend.rules.rule_files import read_files
 
@@ -326,12 +411,22 @@ def _rules(
         rules = asked.ruleset(containers)
     except InvalidFiles as error:
         todo = "mend them: a reload changes nothing and a start uses the last good set until then"
-        return RuleSet(), texts, [DoctorFinding("problem", "rules", str(each), todo) for each in error.problems]
-    notes = [DoctorFinding("note", "rules", each) for each in dict.fromkeys([*map(str, rules.warnings), *warned])]
+        return (
+            RuleSet(),
+            texts,
+            [DoctorFinding("problem", "rules", str(each), todo) for each in error.problems],
+        )
+    notes = [
+        DoctorFinding("note", "rules", each)
+        for each in dict.fromkeys([*map(str, rules.warnings), *warned])
+    ]
     own = sum(1 for rule in rules.rules if not rule.builtin)
     builtin = own != len(rules.rules)
     if asked.texts is not None or folder.exists():
         said = f"{folder}: {own} rules{', and those of the labels' if builtin else ''}"
     else:
-        said = f"{folder} does not exist: there is {'what labels ask for only' if builtin else 'no rule at all'}"
+        said = (
+            f"{folder} does not exist: there is "
+            f"{'what labels ask for only' if builtin else 'no rule at all'}"
+        )
     return rules, texts, [DoctorFinding("ok", "rules", said), *notes]

@@ -1,4 +1,5 @@
-"""What `dockmend doctor` looks at, as functions over what was found out: what is wrong, and what to do about it."""
+"""What `dockmend doctor` looks at, as functions over what was found out: what is wrong, and what to
+do about it."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ _REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
 
 @dataclass(frozen=True, slots=True)
 class DoctorFinding:
-    """`problem`: it keeps dockmend from doing its work; `note`: worth knowing. `todo` says what to do."""
+    """`problem`: it keeps dockmend from doing its work; `note`: worth knowing. `todo` says what to
+    do."""
 
     level: Literal["ok", "note", "problem"]
     part: str
@@ -46,16 +48,22 @@ def disk(part: str, free: int, total: int) -> DoctorFinding:
     """The disk under the state folder; bytes."""
     text = f"{free / 1024**3:.1f} GiB of {total / 1024**3:.1f} GiB free"
     if free < SCARCE:
-        return DoctorFinding("problem", part, text, "free some: without space for the journal nothing is done at all")
+        return DoctorFinding(
+            "problem", part, text, "free some: without space for the journal nothing is done at all"
+        )
     if free < LITTLE:
         return DoctorFinding(
-            "note", part, text, "snapshots of volumes may not fit: free some, or move the state with --state"
+            "note",
+            part,
+            text,
+            "snapshots of volumes may not fit: free some, or move the state with --state",
         )
     return DoctorFinding("ok", part, text)
 
 
 def degraded(part: str, why: str, problems: Iterable[str]) -> DoctorFinding:
-    """A part of the running daemon that does not work. `problems`: of its last load of the rules."""
+    """A part of the running daemon that does not work. `problems`: of its last load of the
+    rules."""
     errors = [each for each in problems if ": warning: " not in each]
     first = f": {errors[0]}" if part == "rules" and errors else ""
     more = f", and {len(errors) - 1} more" if first and len(errors) > 1 else ""
@@ -80,51 +88,89 @@ def engine(url: str, info: EngineInfo) -> list[DoctorFinding]:
     amount = f"{info.containers} container{'' if info.containers == 1 else 's'}"
     found = [DoctorFinding("ok", "engine", f"{url}: {who}, {amount}")]
     if info.product == PODMAN:
-        text = "this is Podman: a `podman stop` can look like a crash to dockmend, and its networks have other names"
+        text = (
+            "this is Podman: a `podman stop` can look like a crash to dockmend, and its "
+            "networks have other names"
+        )
         found.append(
-            DoctorFinding("note", "engine", text, "let rules be about health, not about ends: see docs/engines.md")
+            DoctorFinding(
+                "note",
+                "engine",
+                text,
+                "let rules be about health, not about ends: see docs/engines.md",
+            )
         )
     elif not info.live_restore:
         todo = 'set "live-restore": true in the engine\'s daemon.json if they should outlive it'
         found.append(
-            DoctorFinding("note", "engine", "live-restore is off: containers stop whenever the engine does", todo)
+            DoctorFinding(
+                "note",
+                "engine",
+                "live-restore is off: containers stop whenever the engine does",
+                todo,
+            )
         )
     return found
 
 
 def engine_files(root: Path | None, trouble: str, containers: int, read: int) -> DoctorFinding:
-    """The engine's own files below `root`: of how many containers they were asked, and told. `trouble`: why not."""
-    part, without = "files", "what a person stopped while dockmend was down is then told by its restart policy"
+    """The engine's own files below `root`: of how many containers they were asked, and told.
+    `trouble`: why not."""
+    part, without = (
+        "files",
+        "what a person stopped while dockmend was down is then told by its restart policy",
+    )
     if root is None:
         todo = "if its data folder can be seen here, name it in the settings: engine_root"
-        return DoctorFinding("note", part, f"the engine's own files are not on this host: {without}", todo)
+        return DoctorFinding(
+            "note", part, f"the engine's own files are not on this host: {without}", todo
+        )
     where = root / "containers"
     if not containers:
-        return DoctorFinding("ok", part, f"{where}: no container has run yet, so there is nothing to read")
+        return DoctorFinding(
+            "ok", part, f"{where}: no container has run yet, so there is nothing to read"
+        )
     if read:
-        return DoctorFinding("ok", part, f"{where}: readable; it also holds each container's log and environment")
+        return DoctorFinding(
+            "ok", part, f"{where}: readable; it also holds each container's log and environment"
+        )
     why = trouble or "they are another engine's"
     todo = (
-        f"run dockmend as root; in a container, mount {where} read-only at the same path (it also holds each"
+        f"run dockmend as root; in a container, mount {where} read-only at the same path (it also "
+        "holds each"
         " container's log and environment)"
     )
-    return DoctorFinding("note", part, f"the engine's own files cannot be used ({why}): {without}", todo)
+    return DoctorFinding(
+        "note", part, f"the engine's own files cannot be used ({why}): {without}", todo
+    )
 
 
 def protection(idle: Iterable[str]) -> list[DoctorFinding]:
     """Patterns of the settings' `policy.protect` that protect nothing on this host."""
-    todo = "correct it, or leave it if what it is for is still to come: `dockmend coverage` shows whom each protects"
+    todo = (
+        "correct it, or leave it if what it is for is still to come: `dockmend coverage` "
+        "shows whom each protects"
+    )
     return [
-        DoctorFinding("note", "policy", f"policy.protect: {each} fits no container of this host", todo) for each in idle
+        DoctorFinding(
+            "note", "policy", f"policy.protect: {each} fits no container of this host", todo
+        )
+        for each in idle
     ]
 
 
 def clock_skew(ahead: float) -> DoctorFinding:
     """The engine's clock against ours; seconds it is ahead."""
     if abs(ahead) > SKEW:
-        text = f"the engine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this host's"
+        text = (
+            f"the engine's clock is {abs(ahead):.1f} s "
+            f"{'ahead of' if ahead > 0 else 'behind'} this host's"
+        )
         return DoctorFinding(
-            "problem", "clock", text, "let both hosts' clocks be set by NTP: cooldowns and causes go by time"
+            "problem",
+            "clock",
+            text,
+            "let both hosts' clocks be set by NTP: cooldowns and causes go by time",
         )
     return DoctorFinding("ok", "clock", "the engine's and this host's agree")
 
@@ -132,22 +178,40 @@ def clock_skew(ahead: float) -> DoctorFinding:
 def acting(holder: Holder | None, state: Path) -> list[DoctorFinding]:
     """Which dockmend acts on the engine. `state`: the state folder that is asked about."""
     if holder is None:
-        return [DoctorFinding("ok", "acting", "no dockmend holds the lock of this engine: none that shares it acts")]
+        return [
+            DoctorFinding(
+                "ok",
+                "acting",
+                "no dockmend holds the lock of this engine: none that shares it acts",
+            )
+        ]
     if holder.doubtful:
-        text = f"another dockmend noted that it acts on this engine: {holder.told}; whether it still runs is not known"
+        text = (
+            f"another dockmend noted that it acts on this engine: {holder.told}; whether it "
+            "still runs is not known"
+        )
         return [DoctorFinding("note", "acting", text, "run this as root, who may ask the lock")]
     if holder.works_on(state):
-        return [DoctorFinding("ok", "acting", f"the dockmend that acts on this engine: {holder.told}")]
+        return [
+            DoctorFinding("ok", "acting", f"the dockmend that acts on this engine: {holder.told}")
+        ]
     todo = f"end one of the two: one with {state} only watches while that one runs"
-    return [DoctorFinding("note", "acting", f"another dockmend acts on this engine: {holder.told}", todo)]
+    return [
+        DoctorFinding(
+            "note", "acting", f"another dockmend acts on this engine: {holder.told}", todo
+        )
+    ]
 
 
-def dockmends(containers: Iterable[Container], is_own: Callable[[Container], bool]) -> list[DoctorFinding]:
+def dockmends(
+    containers: Iterable[Container], is_own: Callable[[Container], bool]
+) -> list[DoctorFinding]:
     """Containers that look like a dockmend other than the one that is asked about."""
     todo = f"end one of the two, or run one with --dry-run; {SHARE}"
     return [
         DoctorFinding(
-            "note", "acting", f"container {name} looks like another dockmend: unless they share a lock, both act", todo
+            "note", "acting", f"container {name} looks like another dockmend: unless they share a "
+            "lock, both act", todo
         )
         for name in other_dockmends(containers, is_own)
     ]  # fmt: skip
@@ -158,7 +222,8 @@ def healers(containers: Iterable[Container]) -> list[DoctorFinding]:
     running = [each for each in containers if each.running]
     found = [
         DoctorFinding(
-            "note", "healers", f"{name} restarts unhealthy containers too: label:heal only says what it would do",
+            "note", "healers",
+            f"{name} restarts unhealthy containers too: label:heal only says what it would do",
             f"to let dockmend do it: docker rm -f {name}",
         )
         for name in foreign_healers(running)
@@ -166,7 +231,8 @@ def healers(containers: Iterable[Container]) -> list[DoctorFinding]:
     found += [
         DoctorFinding(
             "note", "healers", f"{each.name} ({each.image}) may replace containers",
-            "nothing: one that is made again under its name is the same target; pause dockmend for large updates",
+            "nothing: one that is made again under its name is the same target; pause dockmend "
+            "for large updates",
         )
         for each in running
         if _REPLACER.search(each.image.lower())
@@ -175,10 +241,12 @@ def healers(containers: Iterable[Container]) -> list[DoctorFinding]:
 
 
 def labels(
-    containers: Iterable[Container], rule_texts: Iterable[str], channels: Collection[str] | None = None
+    containers: Iterable[Container],
+    rule_texts: Iterable[str],
+    channels: Collection[str] | None = None,
 ) -> list[DoctorFinding]:
-    """Labels that look as if they should steer dockmend, and do not. `rule_texts`: labels that rules name are known.
-    `channels`: the names that a label may give; None: they are not known."""
+    """Labels that look as if they should steer dockmend, and do not. `rule_texts`: labels that
+    rules name are known. `channels`: the names that a label may give; None: they are not known."""
     texts = list(rule_texts)
     known = labels_in(texts)
     found: list[DoctorFinding] = []
@@ -202,19 +270,32 @@ def labels(
 def _left_out(container: Container) -> DoctorFinding:
     """It has more of them than dockmend keeps."""
     amount = (
-        f"container {container.name}: {max(1, container.left_out >> 10)} KiB of its name, labels, mounts and networks"
+        f"container {container.name}: {max(1, container.left_out >> 10)} KiB of its name, "
+        "labels, mounts and networks"
     )
     if container.too_much:
-        what, todo = "are more than dockmend keeps, so nothing is done to it", "make it anew with fewer of them"
+        what, todo = (
+            "are more than dockmend keeps, so nothing is done to it",
+            "make it anew with fewer of them",
+        )
         return DoctorFinding("problem", "labels", f"{amount} {what}", todo)
     return DoctorFinding(
-        "note", "labels", f"{amount} are not kept: they are its image's", "nothing: an image's do not count"
+        "note",
+        "labels",
+        f"{amount} are not kept: they are its image's",
+        "nothing: an image's do not count",
     )
 
 
 def _unknown_image(container: Container) -> DoctorFinding:
-    text = f"container {container.name}: its image cannot be inspected, so nobody knows who set its labels"
-    todo = "none of them counts but dockmend.ignore and what policy.protect names: make the container anew"
+    text = (
+        f"container {container.name}: its image cannot be inspected, so nobody knows who set "
+        "its labels"
+    )
+    todo = (
+        "none of them counts but dockmend.ignore and what policy.protect names: make the "
+        "container anew"
+    )
     return DoctorFinding("problem", "labels", text, todo)
 
 
@@ -223,7 +304,8 @@ def _of_image(container: Container, known: set[str]) -> list[DoctorFinding]:
     return [
         DoctorFinding(
             "note", "labels",
-            f"container {container.name}: label {key}={_shown(key, value)} comes from its image, so it does not count",
+            f"container {container.name}: label {key}={_shown(key, value)} comes from its image, "
+            "so it does not count",
             "set it on the container, with another value than the image's, or name the image under"
             " policy.trusted_images in the settings",
         )
@@ -236,7 +318,9 @@ def _shown(key: str, value: str) -> str:
     return redaction.addresses(redaction.label(key, value))
 
 
-def _label(container: Container, key: str, value: str, texts: Sequence[str]) -> DoctorFinding | None:
+def _label(
+    container: Container, key: str, value: str, texts: Sequence[str]
+) -> DoctorFinding | None:
     """One that no function of dockmend and no rule reads, and that looks as if it should be."""
     if (vain := in_vain(key, texts)) is None:
         return None
@@ -246,17 +330,26 @@ def _label(container: Container, key: str, value: str, texts: Sequence[str]) -> 
 
 
 def _wrong(container: Container, error: LabelError) -> DoctorFinding:
-    todo = f"set it right and make the container anew; until then {error.function.value} is off for it"
+    todo = (
+        f"set it right and make the container anew; until then {error.function.value} is off for it"
+    )
     if error.function is Function.IGNORE:
-        todo = "make the container anew with or without it: until it is set right, the container is left alone"
+        todo = (
+            "make the container anew with or without it: until it is set right, the container "
+            "is left alone"
+        )
     if error.function is Function.NOTIFY:
-        todo = "set it right and make the container anew; until then its messages go to all channels"
+        todo = (
+            "set it right and make the container anew; until then its messages go to all channels"
+        )
     return DoctorFinding("problem", "labels", f"container {container.name}: {error}", todo)
 
 
 def consent(containers: Iterable[Container]) -> list[DoctorFinding]:
     """Containers that ask to be healed and give nothing to go by."""
-    todo = "without one it is never unhealthy: give it one (HEALTHCHECK in its image, or --health-cmd)"
+    todo = (
+        "without one it is never unhealthy: give it one (HEALTHCHECK in its image, or --health-cmd)"
+    )
     found = []
     for each in sorted(containers, key=lambda each: each.name):
         heal = asked(each, "labelled")
@@ -266,19 +359,24 @@ def consent(containers: Iterable[Container]) -> list[DoctorFinding]:
         what = "has no health check" + ("" if only else ": it is healed after a crash only")
         found.append(
             DoctorFinding(
-                "problem" if only else "note", "health", f"container {each.name} asks to be healed but {what}", todo
+                "problem" if only else "note",
+                "health",
+                f"container {each.name} asks to be healed but {what}",
+                todo,
             )
         )
     return found
 
 
 def left_aside(containers: Iterable[Container], owned: OwnedObjects) -> list[DoctorFinding]:
-    """Containers with the names that a recreation gives. Those that the journal knows are in hand, or are put right at
-    the next start; with the others only a person can know what is to become of them."""
+    """Containers with the names that a recreation gives. Those that the journal knows are in hand,
+    or are put right at the next start; with the others only a person can know what is to become of
+    them."""
     listed = list(containers)
     found = [
         DoctorFinding(
-            "note", "recreate", f"container {each.name} was set aside for a recreation, as the journal says",
+            "note", "recreate",
+            f"container {each.name} was set aside for a recreation, as the journal says",
             "nothing while that is under way; else the next start of dockmend puts it right",
         )
         for each in sorted(listed, key=lambda each: each.name)
@@ -287,7 +385,8 @@ def left_aside(containers: Iterable[Container], owned: OwnedObjects) -> list[Doc
     return found + [
         DoctorFinding(
             "problem", "recreate",
-            f"container {each.container.name} has a name that a recreation gives, and the journal does not know it:"
+            f"container {each.container.name} has a name that a recreation gives, and the journal "
+            "does not know it:"
             f" {each.why}",
             f"look at it, then: {each.commands}",
         )
@@ -296,10 +395,11 @@ def left_aside(containers: Iterable[Container], owned: OwnedObjects) -> list[Doc
 
 
 def restart_policies(containers: Sequence[Container], rules: RuleSet) -> list[DoctorFinding]:
-    """What stays down after the engine comes back, and which no rule on `left_down` would start again.
+    """What stays down after the engine comes back, and which no rule on `left_down` would start
+    again.
 
-    An engine that was killed leaves `unless-stopped` ones down; those with no restart policy stay down after any end of
-    the engine, and are named if they ask to be healed (docs/engine.md).
+    An engine that was killed leaves `unless-stopped` ones down; those with no restart policy stay
+    down after any end of the engine, and are named if they ask to be healed (docs/engine.md).
     """
     mending = [
         rule for rule in rules.rules
@@ -307,39 +407,70 @@ def restart_policies(containers: Sequence[Container], rules: RuleSet) -> list[Do
     ]  # fmt: skip
     down = [each for each in containers if not any(_mends(rule, each) for rule in mending)]
     kept = [each.name for each in down if each.running and each.restart_policy == "unless-stopped"]
-    asks = [each for each in down if each.restart_policy in ("no", "") and asked(each, "labelled") is not None]
+    asks = [
+        each
+        for each in down
+        if each.restart_policy in ("no", "") and asked(each, "labelled") is not None
+    ]
     will = [each.name for each in asks if each.running]
     now = [each.name for each in asks if not each.running and each.finished_at]
     todo = (
-        "the label dockmend.heal=true, or a rule with `when: container.left_down` and `then: start`, brings them back"
+        "the label dockmend.heal=true, or a rule with `when: container.left_down` and `then: "
+        "start`, brings them back"
     )
     rule = "a rule with `when: container.left_down` and `then: start` brings them back"
     found = []
     if alone := _without_witness(containers, mending):
         text = (
-            f"no container has a restart policy: if {_some(alone)} end with exit code 0 as the host is shut down, they "
+            f"no container has a restart policy: if {_some(alone)} end with exit code 0 as the "
+            "host is shut down, they "
             "count as done, and no rule on left_down starts them again"
         )
         found.append(
-            DoctorFinding("note", "restarts", text, "docker update --restart unless-stopped NAME, of one that runs")
+            DoctorFinding(
+                "note",
+                "restarts",
+                text,
+                "docker update --restart unless-stopped NAME, of one that runs",
+            )
         )
     if kept:
-        text = f"{_some(kept)} with restart: unless-stopped stay down when the engine is killed and comes back"
+        text = (
+            f"{_some(kept)} with restart: unless-stopped stay down when the engine is killed "
+            "and comes back"
+        )
         found.append(
-            DoctorFinding("note", "restarts", text, f"{todo}; so does `restart: always`, which dockmend itself needs")
+            DoctorFinding(
+                "note",
+                "restarts",
+                text,
+                f"{todo}; so does `restart: always`, which dockmend itself needs",
+            )
         )
     if will:
-        text = f"{_some(will)} ask to be healed and have no restart policy: they stay down when the engine restarts"
-        found.append(DoctorFinding("note", "restarts", text, f"docker update --restart unless-stopped NAME, or {rule}"))
+        text = (
+            f"{_some(will)} ask to be healed and have no restart policy: they stay down when "
+            "the engine restarts"
+        )
+        found.append(
+            DoctorFinding(
+                "note", "restarts", text, f"docker update --restart unless-stopped NAME, or {rule}"
+            )
+        )
     if now:
         text = f"{_some(now)} ask to be healed, are down, and have no restart policy"
-        found.append(DoctorFinding("note", "restarts", text, f"docker start NAME if it should run; {rule}"))
-    return found or [DoctorFinding("ok", "restarts", "nothing that the engine would leave down unnoticed")]
+        found.append(
+            DoctorFinding("note", "restarts", text, f"docker start NAME if it should run; {rule}")
+        )
+    return found or [
+        DoctorFinding("ok", "restarts", "nothing that the engine would leave down unnoticed")
+    ]
 
 
 def _without_witness(containers: Iterable[Container], mending: Iterable[Rule]) -> list[str]:
-    """What is to be started after a reboot, on a host of which nothing shows when the engine went down: that is told by
-    what the next one starts again by itself (docs/engine.md, "The engine's own record of a stop")."""
+    """What is to be started after a reboot, on a host of which nothing shows when the engine went
+    down: that is told by what the next one starts again by itself (docs/engine.md, "The engine's
+    own record of a stop")."""
     running = [each for each in containers if each.running]
     if any(each.restart_policy not in ("no", "") for each in running):
         return []

@@ -1,4 +1,5 @@
-"""`dockmend explain`: what would happen to a container now, or what would have happened over a recording."""
+"""`dockmend explain`: what would happen to a container now, or what would have happened over a
+recording."""
 
 from __future__ import annotations
 
@@ -16,7 +17,15 @@ from dockmend.cli.dependents_view import DependentsView
 from dockmend.cli.options import options, with_engine
 from dockmend.cli.terminal_text import clock, emit, say, show
 from dockmend.errors import JournalError, Problem, UsageError
-from dockmend.model import LATER_TRANSITIONS, TRANSITIONS, Actor, Change, Container, Event, target_of
+from dockmend.model import (
+    LATER_TRANSITIONS,
+    TRANSITIONS,
+    Actor,
+    Change,
+    Container,
+    Event,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from dockmend.cli.rule_verdicts import Explainer, RuleVerdict
@@ -25,25 +34,33 @@ if TYPE_CHECKING:
 
 ENDS = {"stopped", "crashed", "oom_killed", "left_down"}
 ASKED_OF = (
-    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.network_lost",
-    "container.orphaned", "container.missing", "container.stuck",
+    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down",
+    "container.network_lost", "container.orphaned", "container.missing", "container.stuck",
 )  # fmt: skip
 """What `explain NAME` asks about."""
 ANSWERS = {"shadow": "dry run"}
 """What a person is told in the place of the API's word."""
 LONGEST = 4 * 1024 * 1024  # bytes of a line
-SETTLE = 1.0  # seconds after the last line: a cause waits 0.2 s for the `stop` that may follow a `die`
+# seconds after the last line: a cause waits 0.2 s for the `stop` that may follow a `die`
+SETTLE = 1.0
 
 
 @click.command()
 @options("config", "rules", "engine", "state", "socket")
 @click.argument("name", required=False, metavar="[CONTAINER]")
 @click.option(
-    "--events", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE.ndjson", help="Of `dockmend record`."
+    "--events",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE.ndjson",
+    help="Of `dockmend record`.",
 )
 @click.option("--container", metavar="NAME", help="This container as it is now (as the argument).")
-@click.option("--trigger", metavar="T", help="What happens to it, as in container.unhealthy [all that can].")
-@click.option("--all", "everything", is_flag=True, help="Show also rules that do not listen to it at all.")
+@click.option(
+    "--trigger", metavar="T", help="What happens to it, as in container.unhealthy [all that can]."
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="Show also rules that do not listen to it at all."
+)
 @options("json")
 def explain(
     name: str | None,
@@ -56,7 +73,8 @@ def explain(
 ) -> int:
     """What each rule would do, and why; nothing is touched. Exit code 1 if none would do anything.
 
-    Limits, pauses and breakers are those of the journal in the state folder, if there is one (live only).
+    Limits, pauses and breakers are those of the journal in the state folder, if there is one (live
+    only).
     """
     if name is not None and container is not None and name != container:
         raise UsageError(f"{name} and --container {container}: say which of them")
@@ -71,7 +89,9 @@ def explain(
     else:
         assert container is not None
         told = _live(found, container, trigger)
-    rows = [(change, [each for each in answers if each.asked or everything]) for change, answers in told]
+    rows = [
+        (change, [each for each in answers if each.asked or everything]) for change, answers in told
+    ]
     if as_json:
         emit([_json(change, answers) for change, answers in rows])
     else:
@@ -90,15 +110,21 @@ def _show(rows: Iterable[tuple[Change, list[RuleVerdict]]]) -> None:
         say(f"{clock(change.at)}  {what}  {change.target}{note}")
         show(
             ("  RULE", "ANSWER", "WHY"),
-            [(f"  {each.rule}", ANSWERS.get(each.answer, each.answer), each.why) for each in answers],
+            [
+                (f"  {each.rule}", ANSWERS.get(each.answer, each.answer), each.why)
+                for each in answers
+            ],
             "",
         )
     if not any(answers for _, answers in rows):
         say("no rule listens to any of it (--all shows what they listen to)")
 
 
-def _live(found: CommandContext, name: str, trigger: str | None) -> list[tuple[Change, list[RuleVerdict]]]:
-    """Without a trigger: of each trouble that can befall a container, those that some rule listens to."""
+def _live(
+    found: CommandContext, name: str, trigger: str | None
+) -> list[tuple[Change, list[RuleVerdict]]]:
+    """Without a trigger: of each trouble that can befall a container, those that some rule listens
+    to."""
 
     async def look(engine: Any) -> tuple[Container, Any]:
         return await engine.inspect(name), await engine.listing()
@@ -107,8 +133,14 @@ def _live(found: CommandContext, name: str, trigger: str | None) -> list[tuple[C
     now = time.time()
     history, host = _limits(found.settings, now)
     explainer = _explainer(found, listing.containers)
-    explainer.history, explainer.host, explainer.ties = history, host, DependentsView(listing.containers)
-    triggers = [trigger] if trigger is not None else [each for each in ASKED_OF if explainer.heard(each)]
+    explainer.history, explainer.host, explainer.ties = (
+        history,
+        host,
+        DependentsView(listing.containers),
+    )
+    triggers = (
+        [trigger] if trigger is not None else [each for each in ASKED_OF if explainer.heard(each)]
+    )
     changes = [change_of(container, each, now) for each in triggers]
     return [(change, explainer.explain(change, now)) for change in changes]
 
@@ -121,13 +153,18 @@ def change_of(container: Container, trigger: str, now: float) -> Change:
         triggers = (trigger, "container.exited") if what in ENDS else (trigger,)
         cause: Any = what if what in ENDS else "removed" if what == "network_lost" else None
         return Change(triggers, "container", container, target, trouble, now, cause=cause)
-    said = container.image_labels | container.labels | {"name": container.name, "image": container.image}
+    said = (
+        container.image_labels
+        | container.labels
+        | {"name": container.name, "image": container.image}
+    )
     event = Event(kind, what, Actor(container.id, said))
     return Change((), "container", container, target, trouble, now, event=event)
 
 
 def _known(trigger: str) -> str:
-    """The trigger, where it is one that can happen to a container; UsageError with a hint where it is none."""
+    """The trigger, where it is one that can happen to a container; UsageError with a hint where it
+    is none."""
     if trigger in LATER_TRANSITIONS:
         raise UsageError(f"not yet in this version: {trigger}")
     if trigger in TRANSITIONS and not trigger.startswith("container."):
@@ -140,7 +177,8 @@ def _known(trigger: str) -> str:
     ]
     near = difflib.get_close_matches(trigger, names, 1)
     raise UsageError(
-        f"there is no trigger {trigger!r}{f': did you mean {near[0]}?' if near else ', as in container.unhealthy'}"
+        "there is no trigger "
+        f"{trigger!r}{f': did you mean {near[0]}?' if near else ', as in container.unhealthy'}"
     )
 
 
@@ -154,7 +192,9 @@ def _explainer(found: CommandContext, containers: Iterable[Container]) -> Explai
     from dockmend.cli.rule_verdicts import Explainer
     from dockmend.guards import Guards
 
-    return Explainer(found.ruleset(containers), Guards(found.settings.policy, found.own), found.host)
+    return Explainer(
+        found.ruleset(containers), Guards(found.settings.policy, found.own), found.host
+    )
 
 
 def _limits(found: Settings, now: float) -> tuple[History, Host]:
@@ -187,7 +227,10 @@ def _limits(found: Settings, now: float) -> tuple[History, Host]:
 
 def _recorded(found: CommandContext, path: Path) -> list[tuple[Change, list[RuleVerdict]]]:
     explainer = _explainer(found, ())
-    return [(change, explainer.explain(change, change.at)) for change in changes_of(_lines(path), str(path))]
+    return [
+        (change, explainer.explain(change, change.at))
+        for change in changes_of(_lines(path), str(path))
+    ]
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -200,7 +243,8 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def changes_of(lines: Iterable[bytes], path: str) -> Iterator[Change]:
-    """The changes a mirror derives from a recording, and the raw events. UsageError for a line that is neither."""
+    """The changes a mirror derives from a recording, and the raw events. UsageError for a line that
+    is neither."""
     from dockmend.engine.engine_api import Listing
     from dockmend.mirror import Mirror
     from dockmend.model import Network
@@ -215,18 +259,29 @@ def changes_of(lines: Iterable[bytes], path: str) -> Iterator[Change]:
             yield from mirror.tick(now)
             if "listing" in row:
                 listing = msgspec.convert(row["listing"], Listing)
-                yield from mirror.relist(listing.containers, listing.networks, listing.volumes, now, "started")
+                yield from mirror.relist(
+                    listing.containers, listing.networks, listing.volumes, now, "started"
+                )
             elif "inspect" in row:
                 yield from mirror.observe(msgspec.convert(row["inspect"], Container), now)
             elif "gone" in row:
                 yield from mirror.gone(str(row["gone"]), now)
             elif "networks" in row:
-                yield from mirror.observe_networks(msgspec.convert(row["networks"], list[Network]), now)
+                yield from mirror.observe_networks(
+                    msgspec.convert(row["networks"], list[Network]), now
+                )
             else:
                 event = msgspec.convert(row, Event)
                 yield from _raw(mirror, event, now)
                 yield from mirror.apply(event, now)
-        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError, KeyError, OverflowError):
+        except (
+            msgspec.MsgspecError,
+            UnicodeDecodeError,
+            TypeError,
+            ValueError,
+            KeyError,
+            OverflowError,
+        ):
             problem = Problem(path, number, 1, "is no line of `dockmend record`")
             raise UsageError(str(problem)) from None
     yield from mirror.tick(now + SETTLE)
@@ -242,7 +297,8 @@ def _raw(mirror: Any, event: Event, now: float) -> Iterator[Change]:
 
 def _json(change: Change, answers: list[RuleVerdict]) -> dict[str, Any]:
     return {
-        "at": change.at, "triggers": change.triggers, "target": change.target, "cause": change.cause,
-        "note": change.note,        "event": f"{change.event.type}.{change.event.action}" if change.event else None,
+        "at": change.at, "triggers": change.triggers, "target": change.target,
+        "cause": change.cause, "note": change.note,
+        "event": f"{change.event.type}.{change.event.action}" if change.event else None,
         "answers": [{"rule": each.rule, "answer": each.answer, "why": each.why} for each in answers],
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """`dockmend graph`: which container hangs on which, as text, Mermaid, DOT or JSON.
 
-Labels and names are strangers' text: in each format everything that could be read as more than a text is escaped.
+Labels and names are strangers' text: in each format everything that could be read as more than a
+text is escaped.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ _PLAIN = re.compile(r"[^A-Za-z0-9 _./-]")
 
 @click.command()
 @options("config", "engine", "state", "json")
-@click.option("--format", "form", type=click.Choice(["text", "mermaid", "dot"]), default="text", help="[text]")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "mermaid", "dot"]), default="text", help="[text]"
+)
 def graph(as_json: bool, form: str, **flags: Any) -> int:
     """Which container hangs on which, and the order in which they are started.
 
-    Network, process and IPC namespaces, links, volumes-from, Compose's depends_on and dockmend.depends-on labels; who
-    shares a network is shown too. Cycles are named. Asks the engine; the daemon need not run.
+    Network, process and IPC namespaces, links, volumes-from, Compose's depends_on and
+    dockmend.depends-on labels; who shares a network is shown too. Cycles are named. Asks the
+    engine; the daemon need not run.
     """
     now = in_force(flags)
     listing = with_engine(now.settings, lambda engine: engine.listing())
@@ -62,7 +66,11 @@ def _text(found: DependencyGraph, order: RestartPlan) -> None:
         (_name(found, each.dependent), _name(found, each.dependency), _how(each), _then(each))
         for each in _sorted(found)
     ]
-    show(("CONTAINER", "HANGS ON", "HOW", "WHEN THAT IS RESTARTED"), rows, "no container hangs on another")
+    show(
+        ("CONTAINER", "HANGS ON", "HOW", "WHEN THAT IS RESTARTED"),
+        rows,
+        "no container hangs on another",
+    )
     for shared in found.shared:
         members = ", ".join(_with_aliases(found, *member) for member in shared.members)
         say(f"network {shared.network}: {members}")
@@ -70,7 +78,9 @@ def _text(found: DependencyGraph, order: RestartPlan) -> None:
         say(f"a cycle, which has no order: {', '.join(_name(found, each) for each in cycle)}")
     if found.edges:
         hang = {node for edge in found.edges for node in (edge.dependent, edge.dependency)}
-        waves = (", ".join(_name(found, each) for each in wave if each in hang) for wave in order.start)
+        waves = (
+            ", ".join(_name(found, each) for each in wave if each in hang) for wave in order.start
+        )
         say(f"started in this order: {'; then '.join(wave for wave in waves if wave)}")
 
 
@@ -81,7 +91,11 @@ def _with_aliases(found: DependencyGraph, node: str, aliases: tuple[str, ...]) -
 
 
 def _how(edge: Edge) -> str:
-    return HOW[edge.kind] if edge.condition == "service_started" else f"{HOW[edge.kind]}, {edge.condition}"
+    return (
+        HOW[edge.kind]
+        if edge.condition == "service_started"
+        else f"{HOW[edge.kind]}, {edge.condition}"
+    )
 
 
 def _then(edge: Edge) -> str:
@@ -133,11 +147,17 @@ def dot(found: DependencyGraph) -> Iterator[str]:
         style = "" if node in found.nodes else ", style=dashed"
         yield f"  n{number} [label={text(_name(found, node))}{style}];"
     for edge in _sorted(found):
-        yield f"  n{numbers[edge.dependent]} -> n{numbers[edge.dependency]} [label={text(_how(edge))}];"
+        yield (
+            f"  n{numbers[edge.dependent]} -> n{numbers[edge.dependency]} "
+            f"[label={text(_how(edge))}];"
+        )
     for index, shared in enumerate(found.shared):
         yield f"  w{index} [label={text(f'network {shared.network}')}, shape=ellipse];"
         for node, aliases in shared.members:
-            yield f"  n{numbers[node]} -> w{index} [label={text(', '.join(aliases))}, style=dotted, dir=none];"
+            yield (
+                f"  n{numbers[node]} -> w{index} [label={text(', '.join(aliases))}, "
+                "style=dotted, dir=none];"
+            )
     yield "}"
 
 
@@ -157,8 +177,8 @@ def document(found: DependencyGraph, order: RestartPlan) -> dict[str, Any]:
             {
                 "dependent": _name(found, edge.dependent),
                 "dependency": found.missing.get(edge.dependency) or _name(found, edge.dependency),
-                "missing": edge.dependency in found.missing, "kind": edge.kind, "condition": edge.condition,
-                "restart": edge.restart,
+                "missing": edge.dependency in found.missing, "kind": edge.kind,
+                "condition": edge.condition, "restart": edge.restart,
             }
             for edge in _sorted(found)
         ],

@@ -1,6 +1,7 @@
 """`dockmend incidents`: what broke and what was done, whether the daemon runs or not.
 
-From the journal itself; whoever may not read that, but may use the command socket, is answered by the daemon.
+From the journal itself; whoever may not read that, but may use the command socket, is answered by
+the daemon.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 OUTCOMES = {
     "healed": "healed", "done": "done", "failed": "failed", "recovered": "recovered on its own",
-    "suppressed": "left alone", "interrupted": "interrupted", "dry_run": "dry run", "on_purpose": "on purpose",
+    "suppressed": "left alone", "interrupted": "interrupted", "dry_run": "dry run",
+    "on_purpose": "on purpose",
 }  # fmt: skip
 
 
@@ -33,14 +35,30 @@ MOST = 100_000
 
 @click.command()
 @click.argument("id", required=False, metavar="[ID or CONTAINER]")
-@click.option("--container", metavar="NAME", help="Only those of this container (name, id or target).")
+@click.option(
+    "--container", metavar="NAME", help="Only those of this container (name, id or target)."
+)
 @click.option("--since", metavar="TIME", help="Only those open within this long, as in 1d.")
-@click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True, help="At most this many.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MOST),
+    default=100,
+    show_default=True,
+    help="At most this many.",
+)
 @options("state", "socket", "json")
-def incidents(id: str | None, container: str | None, since: str | None, limit: int, as_json: bool, **flags: Any) -> int:
+def incidents(
+    id: str | None,
+    container: str | None,
+    since: str | None,
+    limit: int,
+    as_json: bool,
+    **flags: Any,
+) -> int:
     """What broke and what was done, the newest first; with an ID, one incident's story.
 
-    An ID may be cut to its first characters if they are unique. A container's name lists that container's incidents.
+    An ID may be cut to its first characters if they are unique. A container's name lists that
+    container's incidents.
     """
     import msgspec
 
@@ -57,12 +75,19 @@ def incidents(id: str | None, container: str | None, since: str | None, limit: i
         if one is not None:
             incident, actions = one
             if as_json:
-                emit({"incident": msgspec.to_builtins(incident), "actions": msgspec.to_builtins(actions)})
+                emit(
+                    {
+                        "incident": msgspec.to_builtins(incident),
+                        "actions": msgspec.to_builtins(actions),
+                    }
+                )
             else:
                 for line in (*story(incident, actions, now), *_earlier(journal, incident)):
                     say(line)
             return 0
-        found = journal.incidents(container or by_name, now - within if within is not None else None, limit)
+        found = journal.incidents(
+            container or by_name, now - within if within is not None else None, limit
+        )
     if as_json:
         emit(msgspec.to_builtins(found))
     else:
@@ -87,7 +112,9 @@ class _Daemon:
     def __init__(self, client: SocketClient) -> None:
         self._client = client
 
-    def incidents(self, container: str | None = None, since: float | None = None, limit: int = 100) -> list[Incident]:
+    def incidents(
+        self, container: str | None = None, since: float | None = None, limit: int = 100
+    ) -> list[Incident]:
         import msgspec
 
         from dockmend.control.control_api import MOST_INCIDENTS
@@ -95,7 +122,10 @@ class _Daemon:
         asked = min(limit, MOST_INCIDENTS)
         found = self._client.ask("incidents", container=container, since=since, limit=asked)
         if len(found) == asked < limit:
-            tell_aside(f"the daemon shows {asked} incidents at most: who may read the journal sees the older ones")
+            tell_aside(
+                f"the daemon shows {asked} incidents at most: who may read the journal sees the "
+                "older ones"
+            )
         return msgspec.convert(found, list[Incident])
 
     def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None:
@@ -107,13 +137,15 @@ class _Daemon:
             found = self._client.ask("incident", id=incident)
         except Refused:
             return None
-        return msgspec.convert(found["incident"], Incident), msgspec.convert(found["actions"], list[ActionRecord])
+        return msgspec.convert(found["incident"], Incident), msgspec.convert(
+            found["actions"], list[ActionRecord]
+        )
 
 
 @contextlib.contextmanager
 def _source(flags: dict[str, Any]) -> Iterator[_Source]:
-    """The journal, or the daemon where the journal cannot be read. Raises Unreachable where there is neither, and
-    JournalError where there is no daemon and the journal is damaged."""
+    """The journal, or the daemon where the journal cannot be read. Raises Unreachable where there
+    is neither, and JournalError where there is no daemon and the journal is damaged."""
     from dockmend.control.socket_client import NAME_IT
     from dockmend.journal.sqlite import read_only
 
@@ -127,8 +159,14 @@ def _source(flags: dict[str, Any]) -> Iterator[_Source]:
             if not where.socket.exists():
                 if isinstance(error, JournalError) and where.journal.exists():
                     raise
-                why = f"{where.journal}: {error.strerror}" if isinstance(error, OSError) else str(error)
-                raise Unreachable(f"{why}, and no dockmend answers at {where.socket}: {NAME_IT}") from None
+                why = (
+                    f"{where.journal}: {error.strerror}"
+                    if isinstance(error, OSError)
+                    else str(error)
+                )
+                raise Unreachable(
+                    f"{why}, and no dockmend answers at {where.socket}: {NAME_IT}"
+                ) from None
         yield source
 
 
@@ -137,7 +175,9 @@ def _found(journal: _Source, id: str) -> tuple[Incident, list[ActionRecord]]:
     if found is None and len(id) >= 2:
         near = [each.id for each in journal.incidents(limit=MOST) if each.id.startswith(id)]
         if len(near) > 1:
-            raise UsageError(f"{len(near)} incidents begin with {id}: the newest are {', '.join(near[:3])}")
+            raise UsageError(
+                f"{len(near)} incidents begin with {id}: the newest are {', '.join(near[:3])}"
+            )
         found = journal.story(near[0]) if near else None
     if found is None:
         raise UsageError(f"there is no incident {id}: `dockmend incidents` lists them")
@@ -150,8 +190,8 @@ def _row(incident: Incident, now: float) -> tuple[object, ...]:
     outcome, reason = ending_of(incident)
     count = f" (×{incident.count})" if incident.count > 1 else ""
     return (
-        incident.id, when(incident.opened_at), incident.object_name, incident.rule, _trouble(incident),
-        f"{outcome}{count}", span(ended - incident.opened_at), reason,
+        incident.id, when(incident.opened_at), incident.object_name, incident.rule,
+        _trouble(incident), f"{outcome}{count}", span(ended - incident.opened_at), reason,
     )  # fmt: skip
 
 
@@ -167,15 +207,20 @@ def ending_of(incident: Incident) -> tuple[str, str]:
 
 
 def _trouble(incident: Incident) -> str:
-    """What set the rule off. Of a person's wish an earlier version recorded a trigger of the rule, which never was."""
+    """What set the rule off. Of a person's wish an earlier version recorded a trigger of the rule,
+    which never was."""
     return f"asked for by {incident.actor}" if incident.actor else incident.trigger
 
 
 def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterator[str]:
-    """An incident in the order it happened: what was seen, decided, done, verified; each with its time and duration."""
+    """An incident in the order it happened: what was seen, decided, done, verified; each with its
+    time and duration."""
     cause = f", cause: {incident.cause}" if incident.cause else ""
     network = f", network {incident.network}" if incident.network else ""
-    yield f"Incident {incident.id}: {incident.kind} {incident.object_name}, rule {incident.rule} ({incident.severity})"
+    yield (
+        f"Incident {incident.id}: {incident.kind} {incident.object_name}, rule {incident.rule} "
+        f"({incident.severity})"
+    )
     yield f"{when(incident.opened_at)}, target {incident.target}, object {incident.object_id[:12]}"
     yield ""
     learnt = {"live": "", "replayed": " (replayed by the engine)", "relisted": " (found by listing again)",
@@ -185,7 +230,10 @@ def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterat
         anyway = ", also if somebody stopped or paused it" if incident.even_if_stopped else ""
         yield f"{clock(incident.opened_at)}  asked for by {incident.actor}{anyway}"
     else:
-        yield f"{clock(incident.opened_at)}  seen      {incident.trigger}{network}{cause}{learnt}{note}"
+        yield (
+            f"{clock(incident.opened_at)}  seen      "
+            f"{incident.trigger}{network}{cause}{learnt}{note}"
+        )
     yield from _attempts(incident, actions, now)
     if incident.state == "closed":
         yield from _end(incident)
@@ -197,14 +245,18 @@ def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterat
 
 
 EARLIER, EARLIER_WITHIN = 5, 3600.0
-"""How many earlier incidents of the same rule and target a story ends with, and of how many seconds before it."""
+"""How many earlier incidents of the same rule and target a story ends with, and of how many seconds
+before it."""
 
 
 def _earlier(journal: _Source, incident: Incident) -> Iterator[str]:
-    """What the same rule did to the same target shortly before: a single incident does not show a crash loop."""
+    """What the same rule did to the same target shortly before: a single incident does not show a
+    crash loop."""
     found = journal.incidents(incident.target, incident.opened_at - EARLIER_WITHIN, 1000)
     before = [
-        each for each in found if each.rule == incident.rule and each.opened_at < incident.opened_at and each.attempts
+        each
+        for each in found
+        if each.rule == incident.rule and each.opened_at < incident.opened_at and each.attempts
     ]
     if before:
         count = f", the last {EARLIER} of {len(before)}" if len(before) > EARLIER else ""
@@ -224,7 +276,11 @@ def _attempts(incident: Incident, actions: list[ActionRecord], now: float) -> It
             waited = timed("after", record.began_at - incident.opened_at) if attempt == 1 else ""
             yield f"{clock(record.began_at)}  decided   attempt {attempt}{waited}"
         ended = record.ended_at
-        took = timed("in", ended - record.began_at) if ended else f" (under way for {span(now - record.began_at)})"
+        took = (
+            timed("in", ended - record.began_at)
+            if ended
+            else f" (under way for {span(now - record.began_at)})"
+        )
         other = f" on {record.object_name}" if record.object_name != incident.object_name else ""
         detail = f": {record.detail}" if record.detail else ""
         word = {"failed": "FAILED", "interrupted": "broke off"}.get(record.outcome or "", "did")

@@ -1,4 +1,5 @@
-"""`dockmend notify`: where messages go and how it goes with them, and a sample of each kind to see what arrives."""
+"""`dockmend notify`: where messages go and how it goes with them, and a sample of each kind to see
+what arrives."""
 
 from __future__ import annotations
 
@@ -22,15 +23,19 @@ if TYPE_CHECKING:
     from dockmend.control.socket_client import SocketClient
     from dockmend.settings import Paths, Settings
 
-NONE = "no channel is configured: name one under `notify` in the settings, or set DOCKMEND_NOTIFY_URL"
+NONE = (
+    "no channel is configured: name one under `notify` in the settings, or set DOCKMEND_NOTIFY_URL"
+)
 Send = Callable[[str, int, str], Awaitable[tuple[bool, tuple[str, ...]]]]
-"""Hands a sample to a URL: channel, number of the URL from 0, kind. Whether it was accepted, and what was said."""
+"""Hands a sample to a URL: channel, number of the URL from 0, kind. Whether it was accepted, and
+what was said."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestOutcome:
-    """Of one URL, numbered from 1. `accepted`: kinds whose sample was accepted; `refused`: the first that was not,
-    after which nothing more was sent. `said`: what the library logged, each line once."""
+    """Of one URL, numbered from 1. `accepted`: kinds whose sample was accepted; `refused`: the
+    first that was not, after which nothing more was sent. `said`: what the library logged, each
+    line once."""
 
     channel: str
     url: int
@@ -43,16 +48,24 @@ class TestOutcome:
 @click.command()
 @options("config", "state", "socket", "json")
 @click.option("--list", "lists", is_flag=True, help="The channels, and how it goes with them.")
-@click.option("--test", "tests", is_flag=True, help="Send a sample of each kind; exit 1 if one was not accepted.")
+@click.option(
+    "--test",
+    "tests",
+    is_flag=True,
+    help="Send a sample of each kind; exit 1 if one was not accepted.",
+)
 @click.argument("channel", required=False)
 def notify(lists: bool, tests: bool, channel: str | None, as_json: bool, **flags: Any) -> int:
     """Where messages go, with --list; with --test a sample of each kind is sent there.
 
-    Without CHANNEL all of them. What is sent does not go through the outbox, says that it is a test, and goes to each
-    URL whatever kinds, severity and quiet hours the channel has. URLs are not shown.
+    Without CHANNEL all of them. What is sent does not go through the outbox, says that it is a
+    test, and goes to each URL whatever kinds, severity and quiet hours the channel has. URLs are
+    not shown.
     """
     if lists is tests:
-        raise UsageError("say what is to be done: `dockmend notify --list` or `dockmend notify --test [CHANNEL]`")
+        raise UsageError(
+            "say what is to be done: `dockmend notify --list` or `dockmend notify --test [CHANNEL]`"
+        )
     where = found_paths(flags, changes=tests)
     client, rows = _of_daemon(where, flags)
     own = None if client is not None else _of_files(flags, where)
@@ -69,11 +82,14 @@ def notify(lists: bool, tests: bool, channel: str | None, as_json: bool, **flags
     return 0 if all(each.refused is None for each in outcomes) else 1
 
 
-# ------------------------------------------------------------------------------------------------------- who is asked
+# ------------------------------------------------------------------------------------- who is asked
 
 
-def _of_daemon(where: Paths, flags: dict[str, Any]) -> tuple[SocketClient | None, list[dict[str, Any]]]:
-    """The daemon and its channels; None if there is none, or a flag asks about other settings. Raises Unreachable."""
+def _of_daemon(
+    where: Paths, flags: dict[str, Any]
+) -> tuple[SocketClient | None, list[dict[str, Any]]]:
+    """The daemon and its channels; None if there is none, or a flag asks about other settings.
+    Raises Unreachable."""
     from dockmend.control import pidfiles
     from dockmend.control.socket_client import SocketClient
 
@@ -92,7 +108,11 @@ def _of_daemon(where: Paths, flags: dict[str, Any]) -> tuple[SocketClient | None
 def _of_files(flags: dict[str, Any], where: Paths) -> Settings:
     own = settings({"config": flags.get("config")}, secrets=True, runs_as=daemon_uid(where.state))
     own = own.model_copy(update={"paths": where.model_copy(update={"config": own.paths.config})})
-    files = f"settings of {own.paths.config}" if own.paths.config else "no settings file, only the environment"
+    files = (
+        f"settings of {own.paths.config}"
+        if own.paths.config
+        else "no settings file, only the environment"
+    )
     if flags.get("config") is not None:
         tell_aside(f"as the flags say: {files}; not those of a dockmend that runs")
     else:
@@ -139,11 +159,13 @@ def _chosen(rows: list[dict[str, Any]], channel: str | None) -> list[dict[str, A
         raise UsageError(NONE)
     if channel not in names:
         near = did_you_mean(channel, names)
-        raise UsageError(f"there is no channel {channel!r}{near}: the channels are {', '.join(names)}")
+        raise UsageError(
+            f"there is no channel {channel!r}{near}: the channels are {', '.join(names)}"
+        )
     return [row for row in rows if row["name"] == channel]
 
 
-# -------------------------------------------------------------------------------------------------------------- --test
+# ------------------------------------------------------------------------------------------- --test
 
 
 async def _try_all(
@@ -163,7 +185,9 @@ async def _try_all(
 
 def _by_daemon(client: SocketClient) -> Send:
     async def send(channel: str, url: int, kind: str) -> tuple[bool, tuple[str, ...]]:
-        found = await asyncio.to_thread(client.ask, "notify_test", channel=channel, url=url, kind=kind)
+        found = await asyncio.to_thread(
+            client.ask, "notify_test", channel=channel, url=url, kind=kind
+        )
         return bool(found["accepted"]), tuple(found["said"])
 
     return send
@@ -190,7 +214,8 @@ async def _by_hand(own: Settings | None, stack: AsyncExitStack) -> Send:
 
 
 async def _try(send: Send, channel: str, url: int, service: str) -> TestOutcome:
-    """One sample after the other; what does not accept one is not sent the others, which would fail as well."""
+    """One sample after the other; what does not accept one is not sent the others, which would fail
+    as well."""
     from dockmend.settings.channels import LISTED
 
     kinds: list[str] = []
@@ -215,7 +240,7 @@ def _tell_outcome(outcome: TestOutcome) -> None:
         say(f"  {line}")
 
 
-# -------------------------------------------------------------------------------------------------------------- --list
+# ------------------------------------------------------------------------------------------- --list
 
 
 def _tell_channels(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
@@ -228,7 +253,9 @@ def _tell_channels(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
         say(row["name"])
         for number, url in enumerate(row["urls"], 1):
             say(f"  URL {number:<7}{url['service']} (address hidden){_how(url['lane'])}")
-        digest = f"{_joined(row['digest'])}, daily at {row['digest_at']}" if row["digest"] else "none"
+        digest = (
+            f"{_joined(row['digest'])}, daily at {row['digest_at']}" if row["digest"] else "none"
+        )
         quiet = f"{row['quiet']}, but for what is critical" if row["quiet"] else "never"
         say(f"  at once    {_joined(row['at_once'])}")
         say(f"  digest     {digest}")
@@ -244,7 +271,11 @@ def _how(lane: dict[str, Any] | None) -> str:
     if lane is None:
         return ""
     at = lane["delivered_at"]
-    told = f": last delivered {when(at)}" if at is not None else ": nothing delivered since dockmend started"
+    told = (
+        f": last delivered {when(at)}"
+        if at is not None
+        else ": nothing delivered since dockmend started"
+    )
     if lane["failed_at"] is None:
         return told
     again = ", it is tried again" if lane["failing"] else ""

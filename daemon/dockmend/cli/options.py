@@ -1,4 +1,5 @@
-"""The flags commands share, and what they lead to: settings, paths, the running daemon, an engine."""
+"""The flags commands share, and what they lead to: settings, paths, the running daemon, an
+engine."""
 
 from __future__ import annotations
 
@@ -30,10 +31,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "config": click.option("--config", type=_FILE, metavar="FILE", help="Settings [/etc/dockmend/dockmend.yaml]."),
-    "rules": click.option("--rules", type=_FILE, metavar="DIR", help="Folder of rules [/etc/dockmend/rules.d]."),
+    "rules": click.option("--rules", type=_FILE, metavar="DIR", help="Folder of rules "
+    "[/etc/dockmend/rules.d]."),
     "state": click.option("--state", type=_FILE, metavar="DIR", help="State folder [/var/lib/dockmend]."),
-    "socket": click.option("--socket", type=_FILE, metavar="PATH", help="Command socket [DIR/dockmend.sock]."),
-    "engine": click.option("--engine", metavar="URL", help="The engine [as the docker command finds it]."),
+    "socket": click.option("--socket", type=_FILE, metavar="PATH", help="Command socket "
+    "[DIR/dockmend.sock]."),
+    "engine": click.option("--engine", metavar="URL", help="The engine [as the docker command "
+    "finds it]."),
     "json": click.option("--json", "as_json", is_flag=True, help="JSON instead of a table."),
 }  # fmt: skip
 
@@ -50,7 +54,8 @@ def options(*names: str) -> Callable[[Function], Function]:
 
 
 def settings(flags: dict[str, Any], secrets: bool = False, runs_as: int | None = None) -> Settings:
-    """The settings under these flags. Files of secrets are read only with `secrets`: not everyone may.
+    """The settings under these flags. Files of secrets are read only with `secrets`: not everyone
+    may.
 
     `runs_as`: the uid of the daemon, whose files count beside root's; None: this process's.
     """
@@ -62,7 +67,8 @@ def settings(flags: dict[str, Any], secrets: bool = False, runs_as: int | None =
 
 
 def daemon_uid(state: Path) -> int:
-    """As whom dockmend runs on this host: the owner of its state folder; before there is one, who asks."""
+    """As whom dockmend runs on this host: the owner of its state folder; before there is one, who
+    asks."""
     try:
         return state.stat().st_uid
     except OSError:
@@ -70,15 +76,23 @@ def daemon_uid(state: Path) -> int:
 
 
 def paths(flags: dict[str, Any]) -> Paths:
-    """Where things lie under these flags; the settings file, which not everyone may read, is not asked."""
+    """Where things lie under these flags; the settings file, which not everyone may read, is not
+    asked."""
     from dockmend.settings import find_paths
 
     _warnings_to_stderr()
-    return find_paths({key: value for key, value in flags.items() if key in ("state", "socket", "rules", "config")})
+    return find_paths(
+        {
+            key: value
+            for key, value in flags.items()
+            if key in ("state", "socket", "rules", "config")
+        }
+    )
 
 
 def _warnings_to_stderr() -> None:
-    """What a library logs while a command runs; standard output is the answer's alone. `run` sets up its own log."""
+    """What a library logs while a command runs; standard output is the answer's alone. `run` sets
+    up its own log."""
     import structlog
 
     structlog.configure(
@@ -88,19 +102,22 @@ def _warnings_to_stderr() -> None:
 
 
 def tell_aside(text: str) -> None:
-    """A line on standard error that says what an answer is based on: standard output is the answer's alone."""
+    """A line on standard error that says what an answer is based on: standard output is the
+    answer's alone."""
     from dockmend.cli.terminal_text import clean
 
     click.echo(clean(text), err=True)
 
 
 def address_of(found: Settings) -> EngineAddress:
-    """Where the daemon found the engine, else where the settings (or docker's own environment) say it is. Raises
-    UsageError."""
+    """Where the daemon found the engine, else where the settings (or docker's own environment) say
+    it is. Raises UsageError."""
     from dockmend.engine.discover import EngineAddress, discover
 
     if found.engine_found is not None:
-        return EngineAddress.as_told(found.engine_found.model_dump(), "as the running dockmend found it")
+        return EngineAddress.as_told(
+            found.engine_found.model_dump(), "as the running dockmend found it"
+        )
     return discover(os.environ, Path.home(), found.engine)
 
 
@@ -109,7 +126,9 @@ def engine_of(found: Settings) -> DockerEngine:
     from dockmend.engine.client import DockerEngine
     from dockmend.guards import trusted
 
-    return DockerEngine.at(address_of(found), trusted=trusted(lambda: found.policy), root=found.engine_root)
+    return DockerEngine.at(
+        address_of(found), trusted=trusted(lambda: found.policy), root=found.engine_root
+    )
 
 
 def of_journal(engine: Engine, found: Paths) -> None:
@@ -149,7 +168,8 @@ def owned_of(found: Paths) -> OwnedObjects:
 
 
 def identities_of(found: Paths) -> Identities:
-    """What the journal of these paths tells of containers that are gone; nothing if it cannot be read."""
+    """What the journal of these paths tells of containers that are gone; nothing if it cannot be
+    read."""
     import msgspec
 
     from dockmend.app.resume import IDENTITY
@@ -167,9 +187,11 @@ def identities_of(found: Paths) -> Identities:
 
 @asynccontextmanager
 async def owning(found: Settings) -> AsyncIterator[Ownership]:
-    """An engine under these settings and, of their journal, what dockmend made on it: for commands that make helpers.
+    """An engine under these settings and, of their journal, what dockmend made on it: for commands
+    that make helpers.
 
-    The journal is opened when the engine is first asked for: who is refused before that makes no state folder.
+    The journal is opened when the engine is first asked for: who is refused before that makes no
+    state folder.
     """
     from dockmend.journal.sqlite import SqliteJournal
     from dockmend.ownership import Ownership

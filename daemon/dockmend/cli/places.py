@@ -1,5 +1,5 @@
-"""Where a command works: which state folder, which daemon and which engine. Every command goes by this one answer, so
-that two of them never speak about different places."""
+"""Where a command works: which state folder, which daemon and which engine. Every command goes by
+this one answer, so that two of them never speak about different places."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`paths`: those of the daemon; without one, those of flags and variables. `daemon`: its pid file, if it has one.
-    `told`: its answer to `in_force`, if it had to be asked for the folder. `named`: a flag or a variable says it.
+    """`paths`: those of the daemon; without one, those of flags and variables. `daemon`: its pid
+    file, if it has one. `told`: its answer to `in_force`, if it had to be asked for the folder.
+    `named`: a flag or a variable says it.
     """
 
     paths: Paths
@@ -41,14 +42,16 @@ class Place:
 
     @property
     def whose(self) -> str:
-        """Of whom the state folder is, in brackets after its name; "" if nothing but flags and variables tells."""
+        """Of whom the state folder is, in brackets after its name; "" if nothing but flags and
+        variables tells."""
         if self.daemon is not None:
             return f" (of the dockmend that runs, process {self.daemon.pid})"
         return " (of the dockmend that runs)" if self.told is not None else ""
 
 
 def place(flags: Mapping[str, Any], *, changes: bool = False) -> Place:
-    """`changes`: the command changes something. With several daemons UsageError then, which names them."""
+    """`changes`: the command changes something. With several daemons UsageError then, which names
+    them."""
     from dockmend.control import pidfiles
 
     where = paths(dict(flags))
@@ -64,7 +67,8 @@ def place(flags: Mapping[str, Any], *, changes: bool = False) -> Place:
         known = {"state": where.state if by_state else Path(found.state)}
         known["socket"] = where.socket if by_socket else Path(found.socket)
         return Place(where.model_copy(update=known), found, named=by_state)
-    told = _asked(where.socket) if not by_state else None  # it answers, and no pid file says where its folder is
+    # it answers, and no pid file says where its folder is
+    told = _asked(where.socket) if not by_state else None
     if told is not None:
         where = where.model_copy(update={"state": Path(told["state"])})
     return Place(where, None, told, by_state)
@@ -79,7 +83,10 @@ def _chosen(daemons: list[PidFile], where: Paths, changes: bool) -> PidFile | No
         raise UsageError(f"{len(daemons)} dockmends run here: say which with {names}")
     if len(daemons) > 1:
         others = ", ".join(f"--state {each.state}" for each in daemons if each is not chosen)
-        tell_aside(f"{len(daemons)} dockmends run here; this is the one in {chosen.state}; for another: {others}")
+        tell_aside(
+            f"{len(daemons)} dockmends run here; this is the one in {chosen.state}; for another: "
+            f"{others}"
+        )
     return chosen
 
 
@@ -112,14 +119,16 @@ def found_paths(flags: Mapping[str, Any], *, changes: bool = False) -> Paths:
 
 
 def client(flags: Mapping[str, Any], *, changes: bool = False) -> SocketClient:
-    """The running daemon's socket, found without flags if one daemon runs on this host. `changes`: see `place`."""
+    """The running daemon's socket, found without flags if one daemon runs on this host. `changes`:
+    see `place`."""
     from dockmend.control.socket_client import SocketClient
 
     return SocketClient(found_paths(flags, changes=changes).socket)
 
 
 def engine_told(found: Mapping[str, Any] | None) -> EngineFound | None:
-    """The engine as a daemon or its pid file tells it; None: of another version, which does not tell."""
+    """The engine as a daemon or its pid file tells it; None: of another version, which does not
+    tell."""
     from pydantic import ValidationError
 
     from dockmend.settings import EngineFound

@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 @click.command()
 @options("config", "engine", "state")
 @click.option("--for", "for_", metavar="TIME", help="Stop after this long, as in 10m [never].")
-@click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after at least this many events [never].")
+@click.option(
+    "--count",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop after at least this many events [never].",
+)
 def record(for_: str | None, count: int | None, **flags: Any) -> int:
     """Prints the engine's events as newline-delimited JSON until Ctrl-C, --for or --count.
 
-    Among the events stand the answers the daemon would have asked for ({"listing": …}, {"inspect": …}, {"gone": ID}),
-    each with its time, so that `explain --events` knows what a rule would have known.
+    Among the events stand the answers the daemon would have asked for ({"listing": …}, {"inspect":
+    …}, {"gone": ID}), each with its time, so that `explain --events` knows what a rule would have
+    known.
     """
     limit = seconds(for_, "--for")
     found = in_force(flags).settings
@@ -53,7 +59,9 @@ async def _record(engine: DockerEngine, count: int | None) -> None:
     async with engine.events() as stream:
         listing = await engine.listing()
         _write({"listing": listing, "at": listing.ended_at})
-        mirror.relist(listing.containers, listing.networks, listing.volumes, listing.ended_at, "started")
+        mirror.relist(
+            listing.containers, listing.networks, listing.volumes, listing.ended_at, "started"
+        )
         while (batch := await stream.batch()) is not None:
             for event in batch.events:
                 _write(event)

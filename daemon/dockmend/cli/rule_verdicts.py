@@ -1,4 +1,5 @@
-"""What each rule would do about one change, and why: the same questions the daemon asks, in the same order."""
+"""What each rule would do about one change, and why: the same questions the daemon asks, in the
+same order."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from dockmend.rules.rule import Rule, RuleSet, Trigger
 
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:
-    """What a rule would do: `fires` now, `waits` first, `shadow` (it would, but only says so), `no`."""
+    """What a rule would do: `fires` now, `waits` first, `shadow` (it would, but only says so),
+    `no`."""
 
     rule: str
     answer: Literal["fires", "waits", "shadow", "no"]
@@ -28,7 +30,8 @@ class RuleVerdict:
 
 @dataclass(slots=True)
 class Explainer:
-    """`history` and `host` are what the limits ask; `name` the host's. Nothing changes but the counts of `times`."""
+    """`history` and `host` are what the limits ask; `name` the host's. Nothing changes but the
+    counts of `times`."""
 
     rules: RuleSet
     guards: Guards
@@ -82,12 +85,15 @@ class Explainer:
             return RuleVerdict(rule.name, "no", verdict.reason)
         subject = change.subject
         if isinstance(subject, Container):
-            cut_off = self.guards.cuts_off(rule, rule.then, subject, self.ties.guests(subject, rule))
+            cut_off = self.guards.cuts_off(
+                rule, rule.then, subject, self.ties.guests(subject, rule)
+            )
             return RuleVerdict(rule.name, "no", cut_off) if cut_off else None
         return None
 
     def _with_others(self, rule: Rule, change: Change) -> RuleVerdict | None:
-        """Of a rule that is not about this container, and brings it back with others that share its network."""
+        """Of a rule that is not about this container, and brings it back with others that share its
+        network."""
         if "container.orphaned" not in change.triggers or not isinstance(change.subject, Container):
             return None
         if (found := self.ties.in_group_of(change.subject, rule)) is None:
@@ -100,7 +106,11 @@ class Explainer:
         steps = ", ".join(step.action for step in rule.then)
         if isinstance(subject := change.subject, Container) and begins(rule):
             guests = [each.name for each in self.ties.guests(subject, rule) if takes(rule, each)]
-            what = "what lives in its namespaces or links to it" if makes_anew(rule) else "what lives in its namespaces"
+            what = (
+                "what lives in its namespaces or links to it"
+                if makes_anew(rule)
+                else "what lives in its namespaces"
+            )
             steps += f"; and brings back {what}: {', '.join(guests)}" if guests else ""
         shut = decide.outside_hours(rule, now)
         verdict = shut or decide.limits(rule, change.target, self.history, self.host, now)
@@ -111,7 +121,11 @@ class Explainer:
         if rule.dry_run:
             return RuleVerdict(rule.name, "shadow", f"would {steps}, but only says so (dry run)")
         if rule.hold:
-            return RuleVerdict(rule.name, "waits", f"if it still stands after {decide.span_text(rule.hold)}: {steps}")
+            return RuleVerdict(
+                rule.name,
+                "waits",
+                f"if it still stands after {decide.span_text(rule.hold)}: {steps}",
+            )
         return RuleVerdict(rule.name, "fires", steps)
 
     def _too_seldom(self, rule: Rule, change: Change, now: float) -> str | None:
@@ -133,28 +147,41 @@ def _not_asked(rule: Rule, change: Change) -> RuleVerdict:
     heard = set(event_names(change.event)) if change.event is not None else set(change.triggers)
     listening = [trigger for trigger in rule.triggers if trigger.name in heard]
     if not listening:
-        return RuleVerdict(rule.name, "no", f"listens to {', '.join(map(_shown, rule.triggers))}", asked=False)
+        return RuleVerdict(
+            rule.name, "no", f"listens to {', '.join(map(_shown, rule.triggers))}", asked=False
+        )
     if not rule.enabled:
         return RuleVerdict(rule.name, "no", "is disabled")
     causes = [trigger.causes for trigger in listening]
     if all(each and change.cause not in each for each in causes):
         wanted = ", ".join(sorted(frozenset[str]().union(*causes)))
-        return RuleVerdict(rule.name, "no", f"wants the cause {wanted}, this one is {change.cause or 'unknown'}")
+        return RuleVerdict(
+            rule.name, "no", f"wants the cause {wanted}, this one is {change.cause or 'unknown'}"
+        )
     subject = change.subject
     if (own := rule.tailored(subject)) is not None and not own.named & heard:
         return RuleVerdict(
-            rule.name, "no", f"its labels ask for {', '.join(map(_shown, own.triggers))} only", asked=False
+            rule.name,
+            "no",
+            f"its labels ask for {', '.join(map(_shown, own.triggers))} only",
+            asked=False,
         )
     if isinstance(subject, Container) and subject.one_off and not rule.match.one_off:
         return RuleVerdict(
-            rule.name, "no", f"{subject.name} is a Compose one-off, and its match does not say oneoff: true"
+            rule.name,
+            "no",
+            f"{subject.name} is a Compose one-off, and its match does not say oneoff: true",
         )
     if subject is not None and not rule.match.test(subject):
-        return RuleVerdict(rule.name, "no", f"does not match {subject.name}: wants {rule.match.text}")
+        return RuleVerdict(
+            rule.name, "no", f"does not match {subject.name}: wants {rule.match.text}"
+        )
     if subject is not None and rule.exclude is not None and rule.exclude.test(subject):
         return RuleVerdict(rule.name, "no", f"excludes {subject.name}: {rule.exclude.text}")
     if subject is not None and rule.asks is not None:
-        return RuleVerdict(rule.name, "no", f"does not match {subject.name}: wants {rule.match.text}")
+        return RuleVerdict(
+            rule.name, "no", f"does not match {subject.name}: wants {rule.match.text}"
+        )
     return RuleVerdict(rule.name, "no", "the event's attributes are not those it wants")
 
 

@@ -41,7 +41,13 @@ def list_(volume: str | None, as_json: bool, **flags: Any) -> int:
     else:
         show(
             ROW,
-            [[row[key.lower()] if key != "BYTES" else size(float(row["bytes"] or 0)) for key in ROW] for row in rows],
+            [
+                [
+                    row[key.lower()] if key != "BYTES" else size(float(row["bytes"] or 0))
+                    for key in ROW
+                ]
+                for row in rows
+            ],
             f"no snapshots in {folder}",
         )
     return 0
@@ -65,11 +71,16 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
     if as_json:
         emit(manifest.row())
         return 0
-    say(f"{manifest.id}: {manifest.files} files, {size(manifest.bytes)}, {size(manifest.compressed_bytes)} on disk")
+    say(
+        f"{manifest.id}: {manifest.files} files, {size(manifest.bytes)}, "
+        f"{size(manifest.compressed_bytes)} on disk"
+    )
     for kind, findings in (("not kept", manifest.not_kept), ("caution", manifest.cautions)):
         for finding in findings:
             names = ", ".join(finding.names[:3]) + (", …" if finding.count > 3 else "")
-            say(f"  {kind}: {finding.what} ({finding.count}){f': {names}' if finding.names else ''}")
+            say(
+                f"  {kind}: {finding.what} ({finding.count}){f': {names}' if finding.names else ''}"
+            )
     return 0
 
 
@@ -80,12 +91,15 @@ def verify(id: str, as_json: bool, **flags: Any) -> int:
     """Reads a snapshot back and compares it with its manifest; exit 1 if it is damaged."""
     from dockmend.snapshots import snapshot_commands
 
-    found = asyncio.run(snapshot_commands.verify(snapshot_commands.store_of(state_folder(flags)), id))
+    found = asyncio.run(
+        snapshot_commands.verify(snapshot_commands.store_of(state_folder(flags)), id)
+    )
     if as_json:
         emit({**found.manifest.row(), "problems": found.problems})
     elif not found.problems:
         say(
-            f"{id} is whole: {found.manifest.files} files, {size(found.manifest.bytes)}, sha256 {found.manifest.sha256}"
+            f"{id} is whole: {found.manifest.files} files, {size(found.manifest.bytes)}, sha256 "
+            f"{found.manifest.sha256}"
         )
     else:
         for problem in found.problems:
@@ -96,14 +110,20 @@ def verify(id: str, as_json: bool, **flags: Any) -> int:
 @snapshots.command()
 @click.argument("id")
 @click.option("--to", metavar="VOLUME", help="The fresh volume's name [VOLUME-restored-TIME].")
-@click.option("--in-place", is_flag=True, help="Into the volume itself: what it holds now is replaced (and kept).")
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Into the volume itself: what it holds now is replaced (and kept).",
+)
 @click.option("--yes", is_flag=True, help="With --in-place: do not ask.")
 @options("config", "state", "engine", "json")
 def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, **flags: Any) -> int:
-    """Restores a snapshot into a fresh volume; one that exists is never written to, but for --in-place.
+    """Restores a snapshot into a fresh volume; one that exists is never written to, but for
+    --in-place.
 
-    In place: refused while a container runs with the volume. What the volume holds is kept as a snapshot first, what
-    is not in the snapshot does not stay, the result is compared, and put back as it was should anything go wrong.
+    In place: refused while a container runs with the volume. What the volume holds is kept as a
+    snapshot first, what is not in the snapshot does not stay, the result is compared, and put back
+    as it was should anything go wrong.
     """
     from dockmend.snapshots import snapshot_commands
 
@@ -124,7 +144,11 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
 
     restored = asyncio.run(work())
     if as_json:
-        told = {"restored_to": restored.volume, "safety": restored.safety or None, "notes": restored.notes}
+        told = {
+            "restored_to": restored.volume,
+            "safety": restored.safety or None,
+            "notes": restored.notes,
+        }
         emit({**restored.manifest.row(), **told})
         return 0
     say(f"{id} is restored into the volume {restored.volume}{' itself' if in_place else ''}")
@@ -136,7 +160,10 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
 def _agreed(manifest: Manifest) -> bool:
     """Asks the person at the terminal. Raises UsageError where there is none."""
     if not sys.stdin.isatty():
-        raise UsageError("--in-place replaces what the volume holds: without a terminal to ask on, it needs --yes")
+        raise UsageError(
+            "--in-place replaces what the volume holds: without a terminal to ask on, it "
+            "needs --yes"
+        )
     what = f"{manifest.files} files, {size(manifest.bytes)}, of {manifest.time}"
     say(f"What the volume {manifest.volume} holds now is replaced by {manifest.id} ({what}).")
     return click.confirm("It is kept as a snapshot first. Go on?")
@@ -144,7 +171,13 @@ def _agreed(manifest: Manifest) -> bool:
 
 @snapshots.command()
 @click.option("--volume", metavar="NAME", help="Only this volume's.")
-@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="The newest of each volume that stay.")
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    required=True,
+    metavar="N",
+    help="The newest of each volume that stay.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @options("config", "state", "engine", "json")
 def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: Any) -> int:
@@ -182,13 +215,15 @@ def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: 
 def diff(id: str, other: str | None, as_json: bool, **flags: Any) -> int:
     """What differs between snapshot ID and its volume as it is now, or snapshot OTHER.
 
-    By path: type, size, content, mode, owner, link, device, capability; times are not compared. Exit 0: nothing,
-    1: something, 2: they cannot be compared.
+    By path: type, size, content, mode, owner, link, device, capability; times are not compared.
+    Exit 0: nothing, 1: something, 2: they cannot be compared.
     """
     from dockmend.snapshots import snapshot_commands
 
     found = in_force(flags).settings if other is None else None
-    store = snapshot_commands.store_of(existing(found.paths.state) if found is not None else state_folder(flags))
+    store = snapshot_commands.store_of(
+        existing(found.paths.state) if found is not None else state_folder(flags)
+    )
 
     async def work() -> list[Difference]:
         store.load(id)  # before a journal is made or the engine asked

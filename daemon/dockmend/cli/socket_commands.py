@@ -16,12 +16,18 @@ from dockmend.errors import DockmendError
 
 @click.command()
 @options("state", "socket", "json")
-@click.option("--health", is_flag=True, help="One line for a container's health check: does dockmend itself work?")
+@click.option(
+    "--health",
+    is_flag=True,
+    help="One line for a container's health check: does dockmend itself work?",
+)
 def status(as_json: bool, health: bool, **flags: Any) -> int:
-    """How the running daemon is; exit 1 if it is degraded or has no engine, or if a container is unwell.
+    """How the running daemon is; exit 1 if it is degraded or has no engine, or if a container is
+    unwell.
 
-    With --health: exit 1 only for what dockmend itself is to blame for: rejected rules, a journal that cannot be
-    written, or no answer. An engine that is away, or a container that is unwell, is no reason to restart dockmend.
+    With --health: exit 1 only for what dockmend itself is to blame for: rejected rules, a journal
+    that cannot be written, or no answer. An engine that is away, or a container that is unwell, is
+    no reason to restart dockmend.
     """
     if health:
         return _tell_health(flags, as_json)
@@ -30,15 +36,24 @@ def status(as_json: bool, health: bool, **flags: Any) -> int:
         emit(found)
     else:
         _tell_status(found, time.time())
-    return 1 if found["degraded"] or found["given_up"] or found.get("unwell") or not found["engine"]["up"] else 0
+    return (
+        1
+        if found["degraded"]
+        or found["given_up"]
+        or found.get("unwell")
+        or not found["engine"]["up"]
+        else 0
+    )
 
 
 OWN_FAULTS = ("rules", "journal", "daemon")
-"""Parts whose failure makes the container of dockmend unhealthy; all others are somebody else's, and pass."""
+"""Parts whose failure makes the container of dockmend unhealthy; all others are somebody else's,
+and pass."""
 
 
 def _tell_health(flags: dict[str, Any], as_json: bool) -> int:
-    """The verdict on one line: the engine keeps it beside the health check's exit code, which is 0 or 1."""
+    """The verdict on one line: the engine keeps it beside the health check's exit code, which is 0
+    or 1."""
     try:
         degraded: dict[str, str] = client(flags).ask("status")["degraded"]
     except DockmendError as error:
@@ -65,18 +80,35 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
     since = f" for {span(now - engine['since'])}" if engine["since"] else ""
     state = f"connected{since}" if engine["up"] else f"NOT CONNECTED{since}"
     say(f"engine     {engine['url']} ({engine['name']}, {engine['version']}): {state}")
-    say(f"containers {_counts({_state_of(key): count for key, count in found['containers'].items()})}")
-    say(f"rules      {_counts({RULE_STATES.get(key, key): count for key, count in found['rules'].items()})}")
+    say(
+        f"containers {_counts({_state_of(key): count for key, count in found['containers'].items()})}"
+    )
+    say(
+        f"rules      {_counts({RULE_STATES.get(key, key): count for key, count in found['rules'].items()})}"
+    )
     say(f"incidents  {found['incidents_open']} open")
     given_up = {each["target"] for each in found["given_up"]}
     for each in found.get("unwell", ()):
         if each["target"] not in given_up:
-            rule = "a rule acts on it" if each["covered"] else "no rule acts on it: see `dockmend coverage`"
+            rule = (
+                "a rule acts on it"
+                if each["covered"]
+                else "no rule acts on it: see `dockmend coverage`"
+            )
             cause = each["cause"].replace("_", " ")
-            say(f"UNWELL     {each['object_name']}, {cause} since {when(each['since'])}: {each['note']}; {rule}")
+            say(
+                f"UNWELL     {each['object_name']}, {cause} since {when(each['since'])}: "
+                f"{each['note']}; {rule}"
+            )
     for each in found["given_up"]:
-        say(f"GIVEN UP   {each['object_name']}, by {each['rule']} since {when(each['since'])}: {each['reason']}")
-        say(f"{'':<11}to let it try again: dockmend reset {shlex.quote(each['rule'])} {shlex.quote(each['target'])}")
+        say(
+            f"GIVEN UP   {each['object_name']}, by {each['rule']} since {when(each['since'])}: "
+            f"{each['reason']}"
+        )
+        say(
+            f"{'':<11}to let it try again: dockmend reset {shlex.quote(each['rule'])} "
+            f"{shlex.quote(each['target'])}"
+        )
     say(f"mqtt       {found['mqtt']}")
     for why in found["not_acting"].values():
         say(f"NOT ACTING {why}")
@@ -84,16 +116,25 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
         if why not in found["not_acting"].values():
             say(f"DEGRADED   {part}: {why}")
     for pause in found["pauses"]:
-        what = ", ".join(filter(None, (pause["rule"] and f"rule {pause['rule']}", pause["target"]))) or "everything"
+        what = (
+            ", ".join(filter(None, (pause["rule"] and f"rule {pause['rule']}", pause["target"])))
+            or "everything"
+        )
         say(f"paused     {what}, {_until(pause['until'])}, by {pause['actor']}")
     told = {(each["rule"], each["target"]) for each in found["given_up"]}
     for breaker in found["breakers"]:
         if (breaker["rule"], breaker["target"]) in told:
             continue
         since = when(breaker["opened_at"])
-        say(f"breaker    open for {breaker['rule']} on {breaker['target']} since {since}: {breaker['reason']}")
+        say(
+            f"breaker    open for {breaker['rule']} on {breaker['target']} since {since}: "
+            f"{breaker['reason']}"
+        )
     for healer in found["healers"]:
-        say(f"healer     {healer} runs here too: label:heal only says what it would do while it does")
+        say(
+            f"healer     {healer} runs here too: label:heal only says what it would do "
+            "while it does"
+        )
 
 
 def _until(until: float | None) -> str:
@@ -133,7 +174,16 @@ def _row(row: dict[str, Any], now: float) -> tuple[object, ...]:
     state = f"{'dry run' if row['state'] == 'shadow' else row['state']}{', built in' if row['builtin'] else ''}"
     when_, then = ", ".join(row["when"]), ", ".join(row["then"])
     fired = ago(row["fired_at"], now)
-    return row["name"], state, when_, row["match"], then, fired, row["incidents_open"], len(row["breakers"])
+    return (
+        row["name"],
+        state,
+        when_,
+        row["match"],
+        then,
+        fired,
+        row["incidents_open"],
+        len(row["breakers"]),
+    )
 
 
 @click.command()
@@ -147,7 +197,9 @@ def pause(rule: str | None, container: str | None, for_: str | None, **flags: An
     For work on a container, or on the host, that dockmend is not to undo.
     """
     limit = seconds(for_, "--for")
-    return _told(client(flags, changes=True).ask("pause", rule=rule, container=container, for_=limit))
+    return _told(
+        client(flags, changes=True).ask("pause", rule=rule, container=container, for_=limit)
+    )
 
 
 @click.command()
@@ -171,7 +223,8 @@ def reset(rule: str, target: str, **flags: Any) -> int:
 @click.command()
 @options("state", "socket")
 def reload(**flags: Any) -> int:
-    """Reads the rules and the settings' policy again; if one is wrong nothing changes, and every error is shown."""
+    """Reads the rules and the settings' policy again; if one is wrong nothing changes, and every
+    error is shown."""
     return _told(client(flags, changes=True).ask("reload"))
 
 
@@ -179,20 +232,27 @@ def reload(**flags: Any) -> int:
 @options("state", "socket")
 @click.argument("rule")
 @click.argument("name")
-@click.option("--even-if-stopped", is_flag=True, help="Also on a container that somebody stopped or paused.")
+@click.option(
+    "--even-if-stopped", is_flag=True, help="Also on a container that somebody stopped or paused."
+)
 def trigger(rule: str, name: str, even_if_stopped: bool, **flags: Any) -> int:
     """Lets RULE act on NAME now.
 
-    This stands for the rule's `when`, `for`, `if` and the check that the trouble still stands; match, ignore, policy,
-    limits and lanes hold. What somebody stopped is not started and what somebody paused does not go on, unless
-    --even-if-stopped is given.
+    This stands for the rule's `when`, `for`, `if` and the check that the trouble still stands;
+    match, ignore, policy, limits and lanes hold. What somebody stopped is not started and what
+    somebody paused does not go on, unless --even-if-stopped is given.
     """
     even = True if even_if_stopped else None  # one of another version knows of no such argument
-    return _told(client(flags, changes=True).ask("trigger", rule=rule, name=name, even_if_stopped=even))
+    return _told(
+        client(flags, changes=True).ask("trigger", rule=rule, name=name, even_if_stopped=even)
+    )
 
 
 def _told(done: dict[str, Any]) -> int:
     say(done["text"])
     if done.get("incident"):
-        say(f"incident {done['incident']}: `dockmend incidents {done['incident']}` tells how it goes")
+        say(
+            f"incident {done['incident']}: `dockmend incidents {done['incident']}` tells "
+            "how it goes"
+        )
     return 0

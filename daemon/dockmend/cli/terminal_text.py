@@ -1,6 +1,8 @@
-"""What is printed: tables as wide as the terminal, times a person reads, and strangers' text made harmless.
+"""What is printed: tables as wide as the terminal, times a person reads, and strangers' text made
+harmless.
 
-Container names, labels and log lines come from strangers: a control character in them could repaint the terminal.
+Container names, labels and log lines come from strangers: a control character in them could repaint
+the terminal.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ _NARROWEST = 6  # columns a cut cell keeps
 
 
 def clean(text: object) -> str:
-    """A text on one line without anything a terminal would obey: control characters are written out."""
+    """A text on one line without anything a terminal would obey: control characters are written
+    out."""
     return shown(str(text), LONGEST)
 
 
@@ -42,7 +45,8 @@ def emit(data: Any) -> None:
 def width_of(text: str) -> int:
     """Columns on a terminal: wide characters take two, combining ones none."""
     return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
     )
 
 
@@ -59,16 +63,29 @@ def cut(text: str, width: int) -> str:
     return f"{kept}…"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None) -> list[str]:
-    """Lines of a table. `width`: columns it may take, None: the terminal's, or as many as needed where it is none."""
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None
+) -> list[str]:
+    """Lines of a table. `width`: columns it may take, None: the terminal's, or as many as needed
+    where it is none."""
     cells = [[clean("" if cell is None else cell) for cell in row] for row in rows]
     if not cells:
         return []
-    columns = [max(width_of(row[index]) for row in [list(headers), *cells]) for index in range(len(headers))]
-    limit = width if width is not None else shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    columns = [
+        max(width_of(row[index]) for row in [list(headers), *cells])
+        for index in range(len(headers))
+    ]
+    limit = (
+        width
+        if width is not None
+        else shutil.get_terminal_size().columns
+        if sys.stdout.isatty()
+        else None
+    )
     if limit is not None:
         floors = [
-            min(column, max(_NARROWEST, width_of(header))) for column, header in zip(columns, headers, strict=True)
+            min(column, max(_NARROWEST, width_of(header)))
+            for column, header in zip(columns, headers, strict=True)
         ]
         excess = sum(columns) + len(_GAP) * (len(columns) - 1) - limit
         while excess > 0:
@@ -80,7 +97,10 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], width: int |
     lines = []
     for row in [list(headers), *cells]:
         shown = [cut(cell, column) for cell, column in zip(row, columns, strict=True)]
-        padded = [cell + " " * (column - width_of(cell)) for cell, column in zip(shown, columns, strict=True)]
+        padded = [
+            cell + " " * (column - width_of(cell))
+            for cell, column in zip(shown, columns, strict=True)
+        ]
         lines.append(_GAP.join(padded).rstrip())
     return lines
 
@@ -99,7 +119,11 @@ def span(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for size, name, part_size, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+    for size, name, part_size, part in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
         if whole >= size:
             rest = whole % size // part_size
             return f"{whole // size} {name} {rest} {part}" if rest else f"{whole // size} {name}"
@@ -107,18 +131,26 @@ def span(seconds: float) -> str:
 
 
 def timed(word: str, seconds: float) -> str:
-    """` in 2.0 s`, to be read behind what took that long; nothing where it would read as "0.00 s"."""
+    """` in 2.0 s`, to be read behind what took that long; nothing where it would read as "0.00
+    s"."""
     return f" {word} {span(seconds)}" if seconds >= SHORTEST else ""
 
 
 def state_text(state: str, health: str | None) -> str:
-    """A container's state and health in words: `starting` is of the health check, not of the container."""
-    return f"{state}, {'health check starting' if health == 'starting' else health}" if health else state
+    """A container's state and health in words: `starting` is of the health check, not of the
+    container."""
+    return (
+        f"{state}, {'health check starting' if health == 'starting' else health}"
+        if health
+        else state
+    )
 
 
 def ago(at: float | None, now: float) -> str:
     """How long ago a wall time was; "never" for None."""
-    return "never" if at is None else f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
+    return (
+        "never" if at is None else f"{span(now - at)} ago" if at <= now else f"in {span(at - now)}"
+    )
 
 
 def when(at: float) -> str:

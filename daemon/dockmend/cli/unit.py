@@ -1,7 +1,8 @@
 """What the sandbox of dockmend's systemd unit takes away from it, as `dockmend doctor` tells.
 
-The doctor runs in a shell, outside of that sandbox: what it can read and write itself says nothing about the daemon.
-So it asks systemd for the unit's properties, drop-ins included, and judges by them.
+The doctor runs in a shell, outside of that sandbox: what it can read and write itself says nothing
+about the daemon. So it asks systemd for the unit's properties, drop-ins included, and judges by
+them.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from dockmend.settings import Settings
 
 UNIT = "dockmend.service"
 PROPERTIES = (
-    "LoadState", "NeedDaemonReload", "MainPID", "User", "DynamicUser", "Group", "SupplementaryGroups", "Environment",
-    "MemoryMax", "TasksMax", "ProcSubset", "ProtectProc", "ProtectSystem", "ProtectHome", "PrivateTmp",
-    "PrivateNetwork", "RestrictAddressFamilies", "StateDirectory", "RuntimeDirectory", "ReadWritePaths", "BindPaths",
+    "LoadState", "NeedDaemonReload", "MainPID", "User", "DynamicUser", "Group",
+    "SupplementaryGroups", "Environment", "MemoryMax", "TasksMax", "ProcSubset", "ProtectProc",
+    "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateNetwork", "RestrictAddressFamilies",
+    "StateDirectory", "RuntimeDirectory", "ReadWritePaths", "BindPaths",
 )  # fmt: skip
 PATIENCE = 5.0
 """Seconds that systemd has for its answer."""
 LEAST_MEMORY = 160 * 1024**2
-"""Bytes: 90 MiB with 1,000 containers, and what a snapshot and a full page of metrics take beside it."""
+"""Bytes: 90 MiB with 1,000 containers, and what a snapshot and a full page of metrics take beside
+it."""
 LEAST_TASKS = 64
 HOMES = ("/home", "/root", "/run/user")
 TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - named, not used
@@ -32,7 +35,8 @@ SYSTEM = ("/usr", "/boot", "/efi", "/etc")  # what ProtectSystem=full makes read
 
 
 def unit_properties(daemon: int | None) -> dict[str, str] | None:
-    """The unit's properties; None if there is no such unit, or if the daemon that answers is not the unit's.
+    """The unit's properties; None if there is no such unit, or if the daemon that answers is not
+    the unit's.
 
     `daemon`: process id of the daemon that answers; None if none does.
     """
@@ -50,19 +54,29 @@ def unit_properties(daemon: int | None) -> dict[str, str] | None:
 
 
 def sandbox(
-    unit: Mapping[str, str], settings: Settings, *, socket: Path | None, execs: bool, projects: Iterable[Path] = ()
+    unit: Mapping[str, str],
+    settings: Settings,
+    *,
+    socket: Path | None,
+    execs: bool,
+    projects: Iterable[Path] = (),
 ) -> list[DoctorFinding]:
     """What is missing in the unit, each with the line that gives it back.
 
-    `socket`: the engine's, None if it is no unix socket; `execs`: a rule runs commands in containers; `projects`:
-    folders of Compose projects that a rule's `compose_up` reads.
+    `socket`: the engine's, None if it is no unix socket; `execs`: a rule runs commands in
+    containers; `projects`: folders of Compose projects that a rule's `compose_up` reads.
     """
-    needed = {**_needed(settings), **{f"the Compose project {each.name}": each for each in projects}}
+    needed = {
+        **_needed(settings),
+        **{f"the Compose project {each.name}": each for each in projects},
+    }
     found = [
-        *_stale(unit), *_reads(unit, needed), *_writes(unit, settings), *_memory(unit), *_network(unit, settings),
-        *_engine(unit, socket), *_proc(unit, execs),
+        *_stale(unit), *_reads(unit, needed), *_writes(unit, settings), *_memory(unit),
+        *_network(unit, settings), *_engine(unit, socket), *_proc(unit, execs),
     ]  # fmt: skip
-    return found or [DoctorFinding("ok", "unit", f"{UNIT}: its sandbox leaves dockmend what it needs")]
+    return found or [
+        DoctorFinding("ok", "unit", f"{UNIT}: its sandbox leaves dockmend what it needs")
+    ]
 
 
 def _edit(*lines: str) -> str:
@@ -72,7 +86,10 @@ def _edit(*lines: str) -> str:
 def _stale(unit: Mapping[str, str]) -> Iterator[DoctorFinding]:
     if unit.get("NeedDaemonReload") == "yes":
         yield DoctorFinding(
-            "note", "unit", f"{UNIT} was changed on disk and not read again", "`systemctl daemon-reload`"
+            "note",
+            "unit",
+            f"{UNIT} was changed on disk and not read again",
+            "`systemctl daemon-reload`",
         )
 
 
@@ -92,13 +109,19 @@ def _writable(unit: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _bound(unit: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(each.lstrip("-").split(":")[1] for each in _words(unit, "BindPaths") if ":" in each)
+    return tuple(
+        each.lstrip("-").split(":")[1] for each in _words(unit, "BindPaths") if ":" in each
+    )
 
 
 def _needed(settings: Settings) -> dict[str, Path]:
     """What the daemon reads, by what it is."""
     paths = settings.paths
-    found = {"the rules": paths.rules, "the state folder": paths.state, "the command socket": paths.socket}
+    found = {
+        "the rules": paths.rules,
+        "the state folder": paths.state,
+        "the command socket": paths.socket,
+    }
     if paths.config is not None:
         found["the settings"] = paths.config
     if settings.engine_root is not None:
@@ -128,7 +151,9 @@ def _reads(unit: Mapping[str, str], needed: Mapping[str, Path]) -> Iterator[Doct
             continue
         if homes in ("yes", "tmpfs") and _below(path, *HOMES):
             text = f"{what}, {path}, cannot be seen by dockmend: ProtectHome={homes}"
-            yield DoctorFinding("problem", "unit", text, f"move it, or {_edit(f'BindPaths={path}:{path}')}")
+            yield DoctorFinding(
+                "problem", "unit", text, f"move it, or {_edit(f'BindPaths={path}:{path}')}"
+            )
         elif tmp not in ("no", "") and _below(path, *TEMPORARY):
             text = f"{what}, {path}, is another one for dockmend: PrivateTmp={tmp}"
             yield DoctorFinding("problem", "unit", text, f"move it out of {TEMPORARY[0]}")
@@ -149,7 +174,9 @@ def _writes(unit: Mapping[str, str], settings: Settings) -> Iterator[DoctorFindi
         by = ""
         if system == "strict" and not _below(path, *TEMPORARY, "/dev", "/proc", "/sys"):
             by = "ProtectSystem=strict"
-        elif (system == "full" and _below(path, *SYSTEM)) or (system == "yes" and _below(path, *SYSTEM[:3])):
+        elif (system == "full" and _below(path, *SYSTEM)) or (
+            system == "yes" and _below(path, *SYSTEM[:3])
+        ):
             by = f"ProtectSystem={system}"
         elif homes == "read-only" and _below(path, *HOMES):
             by = "ProtectHome=read-only"
@@ -166,10 +193,15 @@ def _number(unit: Mapping[str, str], name: str) -> float:
 def _memory(unit: Mapping[str, str]) -> Iterator[DoctorFinding]:
     memory, tasks = _number(unit, "MemoryMax"), _number(unit, "TasksMax")
     if memory < LEAST_MEMORY:
-        text = f"MemoryMax= gives dockmend {memory / 1024**2:.0f} MiB, and the kernel ends it beyond that"
+        text = (
+            f"MemoryMax= gives dockmend {memory / 1024**2:.0f} MiB, and the kernel ends it "
+            "beyond that"
+        )
         yield DoctorFinding("problem", "unit", text, _edit("MemoryMax=512M"))
     if tasks < LEAST_TASKS:
-        text = f"TasksMax={tasks:.0f}: steps that need a thread or a process fail (snapshots, copies)"
+        text = (
+            f"TasksMax={tasks:.0f}: steps that need a thread or a process fail (snapshots, copies)"
+        )
         yield DoctorFinding("problem", "unit", text, _edit("TasksMax=256"))
 
 
@@ -192,15 +224,20 @@ def _network(unit: Mapping[str, str], settings: Settings) -> Iterator[DoctorFind
     families = _words(unit, "RestrictAddressFamilies")
     if families and not families[0].startswith("~") and "AF_INET" not in families:
         text = f"{' and '.join(wanted)} cannot be reached: RestrictAddressFamilies= lacks AF_INET"
-        yield DoctorFinding("problem", "unit", text, _edit("RestrictAddressFamilies=AF_INET AF_INET6"))
+        yield DoctorFinding(
+            "problem", "unit", text, _edit("RestrictAddressFamilies=AF_INET AF_INET6")
+        )
 
 
 def _engine(unit: Mapping[str, str], socket: Path | None) -> Iterator[DoctorFinding]:
-    """Whether the unit's user may use the engine's socket; only known for a socket of root's and a group."""
+    """Whether the unit's user may use the engine's socket; only known for a socket of root's and a
+    group."""
     user = "a user of its own" if unit.get("DynamicUser") == "yes" else unit.get("User", "")
     if user in ("", "root", "0"):
         return
-    without = "of a stop while it was down, only the restart policy tells it whether that was a person's"
+    without = (
+        "of a stop while it was down, only the restart policy tells it whether that was a person's"
+    )
     text = f"dockmend runs as {user}, who cannot read the engine's own files: {without}"
     yield DoctorFinding("note", "unit", text, _edit("User=root") + " if that matters")
     if socket is None:
@@ -228,7 +265,8 @@ def _named(number: int, kind: str) -> str:
 
 
 def _groups_of(unit: Mapping[str, str]) -> set[str]:
-    """Groups that the unit's process has: those the unit names, and those the user has on this host."""
+    """Groups that the unit's process has: those the unit names, and those the user has on this
+    host."""
     import pwd
 
     found = {*_words(unit, "SupplementaryGroups"), unit.get("Group", "")}
@@ -242,11 +280,20 @@ def _groups_of(unit: Mapping[str, str]) -> set[str]:
 def _proc(unit: Mapping[str, str], execs: bool) -> Iterator[DoctorFinding]:
     told = any(each.startswith("DOCKMEND_BOOT=") for each in _words(unit, "Environment"))
     if unit.get("ProcSubset") == "pid" and not told:
-        text = "that the clock was set between two runs of dockmend is not seen: ProcSubset=pid hides the boot's id"
+        text = (
+            "that the clock was set between two runs of dockmend is not seen: ProcSubset=pid "
+            "hides the boot's id"
+        )
         yield DoctorFinding("problem", "unit", text, _edit("Environment=DOCKMEND_BOOT=%b"))
     if execs and (hides := unit.get("ProtectProc", "default")) != "default":
         text = (
-            f"a command of an exec step that takes too long is ended by the container's `sh`, and not if it has none:"
+            "a command of an exec step that takes too long is ended by the container's `sh`, and "
+            "not if it has none:"
             f" ProtectProc={hides} hides the processes of containers"
         )
-        yield DoctorFinding("note", "unit", text, _edit("ProtectProc=default") + " if such containers are among them")
+        yield DoctorFinding(
+            "note",
+            "unit",
+            text,
+            _edit("ProtectProc=default") + " if such containers are among them",
+        )

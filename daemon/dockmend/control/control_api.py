@@ -1,7 +1,9 @@
-"""What the running daemon can be asked and told: the protocol that the app implements and the socket serves.
+"""What the running daemon can be asked and told: the protocol that the app implements and the
+socket serves.
 
-Every method returns plain JSON-able data. A DockmendError becomes the sentence the person reads, with its exit code.
-Times are wall seconds, durations seconds. `actor` is who asks ("uid 1000 (ada)"): the kernel's word, not the client's.
+Every method returns plain JSON-able data. A DockmendError becomes the sentence the person reads,
+with its exit code. Times are wall seconds, durations seconds. `actor` is who asks ("uid 1000
+(ada)"): the kernel's word, not the client's.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ class EngineStatus(TypedDict):
 
 
 class PauseRow(TypedDict):
-    """As journal.records.Pause: both rule and target None is a pause of everything; until None: until resumed."""
+    """As journal.records.Pause: both rule and target None is a pause of everything; until None:
+    until resumed."""
 
     rule: str | None
     target: str | None
@@ -42,7 +45,8 @@ class BreakerRow(TypedDict):
 
 
 class GivenUpRow(TypedDict):
-    """A trouble that still stands and that a rule gave up on; `since`: when it did (wall seconds)."""
+    """A trouble that still stands and that a rule gave up on; `since`: when it did (wall
+    seconds)."""
 
     rule: str
     target: str
@@ -64,7 +68,8 @@ class UnwellRow(TypedDict):
 
 
 class Status(TypedDict):
-    """`containers`: how many by "state" or "state/health"; `rules`: by state; `degraded`: part -> why."""
+    """`containers`: how many by "state" or "state/health"; `rules`: by state; `degraded`: part ->
+    why."""
 
     version: str
     pid: int
@@ -75,7 +80,8 @@ class Status(TypedDict):
     rules: dict[str, int]
     incidents_open: int
     given_up: list[GivenUpRow]  # what is broken and what nobody treats any more
-    unwell: list[UnwellRow]  # every container that is not well, and is meant to run; what was given up on too
+    # every container that is not well, and is meant to run; what was given up on too
+    unwell: list[UnwellRow]
     breakers: list[BreakerRow]
     pauses: list[PauseRow]
     degraded: dict[str, str]
@@ -86,8 +92,8 @@ class Status(TypedDict):
 
 
 class RulesInForceAnswer(TypedDict):
-    """The rules and settings that the daemon uses now. `rate`: the host's budget, (actions, seconds) or None;
-    `reserve`: the setting `snapshots.reserve` in bytes, or None.
+    """The rules and settings that the daemon uses now. `rate`: the host's budget, (actions,
+    seconds) or None; `reserve`: the setting `snapshots.reserve` in bytes, or None.
 
     `texts`: rule files by path, without comments and without the secrets of their steps.
     """
@@ -96,7 +102,8 @@ class RulesInForceAnswer(TypedDict):
     rules: str
     state: str
     engine: str
-    engine_found: dict[str, Any] | None  # the settings' EngineFound: with the certificate files that it uses there
+    # the settings' EngineFound: with the certificate files that it uses there
+    engine_found: dict[str, Any] | None
     engine_root: str | None
     heal: str
     policy: dict[str, Any]
@@ -151,20 +158,24 @@ class Tried(TypedDict):
 
 
 class ControlApi(Protocol):
-    """Implemented by the app, on the daemon's own loop. Nothing here waits for an engine's action to end."""
+    """Implemented by the app, on the daemon's own loop. Nothing here waits for an engine's action
+    to end."""
 
     async def status(self) -> Status: ...
     async def rules(self) -> RulesAnswer: ...
     async def in_force(self) -> RulesInForceAnswer:
-        """For commands that answer by the rules and settings of the daemon; no secrets of the settings."""
+        """For commands that answer by the rules and settings of the daemon; no secrets of the
+        settings."""
 
     async def incidents(
         self, container: str | None = None, since: float | None = None, limit: int = 100
     ) -> list[dict[str, Any]]:
-        """journal.records.Incident as dictionaries, the newest first; `container`: an object's name or a target."""
+        """journal.records.Incident as dictionaries, the newest first; `container`: an object's name
+        or a target."""
 
     async def incident(self, id: str) -> dict[str, Any]:
-        """`{"incident": Incident, "actions": [ActionRecord, …]}`; UsageError where there is no such incident."""
+        """`{"incident": Incident, "actions": [ActionRecord, …]}`; UsageError where there is no such
+        incident."""
 
     async def containers(self) -> list[dict[str, Any]]:
         """model.Container as the mirror holds them, by name, each with its `target`."""
@@ -173,22 +184,34 @@ class ControlApi(Protocol):
         """notify.listing.ChannelRow as dictionaries: where messages go; no URLs."""
 
     async def pause(
-        self, actor: str, rule: str | None = None, container: str | None = None, for_: float | None = None
+        self,
+        actor: str,
+        rule: str | None = None,
+        container: str | None = None,
+        for_: float | None = None,
     ) -> CommandDone:
-        """Nothing is done (everything, a rule, a container) for `for_` seconds, None: until resumed."""
+        """Nothing is done (everything, a rule, a container) for `for_` seconds, None: until
+        resumed."""
 
-    async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> CommandDone: ...
+    async def resume(
+        self, actor: str, rule: str | None = None, container: str | None = None
+    ) -> CommandDone: ...
     async def reset(self, actor: str, rule: str, target: str) -> CommandDone:
         """Closes the breaker and forgets attempts; `target` may be a container's name."""
 
     async def reload(self, actor: str) -> CommandDone:
-        """Reads the rules again, all or nothing: InvalidFiles where one is wrong, and nothing changed."""
+        """Reads the rules again, all or nothing: InvalidFiles where one is wrong, and nothing
+        changed."""
 
-    async def trigger(self, actor: str, rule: str, name: str, even_if_stopped: bool = False) -> CommandDone:
-        """Has a rule act on an object now. `even_if_stopped`: also on one that somebody stopped or paused."""
+    async def trigger(
+        self, actor: str, rule: str, name: str, even_if_stopped: bool = False
+    ) -> CommandDone:
+        """Has a rule act on an object now. `even_if_stopped`: also on one that somebody stopped or
+        paused."""
 
     async def notify_test(self, actor: str, channel: str, url: int, kind: str) -> Tried:
-        """Sends a sample of a kind of message to one URL of a channel, by its number from 0, and waits for it."""
+        """Sends a sample of a kind of message to one URL of a channel, by its number from 0, and
+        waits for it."""
 
 
 CHANGING = frozenset({"pause", "resume", "reset", "reload", "trigger", "notify_test"})

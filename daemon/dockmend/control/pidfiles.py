@@ -1,7 +1,8 @@
-"""One pid file for each daemon that runs on this host, so that every command finds it without a flag.
+"""One pid file for each daemon that runs on this host, so that every command finds it without a
+flag.
 
-A pid file says where the daemon's command socket, state folder and rules are. Only files of root or of the reader's own
-user count: another user could send a command to a socket of theirs.
+A pid file says where the daemon's command socket, state folder and rules are. Only files of root or
+of the reader's own user count: another user could send a command to a socket of theirs.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ LARGEST = 16 * 1024  # bytes of a pid file that are read
 
 
 class PidFile(msgspec.Struct, frozen=True):
-    """A running daemon. `started`: clock ticks from boot to its start, so that a later process is not taken for it;
-    `engine`: the settings' EngineFound, for commands that the daemon does not answer; of another version it is empty.
+    """A running daemon. `started`: clock ticks from boot to its start, so that a later process is
+    not taken for it; `engine`: the settings' EngineFound, for commands that the daemon does not
+    answer; of another version it is empty.
     """
 
     pid: int
@@ -48,17 +50,21 @@ def folders(environ: Mapping[str, str]) -> list[Path]:
 
 @contextlib.contextmanager
 def announced(
-    socket: Path, state: Path, environ: Mapping[str, str], engine: Mapping[str, str | bool | None] | None = None
+    socket: Path,
+    state: Path,
+    environ: Mapping[str, str],
+    engine: Mapping[str, str | bool | None] | None = None,
 ) -> Iterator[bool]:
-    """Keeps this process's pid file while it runs; False if no folder for it can be written. `engine`: see PidFile.
+    """Keeps this process's pid file while it runs; False if no folder for it can be written.
+    `engine`: see PidFile.
 
     Without one the daemon works all the same: commands then need `--state` or `--socket`.
     """
     for folder in folders(environ):
         _remove_stale(folder)
     mine = PidFile(
-        os.getpid(), started(os.getpid()), str(socket.absolute()), str(state.absolute()), dict(engine or {}),
-        pid_namespace(),
+        os.getpid(), started(os.getpid()), str(socket.absolute()), str(state.absolute()),
+        dict(engine or {}), pid_namespace(),
     )  # fmt: skip
     path = _write(mine, folders(environ))
     try:
@@ -84,7 +90,8 @@ def _write(mine: PidFile, candidates: list[Path]) -> Path | None:
         path = folder / f"{mine.pid}.json"
         try:
             made(folder, 0o755)
-            replace(path, msgspec.json.encode(mine), 0o644)  # whoever may use the socket may know where it is
+            # whoever may use the socket may know where it is
+            replace(path, msgspec.json.encode(mine), 0o644)
         except (OSError, Untrusted):
             continue
         return path
@@ -109,12 +116,15 @@ def _is_here(entry: PidFile) -> bool:
 
 
 def _read(path: Path) -> PidFile | None:
-    """None for a file that is no pid file, or that another user than root or oneself may have written."""
+    """None for a file that is no pid file, or that another user than root or oneself may have
+    written."""
     with contextlib.suppress(OSError, msgspec.MsgspecError, ValueError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             facts = os.fstat(descriptor)
-            trusted = facts.st_uid in (0, os.geteuid()) and not facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            trusted = facts.st_uid in (0, os.geteuid()) and not facts.st_mode & (
+                stat.S_IWGRP | stat.S_IWOTH
+            )
             if not trusted or not stat.S_ISREG(facts.st_mode):
                 return None
             entry = msgspec.json.decode(file.read(LARGEST), type=PidFile)

@@ -11,7 +11,10 @@ from dockmend.errors import DockmendError, Unreachable
 
 LONGEST_ANSWER = 64 * 1024 * 1024  # bytes
 PATIENCE = 65.0  # seconds; a little more than the server gives a command
-NAME_IT = "name its state folder with --state DIR: that of `make run` is `state` in the folder it was started in"
+NAME_IT = (
+    "name its state folder with --state DIR: that of `make run` is `state` in the folder "
+    "it was started in"
+)
 """What to do about a dockmend, or its state folder, that was not found."""
 
 
@@ -53,7 +56,9 @@ class SocketClient:
 
     def _result(self, line: bytes) -> Any:
         if not line.endswith(b"\n"):
-            raise Unreachable(f"dockmend at {self.path} hung up before it had answered: see its log")
+            raise Unreachable(
+                f"dockmend at {self.path} hung up before it had answered: see its log"
+            )
         try:
             answer = json.loads(line)
             if answer["ok"]:
@@ -65,7 +70,10 @@ class SocketClient:
 
     def _why(self, error: OSError) -> str:
         if isinstance(error, PermissionError):
-            return f"the command socket {self.path} may not be used: run this as root or a member of the socket's group"
+            return (
+                f"the command socket {self.path} may not be used: run this as root or a "
+                "member of the socket's group"
+            )
         if isinstance(error, FileNotFoundError | ConnectionRefusedError):
             return f"no dockmend answers at {self.path}: is it running? If so, {NAME_IT}"
         return f"the command socket {self.path} cannot be used: {error.strerror or error}"

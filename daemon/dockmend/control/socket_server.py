@@ -1,4 +1,5 @@
-"""Serves the command socket: bounded, timed, and each request carries the uid the kernel vouches for."""
+"""Serves the command socket: bounded, timed, and each request carries the uid the kernel vouches
+for."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ log = structlog.get_logger("dockmend.control")
 class SocketServer:
     """`async with Server(path, commands):` answers until it is left; the socket is removed then."""
 
-    def __init__(self, path: Path, commands: ControlApi, idle: float = IDLE, answer: float = ANSWER) -> None:
+    def __init__(
+        self, path: Path, commands: ControlApi, idle: float = IDLE, answer: float = ANSWER
+    ) -> None:
         self.path = path
         self.commands = commands
         self._idle = idle
@@ -46,7 +49,9 @@ class SocketServer:
     async def __aenter__(self) -> Self:
         listener = listen(self.path)
         try:
-            self._server = await asyncio.start_unix_server(self._client, sock=listener, limit=LONGEST_LINE)
+            self._server = await asyncio.start_unix_server(
+                self._client, sock=listener, limit=LONGEST_LINE
+            )
         except BaseException:
             listener.close()
             raise
@@ -69,16 +74,20 @@ class SocketServer:
         self._clients.add(task)
         try:
             if len(self._clients) > MOST_CLIENTS:
-                async with asyncio.timeout(1):  # a client that has not asked yet would find a closed socket, no answer
+                # a client that has not asked yet would find a closed socket, no answer
+                async with asyncio.timeout(1):
                     await reader.readline()
-                await self._write(writer, _refusal(f"more than {MOST_CLIENTS} clients at once: try again", 3))
+                await self._write(
+                    writer, _refusal(f"more than {MOST_CLIENTS} clients at once: try again", 3)
+                )
                 return
             actor = actor_of(writer)
             async for line in self._lines(reader):
                 await self._write(writer, await self._answer(line, actor))
         except (OSError, TimeoutError, asyncio.CancelledError):
-            # The client went away, dawdled, or the daemon stops: there is nobody to tell. What is unsent is dropped: a
-            # goodbye would wait until the client had read it, and keep the client's place until then.
+            # The client went away, dawdled, or the daemon stops: there is nobody to tell. What is
+            # unsent is dropped: a goodbye would wait until the client had read it, and keep the
+            # client's place until then.
             writer.transport.abort()
         finally:
             self._clients.discard(task)
@@ -121,7 +130,9 @@ class SocketServer:
         except DockmendError as error:
             return _refusal(str(error), error.exit_code)
         except TimeoutError:
-            return _refusal(f"no answer within {self._answer_within:g} s: the daemon is busy, see its log", 1)
+            return _refusal(
+                f"no answer within {self._answer_within:g} s: the daemon is busy, see its log", 1
+            )
         except Exception:
             log.exception("command failed", id="command_failed")
             return _refusal("internal error in the daemon: its log says more, please report it", 1)
@@ -132,7 +143,8 @@ def _refusal(text: str, exit_code: int) -> dict[str, Any]:
 
 
 def parse(line: bytes | None) -> tuple[str, dict[str, Any]]:
-    """A request's command and checked arguments; UsageError says what is wrong. None: a line too long to read."""
+    """A request's command and checked arguments; UsageError says what is wrong. None: a line too
+    long to read."""
     if line is None:
         raise UsageError(f"the request is longer than {LONGEST_LINE} bytes")
     try:
@@ -142,7 +154,9 @@ def parse(line: bytes | None) -> tuple[str, dict[str, Any]]:
     if not isinstance(request, dict) or not isinstance(command := request.get("command"), str):
         raise UsageError('the request is not of the form {"command": NAME, "arguments": {…}}')
     if command not in ARGUMENTS:
-        raise UsageError(f"unknown command {command[:40]!r}: this dockmend knows {', '.join(ARGUMENTS)}")
+        raise UsageError(
+            f"unknown command {command[:40]!r}: this dockmend knows {', '.join(ARGUMENTS)}"
+        )
     return command, _arguments(command, request.get("arguments") or {})
 
 
@@ -154,7 +168,9 @@ def _arguments(command: str, given: Any) -> dict[str, Any]:
     for key, value in arguments.items():
         if key not in known:
             raise UsageError(f"{command}: unknown argument {key[:40]!r}")
-        if not isinstance(value, known[key][0]) or isinstance(value, bool) is not (known[key][0] is bool):
+        if not isinstance(value, known[key][0]) or isinstance(value, bool) is not (
+            known[key][0] is bool
+        ):
             raise UsageError(f"{command}: argument {key} has the wrong type")
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
             raise UsageError(f"{command}: argument {key} is longer than {LONGEST_TEXT} characters")
@@ -170,7 +186,9 @@ def _arguments(command: str, given: Any) -> dict[str, Any]:
 
 def actor_of(writer: asyncio.StreamWriter) -> str:
     """Who is at the other end, as the kernel knows it: "uid 1000 (ada)"."""
-    raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    raw = writer.get_extra_info("socket").getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")
+    )
     uid = struct.unpack("3i", raw)[1]
     try:
         return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
@@ -179,10 +197,12 @@ def actor_of(writer: asyncio.StreamWriter) -> str:
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening socket at `path`, mode 0660; one that a dead daemon left behind is replaced. Raises UsageError."""
+    """A listening socket at `path`, mode 0660; one that a dead daemon left behind is replaced.
+    Raises UsageError."""
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise UsageError(
-            f"the command socket's path has more than {LONGEST_PATH} bytes: {path}: name a shorter one with --socket"
+            f"the command socket's path has more than {LONGEST_PATH} bytes: {path}: name a "
+            "shorter one with --socket"
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -195,12 +215,14 @@ def listen(path: Path) -> socket.socket:
     except Untrusted as error:
         listener.close()
         raise UsageError(
-            f"the command socket {path} cannot be made: {error.place} {error}; or move it with --state or --socket"
+            f"the command socket {path} cannot be made: {error.place} {error}; or move it with "
+            "--state or --socket"
         ) from None
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"the command socket {path} cannot be made: {error.strerror or error}: --state or --socket moves it"
+            f"the command socket {path} cannot be made: {error.strerror or error}: --state or "
+            "--socket moves it"
         ) from None
     except BaseException:
         listener.close()
@@ -209,13 +231,16 @@ def listen(path: Path) -> socket.socket:
 
 
 def _clear(path: Path) -> None:
-    """Removes a socket nobody answers at; UsageError where somebody does, or where it is something else."""
+    """Removes a socket nobody answers at; UsageError where somebody does, or where it is something
+    else."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise UsageError(f"{path} is there already and is no socket: name another place with --socket")
+        raise UsageError(
+            f"{path} is there already and is no socket: name another place with --socket"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)
         try:
@@ -225,4 +250,6 @@ def _clear(path: Path) -> None:
             return
         except TimeoutError:
             pass
-    raise UsageError(f"another dockmend answers at {path}: stop it first, or use another --state or --socket")
+    raise UsageError(
+        f"another dockmend answers at {path}: stop it first, or use another --state or --socket"
+    )

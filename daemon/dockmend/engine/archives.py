@@ -1,6 +1,7 @@
 """Archives of a path in a container, in and out, in constant memory and with every response closed.
 
-An archive that is open and not drained holds the container's lock: inspect, exec, restart and kill of it hang.
+An archive that is open and not drained holds the container's lock: inspect, exec, restart and kill
+of it hang.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Archives(EngineQueries):
 
     @asynccontextmanager
     async def get_archive(self, container: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """See engine_api.py. If the engine cuts it short, the tar lacks its two zero blocks at the end."""
+        """See engine_api.py. If the engine cuts it short, the tar lacks its two zero blocks at the
+        end."""
         what = f"read {path} of {short(container)}"
         async with self._transport.stream(what, _request(container, path, what)) as response:
             chunks = self._chunks(response, what)
@@ -41,7 +43,9 @@ class Archives(EngineQueries):
             headers["Content-Encoding"] = encoding
         await self._transport.send(what, _request(container, path, what), body, headers, IDLE)
 
-    async def _chunks(self, response: aiohttp.ClientResponse, what: str) -> AsyncGenerator[bytes, None]:
+    async def _chunks(
+        self, response: aiohttp.ClientResponse, what: str
+    ) -> AsyncGenerator[bytes, None]:
         while True:
             with translated(what, self._transport.url):
                 async with asyncio.timeout(IDLE):

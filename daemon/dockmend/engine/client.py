@@ -1,4 +1,5 @@
-"""The Docker Engine as the rest of dockmend sees it: `DockerEngine` passes the protocol of `engine_api.py`."""
+"""The Docker Engine as the rest of dockmend sees it: `DockerEngine` passes the protocol of
+`engine_api.py`."""
 
 from __future__ import annotations
 
@@ -34,9 +35,10 @@ _FILTERS = msgspec.json.encode({"event": subscription()}).decode()
 class DockerEngine(EngineMutations, ExecCommands, Archives):
     """One engine. Nothing is connected before the first call; `close` gives everything back.
 
-    `timeout` is the seconds a call may take unless it says otherwise; `trusted` tells for an image's reference whether
-    its own steering labels count (the settings' `trusted_images`); `clock` is the wall clock; `root` is the engine's
-    data folder, which a local engine tells itself.
+    `timeout` is the seconds a call may take unless it says otherwise; `trusted` tells for an
+    image's reference whether its own steering labels count (the settings' `trusted_images`);
+    `clock` is the wall clock; `root` is the engine's data folder, which a local engine tells
+    itself.
     """
 
     def __init__(
@@ -67,12 +69,15 @@ class DockerEngine(EngineMutations, ExecCommands, Archives):
 
     @property
     def ahead(self) -> float:
-        """Seconds the engine's clock is ahead of ours, as `connect` found it; less than half a second is 0.0."""
+        """Seconds the engine's clock is ahead of ours, as `connect` found it; less than half a
+        second is 0.0."""
         return self._engine_ahead
 
     async def connect(self) -> EngineInfo:
         version = await self._transport.negotiate()
-        info = self._transport.decoded(info_decoder, await self._transport.call("info", "info"), "info")
+        info = self._transport.decoded(
+            info_decoder, await self._transport.call("info", "info"), "info"
+        )
         ahead = (epoch(info.SystemTime) or self._clock()) - self._clock()
         # Below that it is the time the call took, and would only make the stream begin in the past.
         self._engine_ahead = ahead if abs(ahead) > UNSURE else 0.0
@@ -95,7 +100,8 @@ class DockerEngine(EngineMutations, ExecCommands, Archives):
         return await self.files.engine_started_at() if self.files is not None else 0.0
 
     def _find_files(self, told: str, product: str) -> None:
-        """Where the engine's files are; a path that another host's engine tells is none of this host."""
+        """Where the engine's files are; a path that another host's engine tells is none of this
+        host."""
         local = told if self.url.startswith("unix:") and product != PODMAN else ""
         root = self._root or (Path(local) if local.startswith("/") else None)
         if root is None:
@@ -112,16 +118,19 @@ class DockerEngine(EngineMutations, ExecCommands, Archives):
 
     @asynccontextmanager
     async def events(self, since_ns: int | None = None) -> AsyncIterator[EventStream]:
-        """See engine_api.py. If the engine's clock may step back, let `since_ns` lie a second before the last event.
+        """See engine_api.py. If the engine's clock may step back, let `since_ns` lie a second
+        before the last event.
 
-        The engine answers a moment before it has subscribed; without `since_ns` it is asked for what came since now
-        (by its own clock), so that nothing falls into that moment.
+        The engine answers a moment before it has subscribed; without `since_ns` it is asked for
+        what came since now (by its own clock), so that nothing falls into that moment.
         """
         since = int((self._clock() + self._engine_ahead) * 1e9) if since_ns is None else since_ns
         request = path("events", query={"since": _timestamp(since), "filters": _FILTERS})
         async with self._transport.stream("events", request) as response:
             drain = Drain(translate=self._translate)
-            task = asyncio.get_running_loop().create_task(drain.drain(response.content), name="engine events")
+            task = asyncio.get_running_loop().create_task(
+                drain.drain(response.content), name="engine events"
+            )
             try:
                 yield drain
             finally:
@@ -131,7 +140,8 @@ class DockerEngine(EngineMutations, ExecCommands, Archives):
     async def marker_present(self, event: Event) -> bool:
         """True where the engine still remembers this very event.
 
-        Asked from a second earlier on, as its search ends at the first older event and its times may step back.
+        Asked from a second earlier on, as its search ends at the first older event and its times
+        may step back.
         """
         since = event.time_ns - 1_000_000_000
         found = await self._replay("events since the last one seen", since, event.time_ns, None)
@@ -143,7 +153,9 @@ class DockerEngine(EngineMutations, ExecCommands, Archives):
             until += UNSURE  # another host's clock; the engine answers when that time has come
         return await self._replay("events of its memory", since_ns, int(until * 1e9), timeout)
 
-    async def _replay(self, what: str, since_ns: int, until_ns: int, timeout: float | None) -> Batch:
+    async def _replay(
+        self, what: str, since_ns: int, until_ns: int, timeout: float | None
+    ) -> Batch:
         query = {"since": _timestamp(since_ns), "until": _timestamp(until_ns), "filters": _FILTERS}
         drain = Drain(translate=self._translate)
         with translated(what, self.url):

@@ -1,8 +1,9 @@
-"""The engine's own files, `DockerRootDir/containers/ID/config.v2.json`: what no answer of its API tells.
+"""The engine's own files, `DockerRootDir/containers/ID/config.v2.json`: what no answer of its API
+tells.
 
-A file counts only if it is of the same container, run and end as the inspect answer beside which it is read. That also
-proves that the disk is this engine's. It is read in a thread of its own, as a disk may hang: while it does, nothing is
-known, and nobody waits.
+A file counts only if it is of the same container, run and end as the inspect answer beside which it
+is read. That also proves that the disk is this engine's. It is read in a thread of its own, as a
+disk may hang: while it does, nothing is known, and nobody waits.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class FileNetworks(Struct):
 
 
 class ContainerFile(Struct):
-    """The fields of the file that are needed; None where the engine that wrote it does not know the field."""
+    """The fields of the file that are needed; None where the engine that wrote it does not know the
+    field."""
 
     ID: str
     State: FileState
@@ -61,7 +63,11 @@ class ContainerFile(Struct):
     def fits(self, seen: Container) -> bool:
         """Whether it is of the container, the run and the end that an inspect answer tells of."""
         same = seen.id == self.ID and epoch(self.State.StartedAt) == seen.started_at
-        if not same or epoch(self.State.FinishedAt) != seen.finished_at or self.State.Running != seen.running:
+        if (
+            not same
+            or epoch(self.State.FinishedAt) != seen.finished_at
+            or self.State.Running != seen.running
+        ):
             return False
         return seen.exit_code is None or seen.running or self.State.ExitCode == seen.exit_code
 
@@ -80,7 +86,8 @@ _decoder = msgspec.json.Decoder(ContainerFile)
 
 
 class ContainerFiles:
-    """Reads below `root`, the engine's data folder. `trouble`: why the last reading told nothing, "" where it did."""
+    """Reads below `root`, the engine's data folder. `trouble`: why the last reading told nothing,
+    "" where it did."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -100,11 +107,16 @@ class ContainerFiles:
             if read is None:
                 break
             files, self.trouble = read
-            found.update((each.id, files[each.id]) for each in part if each.id in files and files[each.id].fits(each))
+            found.update(
+                (each.id, files[each.id])
+                for each in part
+                if each.id in files and files[each.id].fits(each)
+            )
         return found
 
     async def engine_started_at(self) -> float:
-        """When the engine began (wall seconds): it makes its folder `runtimes` anew each time. 0.0: not known."""
+        """When the engine began (wall seconds): it makes its folder `runtimes` anew each time. 0.0:
+        not known."""
         return await self._aside(lambda: _changed_at(self.root / "runtimes")) or 0.0
 
     async def _aside(self, work: Callable[[], T]) -> T | None:
@@ -154,7 +166,13 @@ def _read(root: Path, ids: Sequence[str]) -> tuple[Mapping[str, ContainerFile], 
                 found[container_id] = _decoder.decode(_bytes_of(folder, container_id))
             except FileNotFoundError:
                 trouble = trouble or f"{root / 'containers'} has no container {container_id[:12]}"
-            except (OSError, msgspec.MsgspecError, ValueError, RecursionError, MemoryError) as error:
+            except (
+                OSError,
+                msgspec.MsgspecError,
+                ValueError,
+                RecursionError,
+                MemoryError,
+            ) as error:
                 why = error.strerror if isinstance(error, OSError) else str(error)
                 trouble = f"{root / 'containers' / container_id / FILE}: {why}"
     finally:
@@ -163,7 +181,8 @@ def _read(root: Path, ids: Sequence[str]) -> tuple[Mapping[str, ContainerFile], 
 
 
 def _bytes_of(folder: int, container_id: str) -> bytes:
-    """Raises OSError; ValueError where it is no such file as the engine writes. No link is followed below `folder`."""
+    """Raises OSError; ValueError where it is no such file as the engine writes. No link is followed
+    below `folder`."""
     if len(container_id) != 64 or not _ID.issuperset(container_id):
         raise ValueError("no container's id")
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -1,8 +1,10 @@
-"""Made as: a short text that is the same for two containers that were made the same way, and else another.
+"""Made as: a short text that is the same for two containers that were made the same way, and else
+another.
 
-It tells a container that somebody changed before making it again from one that was only removed and made again. It goes
-by what decides whether a container works: its image, its command, its environment, what it mounts, its limits. Labels
-and names are left out, since tools stamp them anew each time, and so is what the engine or a client fills in by itself.
+It tells a container that somebody changed before making it again from one that was only removed and
+made again. It goes by what decides whether a container works: its image, its command, its
+environment, what it mounts, its limits. Labels and names are left out, since tools stamp them anew
+each time, and so is what the engine or a client fills in by itself.
 """
 
 from __future__ import annotations
@@ -16,16 +18,28 @@ from msgspec import defstruct
 
 from dockmend.model import main_network
 
-CONFIG = ("Cmd", "Entrypoint", "Env", "Healthcheck", "StopSignal", "StopTimeout", "Tty", "User", "WorkingDir")
+CONFIG = (
+    "Cmd",
+    "Entrypoint",
+    "Env",
+    "Healthcheck",
+    "StopSignal",
+    "StopTimeout",
+    "Tty",
+    "User",
+    "WorkingDir",
+)
 HOST = (
-    "Binds", "BlkioWeight", "CapAdd", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "DeviceRequests",
-    "Devices", "Dns", "ExtraHosts", "GroupAdd", "Init", "Memory", "MemoryReservation", "MemorySwap", "Mounts",
-    "NanoCpus", "OomKillDisable", "PidsLimit", "PortBindings", "Privileged", "ReadonlyRootfs", "Runtime", "SecurityOpt",
-    "ShmSize", "Sysctls", "Tmpfs", "Ulimits", "UsernsMode",
+    "Binds", "BlkioWeight", "CapAdd", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus",
+    "DeviceRequests", "Devices", "Dns", "ExtraHosts", "GroupAdd", "Init", "Memory",
+    "MemoryReservation", "MemorySwap", "Mounts", "NanoCpus", "OomKillDisable", "PidsLimit",
+    "PortBindings", "Privileged", "ReadonlyRootfs", "Runtime", "SecurityOpt", "ShmSize", "Sysctls",
+    "Tmpfs", "Ulimits", "UsernsMode",
 )  # fmt: skip
 NAMESPACES = ("IpcMode", "NetworkMode", "PidMode")
 SETS = frozenset({"Binds", "CapAdd", "CapDrop", "Env", "ExtraHosts", "GroupAdd", "SecurityOpt"})
-"""Lists of texts whose order means nothing: Compose writes some of them in another one each time."""
+"""Lists of texts whose order means nothing: Compose writes some of them in another one each
+time."""
 DIGITS = 8
 """Bytes of the digest: what is compared are the few containers that ever had one name."""
 _HEXADECIMAL = frozenset("0123456789abcdef")
@@ -53,7 +67,9 @@ def made_as(answer: bytes) -> str:
         return ""
     parts: dict[str, Any] = {"Image": made.Image}
     for names, given in ((CONFIG, made.Config), (HOST, made.HostConfig)):
-        parts |= {name: value for name in names if (value := _plain(name, getattr(given, name, None)))}
+        parts |= {
+            name: value for name in names if (value := _plain(name, getattr(given, name, None)))
+        }
     for name in NAMESPACES:
         parts[name] = _namespace(name, str(getattr(made.HostConfig, name, None) or ""))
     return blake2b(_encoder.encode(parts), digest_size=DIGITS).hexdigest()
@@ -63,7 +79,11 @@ def _plain(name: str, value: Any) -> Any:
     if name == "Binds":
         value = [each for each in _texts(value) if not _anonymous(each.partition(":")[0])]
     if name == "Mounts" and isinstance(value, list):
-        mounts = [each for each in value if isinstance(each, dict) and not _anonymous(str(each.get("Source") or ""))]
+        mounts = [
+            each
+            for each in value
+            if isinstance(each, dict) and not _anonymous(str(each.get("Source") or ""))
+        ]
         return sorted(mounts, key=lambda each: str(each.get("Target")))
     return sorted(_texts(value)) if name in SETS else value
 
@@ -73,7 +93,8 @@ def _texts(value: Any) -> Iterable[str]:
 
 
 def _anonymous(source: str) -> bool:
-    """Whether a mount is of an anonymous volume: Compose names it when it makes the next container."""
+    """Whether a mount is of an anonymous volume: Compose names it when it makes the next
+    container."""
     return not source or (len(source) == 64 and _HEXADECIMAL.issuperset(source))
 
 

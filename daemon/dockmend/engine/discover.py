@@ -1,7 +1,9 @@
-"""Which engine: the address a person would expect `docker` to talk to, found the way the docker command finds it.
+"""Which engine: the address a person would expect `docker` to talk to, found the way the docker
+command finds it.
 
-Order: an explicit address (flag or settings), DOCKER_HOST, the docker context, the default socket. Pure over the
-environment and the home folder that are passed in; it reads docker's own files and nothing else.
+Order: an explicit address (flag or settings), DOCKER_HOST, the docker context, the default socket.
+Pure over the environment and the home folder that are passed in; it reads docker's own files and
+nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 
 @dataclass(frozen=True, slots=True)
 class TLS:
-    """Certificate files for a TCP address. `verify` False: any server certificate is taken (a person chose so)."""
+    """Certificate files for a TCP address. `verify` False: any server certificate is taken (a
+    person chose so)."""
 
     ca: Path | None = None
     cert: Path | None = None
@@ -41,34 +44,43 @@ class TLS:
             if self.cert is not None:
                 context.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as error:
-            names = ", ".join(str(path) for path in (self.ca, self.cert, self.key) if path is not None)
+            names = ", ".join(
+                str(path) for path in (self.ca, self.cert, self.key) if path is not None
+            )
             why = error.strerror or error.__class__.__name__
-            raise UsageError(f"TLS certificates for the engine cannot be read ({why}): {names}") from None
+            raise UsageError(
+                f"TLS certificates for the engine cannot be read ({why}): {names}"
+            ) from None
         return context
 
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """`url` is unix://PATH, tcp://HOST:PORT, or https://HOST:PORT with TLS; `source` says where it was found, for a
-    person."""
+    """`url` is unix://PATH, tcp://HOST:PORT, or https://HOST:PORT with TLS; `source` says where it
+    was found, for a person."""
 
     url: str
     tls: TLS | None = None
     source: str = "default"
 
     def told(self) -> dict[str, Any]:
-        """As a daemon tells it to commands that are to ask the same engine: the settings' EngineFound."""
+        """As a daemon tells it to commands that are to ask the same engine: the settings'
+        EngineFound."""
         found: dict[str, Any] = {"url": self.url, "tls": self.tls is not None}
         if self.tls is not None:
             files = {"ca": self.tls.ca, "cert": self.tls.cert, "key": self.tls.key}
-            found |= {name: str(path.absolute()) for name, path in files.items() if path is not None}
+            found |= {
+                name: str(path.absolute()) for name, path in files.items() if path is not None
+            }
             found["verify"] = self.tls.verify
         return found
 
     @classmethod
     def as_told(cls, found: Mapping[str, Any], source: str) -> EngineAddress:
         """From what `told` says."""
-        files = {name: Path(found[name]) for name in ("ca", "cert", "key") if found.get(name) is not None}
+        files = {
+            name: Path(found[name]) for name in ("ca", "cert", "key") if found.get(name) is not None
+        }
         tls = TLS(**files, verify=found.get("verify", True)) if found["tls"] else None
         return cls(found["url"], tls, source)
 
@@ -77,7 +89,9 @@ class EngineAddress:
         """What a person must know of an engine that is reached in clear."""
         if self.tls is not None or not self.url.startswith("tcp:"):
             return None
-        danger = "whoever can reach that address, or is on the way to it, has root on the engine's host"
+        danger = (
+            "whoever can reach that address, or is on the way to it, has root on the engine's host"
+        )
         return f"the engine at {self.url} ({self.source}) is reached without TLS: {danger}"
 
 
@@ -94,7 +108,8 @@ def discover(env: Mapping[str, str], home: Path, explicit: str | None = None) ->
 
 
 def _tls_of(env: Mapping[str, str], home: Path) -> TLS | None:
-    """As the docker command: DOCKER_TLS_VERIFY switches TLS on by being there at all, even as "0"."""
+    """As the docker command: DOCKER_TLS_VERIFY switches TLS on by being there at all, even as
+    "0"."""
     if not env.get("DOCKER_TLS_VERIFY"):
         return None
     folder = Path(env.get("DOCKER_CERT_PATH") or _config_folder(env, home))
@@ -107,15 +122,20 @@ def _checked(url: str, tls: TLS | None, source: str) -> EngineAddress:
         scheme, rest = "unix", url
     if scheme == "unix":
         if not rest.startswith("/"):
-            raise UsageError(f"{source}: {url}: a socket's path must be absolute, as in {DEFAULT_SOCKET}")
+            raise UsageError(
+                f"{source}: {url}: a socket's path must be absolute, as in {DEFAULT_SOCKET}"
+            )
         return EngineAddress(f"unix://{rest}", None, source)
     if scheme == "ssh":
         raise UsageError(
-            f"{source}: {url}: ssh is not supported; forward the socket (ssh -L ./far.sock:/var/run/docker.sock HOST) "
+            f"{source}: {url}: ssh is not supported; forward the socket (ssh -L "
+            "./far.sock:/var/run/docker.sock HOST) "
             "and use its unix:// address, or use tcp:// with TLS"
         )
     if scheme in ("tcp", "http", "https"):
-        return EngineAddress(_tcp(url, tls or (TLS() if scheme == "https" else None), source), tls, source)
+        return EngineAddress(
+            _tcp(url, tls or (TLS() if scheme == "https" else None), source), tls, source
+        )
     raise UsageError(f"{source}: {url}: expected unix://PATH or tcp://HOST:PORT")
 
 
@@ -151,18 +171,24 @@ def _context(env: Mapping[str, str], home: Path) -> EngineAddress | None:
     digest = hashlib.sha256(name.encode()).hexdigest()
     meta = folder / "contexts" / "meta" / digest / "meta.json"
     if not meta.exists():
-        raise UsageError(f"{source} names the docker context {name!r}, which does not exist: see `docker context ls`")
+        raise UsageError(
+            f"{source} names the docker context {name!r}, which does not exist: see `docker "
+            "context ls`"
+        )
     endpoints = _read(meta).get("Endpoints")
     endpoint = endpoints.get("docker") if isinstance(endpoints, dict) else None
     host = endpoint.get("Host") if isinstance(endpoint, dict) else None
     if not isinstance(endpoint, dict) or not isinstance(host, str) or not host:
         raise UsageError(f"{meta}: the docker context {name!r} has no docker host")
-    tls = _context_tls(folder / "contexts" / "tls" / digest / "docker", bool(endpoint.get("SkipTLSVerify")))
+    tls = _context_tls(
+        folder / "contexts" / "tls" / digest / "docker", bool(endpoint.get("SkipTLSVerify"))
+    )
     return _checked(host, tls, f"docker context {name!r}")
 
 
 def _there(path: Path) -> bool:
-    """False also where a sandbox (ProtectHome) hides the home: then there is no docker configuration to follow."""
+    """False also where a sandbox (ProtectHome) hides the home: then there is no docker
+    configuration to follow."""
     try:
         return path.exists()
     except PermissionError:

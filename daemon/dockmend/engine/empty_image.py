@@ -1,7 +1,8 @@
 """An image of no bytes as an archive that the engine loads: pure, the same bytes each time.
 
-Imported images bear the time at which they were made. Two that came at once under one name were two images, of which
-one stayed without a name; loaded twice, this one is the same image (Docker image specification v1.2).
+Imported images bear the time at which they were made. Two that came at once under one name were two
+images, of which one stayed without a name; loaded twice, this one is the same image (Docker image
+specification v1.2).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ EPOCH = "1970-01-01T00:00:00Z"
 
 
 def archive(reference: str, architecture: str, os: str) -> bytes:
-    """What `docker load` takes. `reference` (repository:tag) makes it an image of its own among empty ones."""
+    """What `docker load` takes. `reference` (repository:tag) makes it an image of its own among
+    empty ones."""
     layer = hashlib.sha256(LAYER).hexdigest()
     config = msgspec.json.encode(
         {
@@ -31,7 +33,9 @@ def archive(reference: str, architecture: str, os: str) -> bytes:
     )
     name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = [{"Config": name, "RepoTags": [reference], "Layers": [f"{layer}.tar"]}]
-    return _tar({f"{layer}.tar": LAYER, name: config, "manifest.json": msgspec.json.encode(manifest)})
+    return _tar(
+        {f"{layer}.tar": LAYER, name: config, "manifest.json": msgspec.json.encode(manifest)}
+    )
 
 
 def _tar(files: dict[str, bytes]) -> bytes:

@@ -17,15 +17,25 @@ from .empty_image import archive
 from .engine_queries import EngineQueries, is_no_path, is_short_digits, short
 from .error_mapping import only_for, tidy
 from .transport import flag, path, segment
-from .wire import WireEnd, WireId, end_decoder, id_decoder, to_volume, version_decoder, volume_decoder
+from .wire import (
+    WireEnd,
+    WireId,
+    end_decoder,
+    id_decoder,
+    to_volume,
+    version_decoder,
+    volume_decoder,
+)
 from .wire_networks import endpoint_config, network_body, one_network
 
-MARGIN = 60.0  # seconds on top of a container's stop timeout: a busy engine takes long to take a container down
+# seconds on top of a container's stop timeout: a busy engine takes long to take a container down
+MARGIN = 60.0
 LONG = 600.0  # seconds a commit of many gigabytes may take
 
 
 _LOADED_MEANWHILE = "AlreadyExists"
-"""The containerd image store's word for a name that another load of the same image gave it at the same moment."""
+"""The containerd image store's word for a name that another load of the same image gave it at the
+same moment."""
 
 
 NOT_MODIFIED = 304
@@ -36,17 +46,22 @@ class _LoadLine(msgspec.Struct):
 
 
 class EngineMutations(EngineQueries):
-    """The part of the engine that acts. NotFound means that the container (network, volume, image) itself is gone."""
+    """The part of the engine that acts. NotFound means that the container (network, volume, image)
+    itself is gone."""
 
-    # ---------------------------------------------------------------------------------------------------- containers
+    # ----------------------------------------------------------------------------------- containers
 
-    async def restart(self, container: str, timeout: float | None = None, signal: str | None = None) -> None:
+    async def restart(
+        self, container: str, timeout: float | None = None, signal: str | None = None
+    ) -> None:
         await self._post(container, "restart", *self._stopping(container, timeout, signal))
 
     async def start(self, container: str) -> None:
         await self._post(container, "start", {}, MARGIN)
 
-    async def stop(self, container: str, timeout: float | None = None, signal: str | None = None) -> bool:
+    async def stop(
+        self, container: str, timeout: float | None = None, signal: str | None = None
+    ) -> bool:
         return await self._post(container, "stop", *self._stopping(container, timeout, signal))
 
     async def kill(self, container: str, signal: str | None = None) -> None:
@@ -95,8 +110,11 @@ class EngineMutations(EngineQueries):
             raise
         return made.Id
 
-    def _stopping(self, container: str, timeout: float | None, signal: str | None) -> tuple[dict[str, str], float]:
-        """The query of a stop or restart, and how long the call may take: the stop timeout and a margin."""
+    def _stopping(
+        self, container: str, timeout: float | None, signal: str | None
+    ) -> tuple[dict[str, str], float]:
+        """The query of a stop or restart, and how long the call may take: the stop timeout and a
+        margin."""
         query = {}
         if timeout is not None:
             query["t"] = str(math.ceil(timeout))
@@ -104,7 +122,8 @@ class EngineMutations(EngineQueries):
             version = self._transport.api_version
             if version is not None and version < STOP_TAKES_SIGNAL:
                 raise Permanent(
-                    f"the engine speaks API {version}, and sends no other signal than the container's own stop signal"
+                    f"the engine speaks API {version}, and sends no other signal than the "
+                    "container's own stop signal"
                     f" before {STOP_TAKES_SIGNAL}: leave `signal` out, or use `kill`"
                 )
             query["signal"] = signal
@@ -112,21 +131,29 @@ class EngineMutations(EngineQueries):
         return query, max(stop, 0.0) + MARGIN
 
     async def _post(
-        self, container: str, verb: str, query: Mapping[str, str], timeout: float | None, body: Any = None
+        self,
+        container: str,
+        verb: str,
+        query: Mapping[str, str],
+        timeout: float | None,
+        body: Any = None,
     ) -> bool:
         """False if the engine says that it was so already."""
         what = f"{verb} {short(container)}"
         request = path("containers", segment(container, what), verb, query=query)
         try:
-            status, _ = await self._transport.answer(what, request, "POST", body=body, timeout=timeout)
+            status, _ = await self._transport.answer(
+                what, request, "POST", body=body, timeout=timeout
+            )
         except NotFound as error:
             raise only_for(error, "container") from None
         return status != NOT_MODIFIED
 
-    # ------------------------------------------------------------------------------------------- networks and volumes
+    # ------------------------------------------------------------------------- networks and volumes
 
     async def connect_network(self, network: str, container: str, endpoint: Endpoint) -> None:
-        """Puts back all of `endpoint` but its MAC address, which the engine ignores (api_versions.CONNECT_TAKES_MAC).
+        """Puts back all of `endpoint` but its MAC address, which the engine ignores
+        (api_versions.CONNECT_TAKES_MAC).
 
         See https://github.com/moby/moby/issues/48192; inspect afterwards to know which it was.
         """
@@ -146,11 +173,17 @@ class EngineMutations(EngineQueries):
 
     async def _network_meant(self, network: str) -> str:
         """A name that another network's id could begin with is looked up first. Raises NotFound."""
-        return (await self._network(network)).Id if is_short_digits(network) or is_no_path(network) else network
+        return (
+            (await self._network(network)).Id
+            if is_short_digits(network) or is_no_path(network)
+            else network
+        )
 
     async def create_network(self, network: Network) -> str:
         what = f"create network {network.name}"
-        answer = await self._transport.call(what, "networks/create", "POST", body=network_body(network), timeout=MARGIN)
+        answer = await self._transport.call(
+            what, "networks/create", "POST", body=network_body(network), timeout=MARGIN
+        )
         made: WireId = self._transport.decoded(id_decoder, answer, what)
         return made.Id
 
@@ -162,7 +195,12 @@ class EngineMutations(EngineQueries):
         labels: Mapping[str, str] | None = None,
     ) -> Volume:
         what = f"create volume {name}"
-        body = {"Name": name, "Driver": driver, "DriverOpts": dict(options or {}), "Labels": dict(labels or {})}
+        body = {
+            "Name": name,
+            "Driver": driver,
+            "DriverOpts": dict(options or {}),
+            "Labels": dict(labels or {}),
+        }
         answer = await self._transport.call(what, "volumes/create", "POST", body=body)
         return to_volume(self._transport.decoded(volume_decoder, answer, what))
 
@@ -170,7 +208,7 @@ class EngineMutations(EngineQueries):
         what = f"remove volume {short(name)}"
         await self._transport.call(what, path("volumes", segment(name, what)), "DELETE")
 
-    # --------------------------------------------------------------------------------------------------------- images
+    # --------------------------------------------------------------------------------------- images
 
     async def commit(
         self,
@@ -183,7 +221,8 @@ class EngineMutations(EngineQueries):
         pause: bool = True,
         labels: Mapping[str, str] | None = None,
     ) -> str:
-        """Labels go by the configuration, never by a line of text that their values could break out of."""
+        """Labels go by the configuration, never by a line of text that their values could break out
+        of."""
         what = f"commit {short(container)}"
         if any("\n" in change for change in changes):
             raise Permanent(f"{what}: a change is one line of a Dockerfile")
@@ -191,9 +230,17 @@ class EngineMutations(EngineQueries):
         if labels:
             config = dict((await self.inspect_raw(container)).get("Config") or {})
             config["Labels"] = {**(config.get("Labels") or {}), **labels}
-        query = [("container", container), ("repo", repository), ("tag", tag), ("comment", message), ("author", author)]
+        query = [
+            ("container", container),
+            ("repo", repository),
+            ("tag", tag),
+            ("comment", message),
+            ("author", author),
+        ]
         query += [("pause", flag(pause)), *(("changes", change) for change in changes)]
-        answer = await self._transport.call(what, path("commit", query=query), "POST", body=config, timeout=LONG)
+        answer = await self._transport.call(
+            what, path("commit", query=query), "POST", body=config, timeout=LONG
+        )
         made: WireId = self._transport.decoded(id_decoder, answer, what)
         return made.Id
 
@@ -205,7 +252,9 @@ class EngineMutations(EngineQueries):
     async def tag_image(self, image: str, reference: str) -> None:
         what = f"tag {short(image)} as {reference}"
         repository, _, tag = reference.rpartition(":")
-        request = path("images", segment(image, what), "tag", query={"repo": repository, "tag": tag})
+        request = path(
+            "images", segment(image, what), "tag", query={"repo": repository, "tag": tag}
+        )
         await self._transport.call(what, request, "POST")
 
     async def load_empty_image(self, reference: str) -> None:
@@ -214,7 +263,9 @@ class EngineMutations(EngineQueries):
         answer = await self._transport.call("version", "version", versioned=False)
         version = self._transport.decoded(version_decoder, answer, "version")
         image = archive(reference, version.Arch, version.Os)
-        answer = await self._transport.call(what, path("images", "load", query={"quiet": "1"}), "POST", body=image)
+        answer = await self._transport.call(
+            what, path("images", "load", query={"quiet": "1"}), "POST", body=image
+        )
         lines = msgspec.json.Decoder(_LoadLine)
         for line in answer.splitlines():
             error = self._transport.decoded(lines, line, what).error

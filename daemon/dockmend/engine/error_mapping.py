@@ -1,8 +1,10 @@
-"""Turns whatever aiodocker, aiohttp or the socket raised into dockmend's own errors, at this one place.
+"""Turns whatever aiodocker, aiohttp or the socket raised into dockmend's own errors, at this one
+place.
 
-What decides is whether another try can help: a passing state, an engine that is busy or away is Temporary; an engine
-that understood and refused is Permanent. The engine's own sentence is kept, on one line and cut short, since it is the
-best explanation there is; its text is never trusted beyond being shown.
+What decides is whether another try can help: a passing state, an engine that is busy or away is
+Temporary; an engine that understood and refused is Permanent. The engine's own sentence is kept, on
+one line and cut short, since it is the best explanation there is; its text is never trusted beyond
+being shown.
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ NO_CONNECTION = 900
 LONGEST = 300  # characters of the engine's sentence that are kept
 
 _NEVER_PASSES = re.compile(
-    r"marked for removal|dead container|invalid symlink|is already in use|is not running|already paused|not paused"
-    r"|cannot remove|unable to remove|unable to delete|must be forced|no such image|not supported|is not implemented"
-    r"|not connected to|archive/tar:|endpoint with name|network with name|sharing network namespace",
+    r"marked for removal|dead container|invalid symlink|is already in use|is not running|already "
+    r"paused|not paused"
+    r"|cannot remove|unable to remove|unable to delete|must be forced|no such image|not "
+    r"supported|is not implemented"
+    r"|not connected to|archive/tar:|endpoint with name|network with name|sharing network "
+    r"namespace",
     re.IGNORECASE,
 )
-"""Refusals with a status (409, 500) that also stands for passing states, but which no waiting mends (moby's texts)."""
+"""Refusals with a status (409, 500) that also stands for passing states, but which no waiting mends
+(moby's texts)."""
 
 _REASONS = {
     errno.ENOENT: "no such socket: is the engine running?",
@@ -41,12 +47,14 @@ _REASONS = {
     errno.ENFILE: "no file descriptor is free on this host",
     errno.EPERM: "permission denied: run as root or as a member of the socket's group",
 }
-_OPENSSL = re.compile(r"\[SSL:[^\]]*\]|\(_ssl\.c:\d+\)|^\[Errno[^\]]*\]")  # what OpenSSL adds around its sentence
+# what OpenSSL adds around its sentence
+_OPENSSL = re.compile(r"\[SSL:[^\]]*\]|\(_ssl\.c:\d+\)|^\[Errno[^\]]*\]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 def tidy(text: str) -> str:
-    """One line of printable text without secrets, at most LONGEST characters: fit for a log and a record.
+    """One line of printable text without secrets, at most LONGEST characters: fit for a log and a
+    record.
 
     An engine repeats what it was asked for, such as a command that it could not run.
     """
@@ -56,7 +64,8 @@ def tidy(text: str) -> str:
 
 @contextmanager
 def translated(what: str, url: str) -> Iterator[None]:
-    """Within it, every error of a call becomes an EngineError whose text begins with `what` ("restart web")."""
+    """Within it, every error of a call becomes an EngineError whose text begins with `what`
+    ("restart web")."""
     try:
         yield
     except DockerError as error:
@@ -69,7 +78,9 @@ def translated(what: str, url: str) -> Iterator[None]:
         raise away(url, error) from None
     except (msgspec.MsgspecError, aiohttp.ClientError, ValueError, KeyError, TypeError) as error:
         # aiodocker decodes the bodies of errors itself and raises whatever that raises
-        raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
+        raise Temporary(
+            f"{what}: the engine's answer was not understood: {tidy(str(error))}"
+        ) from None
 
 
 def refused(what: str, status: int, message: object) -> EngineError:
@@ -85,7 +96,8 @@ def refused(what: str, status: int, message: object) -> EngineError:
 
 
 def _message(message: object) -> str:
-    """The engine's sentence; where a proxy changed the content type, aiodocker leaves it in its JSON."""
+    """The engine's sentence; where a proxy changed the content type, aiodocker leaves it in its
+    JSON."""
     text = str(message)
     if text.startswith("{"):
         with suppress(msgspec.MsgspecError, KeyError, ValueError, RecursionError):
@@ -97,7 +109,10 @@ def away(url: str, error: BaseException) -> EngineAway:
     """The error for an engine that nobody answers for, with what a person can do about it."""
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError) or "[SSL:" in str(cause):
-        why = f"TLS failed ({_OPENSSL.sub('', tidy(_sentence(cause))).strip()}): check the certificates"
+        why = (
+            f"TLS failed ({_OPENSSL.sub('', tidy(_sentence(cause))).strip()}): check the "
+            "certificates"
+        )
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         why = "the host's name does not resolve"
     elif isinstance(cause, OSError) and cause.errno in _REASONS:
@@ -123,9 +138,11 @@ def _sentence(error: BaseException) -> str:
 
 
 def only_for(error: NotFound, missing: str) -> EngineError:
-    """The same error, but NotFound only where the engine misses a `missing` ("container"), else Permanent.
+    """The same error, but NotFound only where the engine misses a `missing` ("container"), else
+    Permanent.
 
-    A start that fails for want of a network answers 404 as well: the container is there all the same.
+    A start that fails for want of a network answers 404 as well: the container is there all the
+    same.
     """
     if f"no such {missing}" in str(error).lower():
         return error

@@ -1,6 +1,7 @@
 """Commands run in containers, and what they write: the engine's exec.
 
-The engine has no call that ends a command: leaving its output early leaves it running (moby issue 9098).
+The engine has no call that ends a command: leaving its output early leaves it running (moby issue
+9098).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .transport import path, segment
 from .wire import WireExecution, WireId, execution_decoder, id_decoder
 
 HEADER = 8
-"""Bytes before each piece of output: which of the two it is, three zeros, and its length (Engine API, attach)."""
+"""Bytes before each piece of output: which of the two it is, three zeros, and its length (Engine
+API, attach)."""
 LARGEST_TAIL = 64 * 1024
 """Bytes of a log's end that are kept: one line can be of any length."""
 
@@ -30,7 +32,9 @@ class ExecCommands(EngineQueries):
     @asynccontextmanager
     async def logs(self, container: str) -> AsyncIterator[AsyncIterator[bytes]]:
         what = f"logs of {short(container)}"
-        request = path("containers", segment(container, what), "logs", query={"stdout": "1", "stderr": "1"})
+        request = path(
+            "containers", segment(container, what), "logs", query={"stdout": "1", "stderr": "1"}
+        )
         async with self._transport.stream(what, request) as response:
             pieces = self._pieces(response, what)
             try:
@@ -64,7 +68,8 @@ class ExecCommands(EngineQueries):
         what = f"exec in {short(container)}"
         body = {
             "AttachStdout": True, "AttachStderr": True, "Cmd": list(command), "User": user or "",
-            "WorkingDir": workdir or "", "Env": [f"{key}={value}" for key, value in (env or {}).items()],
+            "WorkingDir": workdir or "",
+            "Env": [f"{key}={value}" for key, value in (env or {}).items()],
         }  # fmt: skip
         request = path("containers", segment(container, what), "exec")
         try:
@@ -78,7 +83,9 @@ class ExecCommands(EngineQueries):
     async def exec_start(self, execution: str) -> AsyncIterator[AsyncIterator[bytes]]:
         what = f"exec {short(execution)}"
         request = path("exec", segment(execution, what), "start")
-        async with self._transport.stream(what, request, "POST", body={"Detach": False, "Tty": False}) as response:
+        async with self._transport.stream(
+            what, request, "POST", body={"Detach": False, "Tty": False}
+        ) as response:
             pieces = self._pieces(response, what)
             try:
                 yield pieces
@@ -91,7 +98,9 @@ class ExecCommands(EngineQueries):
         wire: WireExecution = self._transport.decoded(execution_decoder, answer, what)
         return Execution(wire.Running, None if wire.Running else wire.ExitCode, wire.Pid)
 
-    async def _as_it_comes(self, response: aiohttp.ClientResponse, what: str) -> AsyncGenerator[bytes, None]:
+    async def _as_it_comes(
+        self, response: aiohttp.ClientResponse, what: str
+    ) -> AsyncGenerator[bytes, None]:
         """What a terminal was sent: there are no headers between."""
         while True:
             with translated(what, self._transport.url):
@@ -100,7 +109,9 @@ class ExecCommands(EngineQueries):
                 return
             yield chunk
 
-    async def _pieces(self, response: aiohttp.ClientResponse, what: str) -> AsyncGenerator[bytes, None]:
+    async def _pieces(
+        self, response: aiohttp.ClientResponse, what: str
+    ) -> AsyncGenerator[bytes, None]:
         """What was written, without the headers between; a piece may come in parts."""
         waiting, left = b"", 0
         while True:

@@ -1,4 +1,5 @@
-"""The engine as it may be used: one that only looks lets no change through, wherever in dockmend that is asked for.
+"""The engine as it may be used: one that only looks lets no change through, wherever in dockmend
+that is asked for.
 
 What may not act decides so before it asks (decide, app.daemon); this is what makes it certain.
 """
@@ -13,22 +14,23 @@ from dockmend.engine.engine_api import Engine
 from dockmend.errors import Permanent
 
 LOOKS = frozenset({
-    "url", "ahead", "trusted", "connect", "close", "ping", "events", "marker_present", "past", "listing", "inspect",
-    "inspect_raw", "inspect_network", "addresses", "networks", "volumes", "inspect_volume", "images", "inspect_image",
-    "inspect_image_raw", "desired_macs", "wait", "logs", "last_lines", "exec_inspect", "get_archive", "started_at",
+    "url", "ahead", "trusted", "connect", "close", "ping", "events", "marker_present", "past",
+    "listing", "inspect", "inspect_raw", "inspect_network", "addresses", "networks", "volumes",
+    "inspect_volume", "images", "inspect_image", "inspect_image_raw", "desired_macs", "wait",
+    "logs", "last_lines", "exec_inspect", "get_archive", "started_at",
 })  # fmt: skip
 """What changes nothing on the engine; all else does, also what comes to the protocol later."""
 OF_ONE = frozenset({
-    "restart", "start", "stop", "kill", "pause", "unpause", "remove", "rename", "update", "exec_create", "commit",
-    "put_archive",
+    "restart", "start", "stop", "kill", "pause", "unpause", "remove", "rename", "update",
+    "exec_create", "commit", "put_archive",
 })  # fmt: skip
 """Changes of the one container that their first argument names."""
 
 
 @dataclass(slots=True)
 class ActingSwitch:
-    """What dockmend may change on the engine. `why_not`: a sentence that says why it may change nothing, "" if it may;
-    `only`: the id of the one container that it may act on, "" for all."""
+    """What dockmend may change on the engine. `why_not`: a sentence that says why it may change
+    nothing, "" if it may; `only`: the id of the one container that it may act on, "" for all."""
 
     why_not: str = ""
     only: str = ""

@@ -1,7 +1,8 @@
 """The engine's event stream, drained by a task that never waits for anything but the socket.
 
-A subscriber that stops reading costs the whole engine 100 ms an event and then silently loses it (docs: moby's
-`daemon/events`), so the drain only appends raw bytes to a bounded buffer; decoding is paid for by whoever asks.
+A subscriber that stops reading costs the whole engine 100 ms an event and then silently loses it
+(docs: moby's `daemon/events`), so the drain only appends raw bytes to a bounded buffer; decoding is
+paid for by whoever asks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .engine_api import Batch
 
 BUFFER_BYTES = 64 << 20  # about 90,000 events
 LONGEST_LINE = 16 << 20  # an event carries all labels of its container
-BATCH_BYTES = 2 << 20  # decoded at a time: some milliseconds, so that nothing else on the loop waits
+# decoded at a time: some milliseconds, so that nothing else on the loop waits
+BATCH_BYTES = 2 << 20
 
 _decoder = msgspec.json.Decoder(Event)
 _GARBAGE = (msgspec.MsgspecError, ValueError, RecursionError)  # ValueError: text that is not UTF-8
@@ -31,7 +33,8 @@ class _LooseActor(msgspec.Struct):
 
 
 class _LooseEvent(msgspec.Struct):
-    """An event as other engines may write it: fields that are null, attributes that are no strings."""
+    """An event as other engines may write it: fields that are null, attributes that are no
+    strings."""
 
     Type: str
     Action: str
@@ -53,11 +56,14 @@ class EventSource(Protocol):
 class Drain:
     """One subscription's buffer: `drain` fills it, `batch` empties it.
 
-    `overflowed` becomes True when the consumer fell behind by more than `limit` bytes and what was buffered was
-    dropped; it stays True until the consumer sets it back. `translate`: applied to every event.
+    `overflowed` becomes True when the consumer fell behind by more than `limit` bytes and what was
+    buffered was dropped; it stays True until the consumer sets it back. `translate`: applied to
+    every event.
     """
 
-    def __init__(self, limit: int = BUFFER_BYTES, translate: Callable[[Event], Event] | None = None) -> None:
+    def __init__(
+        self, limit: int = BUFFER_BYTES, translate: Callable[[Event], Event] | None = None
+    ) -> None:
         self.overflowed = False
         self._translate = translate  # of an engine that calls things otherwise
         self._limit = limit
@@ -71,7 +77,8 @@ class Drain:
         self._news = asyncio.Event()
 
     async def drain(self, source: EventSource) -> None:
-        """Reads until the stream ends, for whatever reason: every end is a disconnection, told by `batch` as None."""
+        """Reads until the stream ends, for whatever reason: every end is a disconnection, told by
+        `batch` as None."""
         try:
             while chunk := await source.readany():
                 self.feed(chunk)
@@ -119,7 +126,8 @@ class Drain:
             self._malformed += 1
 
     async def batch(self) -> Batch | None:
-        """What has come since the last call, at most about BATCH_BYTES of it; waits for something; None at the end."""
+        """What has come since the last call, at most about BATCH_BYTES of it; waits for something;
+        None at the end."""
         while True:
             await self._news.wait()
             if self._chunks:
@@ -135,7 +143,8 @@ class Drain:
                 self._news.clear()
 
     def rest(self) -> Batch:
-        """Everything that was fed, at once: of an answer that has ended. An unfinished line is a malformed one."""
+        """Everything that was fed, at once: of an answer that has ended. An unfinished line is a
+        malformed one."""
         events, malformed = self._decoded(b"".join(self._chunks))
         lost = self._malformed + bool(self._partial) + self.overflowed
         return Batch(events, malformed + lost)
@@ -185,7 +194,9 @@ def decode_event(line: bytes | str) -> Event | None:
     except _GARBAGE:
         return None
     actor = loose.Actor or _LooseActor()
-    attributes = {key: str(value) for key, value in (actor.Attributes or {}).items() if value is not None}
+    attributes = {
+        key: str(value) for key, value in (actor.Attributes or {}).items() if value is not None
+    }
     return Event(
         type=loose.Type,
         action=loose.Action,

@@ -1,8 +1,8 @@
 """The connection to one engine: the only place that touches aiodocker, and its private `_query`.
 
-aiodocker has no time-outs of its own, asks for gzip (which costs archives nine tenths of their speed), and neither
-closes a response nor negotiates the API version down: all of that is settled here once, for every call.
-tests/contract/test_aiodocker.py pins what is relied on.
+aiodocker has no time-outs of its own, asks for gzip (which costs archives nine tenths of their
+speed), and neither closes a response nor negotiates the API version down: all of that is settled
+here once, for every call. tests/contract/test_aiodocker.py pins what is relied on.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from .error_mapping import tidy, translated
 from .wire import WireVersion, ids_decoder, version_decoder
 
 LARGEST_ANSWER = 128 << 20  # bytes: a list of 10,000 containers with many labels is some 30 MiB
-LARGE = 1 << 20  # bytes of an answer about one container, beyond which only one is in memory at a time
+# bytes of an answer about one container, beyond which only one is in memory at a time
+LARGE = 1 << 20
 SCANNED = 32 << 20  # bytes of a list beyond which it is not kept whole
-READ_BUFFER = 1 << 20  # bytes: an archive or a burst of events is taken from the socket in big pieces
+# bytes: an archive or a burst of events is taken from the socket in big pieces
+READ_BUFFER = 1 << 20
 
-_ID = re.compile(rb'"Id":"([0-9a-f]{64})"')  # in a text the quotes would have a backslash before them
+# in a text the quotes would have a backslash before them
+_ID = re.compile(rb'"Id":"([0-9a-f]{64})"')
 _ID_LENGTH = 71
 
 T = TypeVar("T")
@@ -69,14 +72,17 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
         self.api_version: ApiVersion | None = None
 
-    # ------------------------------------------------------------------------------------------------------ connection
+    # ----------------------------------------------------------------------------------- connection
 
     def _client(self) -> aiodocker.Docker:
         """The client; made within the running loop, as aiohttp asks."""
         if self._docker is None:
             connector: aiohttp.BaseConnector
             if self.url.startswith("unix://"):
-                connector, base = aiohttp.UnixConnector(self.url.removeprefix("unix://"), limit=64), "unix://localhost"
+                connector, base = (
+                    aiohttp.UnixConnector(self.url.removeprefix("unix://"), limit=64),
+                    "unix://localhost",
+                )
             else:
                 context = self._tls.context() if self._tls else True
                 connector = aiohttp.TCPConnector(ssl=context, limit=64)
@@ -91,7 +97,9 @@ class Transport:
                 read_bufsize=READ_BUFFER,
             )
             # A version is given, so aiodocker never asks for one; `negotiate` replaces it.
-            self._docker = aiodocker.Docker(url=base, session=self._session, connector=connector, api_version="v1.40")
+            self._docker = aiodocker.Docker(
+                url=base, session=self._session, connector=connector, api_version="v1.40"
+            )
         return self._docker
 
     async def close(self) -> None:
@@ -105,14 +113,16 @@ class Transport:
                 await session.close()
 
     async def negotiate(self) -> WireVersion:
-        """Settles the API version with the engine: the newest that both know. Unreachable where there is none."""
+        """Settles the API version with the engine: the newest that both know. Unreachable where
+        there is none."""
         try:
             answer = await self.call("version", "version", versioned=False)
         except Permanent as error:
             if "HTTPS server" not in str(error):
                 raise
             said = (
-                f"cannot reach the engine at {self.url}: it asks for TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+                f"cannot reach the engine at {self.url}: it asks for TLS: set "
+                "DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
             )
             raise EngineAway(f"{said}, or use a docker context") from None
         version = self.decoded(version_decoder, answer, "version")
@@ -124,7 +134,7 @@ class Transport:
         if self.api_version is None:
             await self.negotiate()
 
-    # ----------------------------------------------------------------------------------------------------------- calls
+    # ---------------------------------------------------------------------------------------- calls
 
     async def call(
         self,
@@ -136,13 +146,19 @@ class Transport:
         timeout: float | None = None,
         versioned: bool = True,
     ) -> bytes:
-        """One call; the whole answer. `what` begins its errors' text; `body` is sent as JSON (bytes: as they are)."""
-        return (await self.answer(what, path, method, body=body, timeout=timeout, versioned=versioned))[1]
+        """One call; the whole answer. `what` begins its errors' text; `body` is sent as JSON
+        (bytes: as they are)."""
+        return (
+            await self.answer(what, path, method, body=body, timeout=timeout, versioned=versioned)
+        )[1]
 
     @asynccontextmanager
-    async def one_large(self, what: str, path: str, timeout: float | None = None) -> AsyncIterator[bytes]:
-        """The whole answer of a GET. Of several that are larger than LARGE, one is in hand at a time: until the context
-        is left, the others wait, with what they have read of theirs. Not to be entered within another one."""
+    async def one_large(
+        self, what: str, path: str, timeout: float | None = None
+    ) -> AsyncIterator[bytes]:
+        """The whole answer of a GET. Of several that are larger than LARGE, one is in hand at a
+        time: until the context is left, the others wait, with what they have read of theirs. Not to
+        be entered within another one."""
         await self._settle()
         async with AsyncExitStack() as held:
             with translated(what, self.url):
@@ -151,7 +167,9 @@ class Transport:
                     self._client()._query(path) as response,
                 ):
                     try:
-                        answer = await _bounded(response, what, lambda: held.enter_async_context(self._large))
+                        answer = await _bounded(
+                            response, what, lambda: held.enter_async_context(self._large)
+                        )
                     finally:
                         response.close()
             yield answer
@@ -159,7 +177,8 @@ class Transport:
     async def ids(self, what: str, path: str) -> list[str]:
         """The ids of the objects in a list, however long it is: it holds all labels of all of them.
 
-        Of one beyond SCANNED whatever is written as an id counts, also where a label is called `Id`.
+        Of one beyond SCANNED whatever is written as an id counts, also where a label is called
+        `Id`.
         """
         await self._settle()
         with translated(what, self.url):
@@ -199,21 +218,30 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response whose body is read bit by bit, without an end in time; always closed.
 
-        Only the opening is timed and translated: what the caller raises while reading is the caller's.
+        Only the opening is timed and translated: what the caller raises while reading is the
+        caller's.
         """
         await self._settle()
         data = None if body is None else msgspec.json.encode(body)
         async with AsyncExitStack() as stack:
             with translated(what, self.url):
                 async with asyncio.timeout(self.timeout):
-                    response = await stack.enter_async_context(self._client()._query(path, method, data=data))
+                    response = await stack.enter_async_context(
+                        self._client()._query(path, method, data=data)
+                    )
             stack.callback(response.close)
             yield response
 
     async def send(
-        self, what: str, path: str, body: AsyncIterator[bytes], headers: Mapping[str, str], idle: float
+        self,
+        what: str,
+        path: str,
+        body: AsyncIterator[bytes],
+        headers: Mapping[str, str],
+        idle: float,
     ) -> None:
-        """PUTs a body of unknown length; Temporary after `idle` seconds without progress; its own error comes out."""
+        """PUTs a body of unknown length; Temporary after `idle` seconds without progress; its own
+        error comes out."""
         await self._settle()
         own: list[Exception] = []
         try:
@@ -229,7 +257,9 @@ class Transport:
                             own.append(error)
                             raise
 
-                    async with self._client()._query(path, "PUT", data=watched(), headers=headers) as response:
+                    async with self._client()._query(
+                        path, "PUT", data=watched(), headers=headers
+                    ) as response:
                         response.close()
         except EngineError:
             if own:
@@ -241,13 +271,18 @@ class Transport:
         try:
             return decoder.decode(answer)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
+            raise Temporary(
+                f"{what}: the engine's answer was not understood: {tidy(str(error))}"
+            ) from None
 
 
 async def _bounded(
-    response: aiohttp.ClientResponse, what: str, before_large: Callable[[], Awaitable[None]] | None = None
+    response: aiohttp.ClientResponse,
+    what: str,
+    before_large: Callable[[], Awaitable[None]] | None = None,
 ) -> bytes:
-    """The whole body. Temporary beyond LARGEST_ANSWER: one that never ends must not fill the memory.
+    """The whole body. Temporary beyond LARGEST_ANSWER: one that never ends must not fill the
+    memory.
 
     `before_large` is awaited once, when more than LARGE was read.
     """
@@ -256,7 +291,9 @@ async def _bounded(
         pieces.append(piece)
         size += len(piece)
         if size > LARGEST_ANSWER:
-            raise Temporary(f"{what}: the engine's answer is longer than {LARGEST_ANSWER >> 20} MiB")
+            raise Temporary(
+                f"{what}: the engine's answer is longer than {LARGEST_ANSWER >> 20} MiB"
+            )
         if size > LARGE and before_large is not None:
             await before_large()
             before_large = None
@@ -274,7 +311,9 @@ async def _ids(response: aiohttp.ClientResponse, what: str) -> list[str]:
         try:
             return [each.Id for each in ids_decoder.decode(body)]
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
+            raise Temporary(
+                f"{what}: the engine's answer was not understood: {tidy(str(error))}"
+            ) from None
     found: dict[str, None] = {}
     while body:
         found.update((match[1].decode(), None) for match in _ID.finditer(body))

@@ -1,7 +1,9 @@
-"""The engine's JSON, cut to what dockmend needs, and its conversion to the model: pure, no connection.
+"""The engine's JSON, cut to what dockmend needs, and its conversion to the model: pure, no
+connection.
 
-Typed structs instead of dictionaries: an inspect answer of 8 KB is decoded in about 20 µs, and what is not named
-here is never built. The engine writes null for empty maps and lists, so nearly every field may be None.
+Typed structs instead of dictionaries: an inspect answer of 8 KB is decoded in about 20 µs, and what
+is not named here is never built. The engine writes null for empty maps and lists, so nearly every
+field may be None.
 """
 
 from __future__ import annotations
@@ -195,7 +197,8 @@ version_decoder = msgspec.json.Decoder(WireVersion)
 raw_decoder = msgspec.json.Decoder(dict[str, Any])
 info_decoder = msgspec.json.Decoder(WireInfo)
 
-FOR_EVER = 3600.0  # seconds that are reckoned with where the engine is to wait for an end for ever (-1)
+# seconds that are reckoned with where the engine is to wait for an end for ever (-1)
+FOR_EVER = 3600.0
 LONGEST_SIGNAL = 16  # characters of a stop signal; for one that is none the engine takes TERM
 LONGEST_ERROR = 4096  # characters of why a start failed
 _EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
@@ -209,9 +212,9 @@ def to_container(
     trusted: Callable[[str], bool] = lambda image: False,
     plain_name: Callable[[str], str] = str,
 ) -> Container:
-    """The model of an inspect answer of that version. `of_image`: its image's labels, None if that cannot be inspected;
-    `trusted`: whether the settings let the labels of an image count, by the reference that was written; `plain_name`:
-    see OwnNames."""
+    """The model of an inspect answer of that version. `of_image`: its image's labels, None if that
+    cannot be inspected; `trusted`: whether the settings let the labels of an image count, by the
+    reference that was written; `plain_name`: see OwnNames."""
     state = wire.State or WireState()
     config = wire.Config or WireConfig()
     host = wire.HostConfig or WireHostConfig()
@@ -223,7 +226,9 @@ def to_container(
     mounts, lost_mounts = first(wire.Mounts or (), _mount_size)
     links, lost_links = first(host.Links or (), len)
     sources, lost_sources = first(host.VolumesFrom or (), len)
-    lost = max(0, len(wire.Name) - NAME - 1) + lost_networks + lost_mounts + lost_links + lost_sources
+    lost = (
+        max(0, len(wire.Name) - NAME - 1) + lost_networks + lost_mounts + lost_links + lost_sources
+    )
     started = epoch(state.StartedAt)
     check = to_check(config.Healthcheck)
     return Container(
@@ -268,15 +273,22 @@ def _mount_size(mount: WireMount) -> int:
 
 def _network_size(named: tuple[str, Endpoint]) -> int:
     name, endpoint = named
-    texts = (name, *endpoint.aliases, *endpoint.links, *endpoint.link_local, *endpoint.driver_opts.values())
+    texts = (
+        name,
+        *endpoint.aliases,
+        *endpoint.links,
+        *endpoint.link_local,
+        *endpoint.driver_opts.values(),
+    )
     return sum(map(len, texts)) + ENTRY * len(texts)
 
 
 def plain_link(said: str, plain_name: Callable[[str], str]) -> str:
-    """`/db:/web/alias` without the names that `recreate` gives to what it has in hand; `plain_name`: see OwnNames.
+    """`/db:/web/alias` without the names that `recreate` gives to what it has in hand;
+    `plain_name`: see OwnNames.
 
-    The engine writes a link with the present name of the object that it was made to: once that was recreated, with the
-    name under which it was set aside, also when it has been removed since.
+    The engine writes a link with the present name of the object that it was made to: once that was
+    recreated, with the name under which it was set aside, also when it has been removed since.
     """
     target, _, place = said.partition(":")
     parent, slash, alias = place.rpartition("/")
@@ -297,21 +309,29 @@ def plain_links(raw: dict[str, Any], plain_name: Callable[[str], str]) -> dict[s
 
 
 def _others(mode: str) -> str:
-    """A namespace's mode where it is another container's; nothing of "host", "private" and the like is kept."""
+    """A namespace's mode where it is another container's; nothing of "host", "private" and the like
+    is kept."""
     return bounded_name(mode) if mode.startswith("container:") else ""
 
 
 def to_health(state: WireState, check: HealthCheck | None) -> str:
-    """The health check's verdict; "" where there is none, as for a container that has ended, whose last one is kept.
+    """The health check's verdict; "" where there is none, as for a container that has ended, whose
+    last one is kept.
 
-    The engine says `unhealthy` of every check that it has stopped, for a pause as well, and leaves it at that until the
-    next probe (moby, `CloseMonitorChannel`): a check that has not failed as often as it may has given no verdict yet.
+    The engine says `unhealthy` of every check that it has stopped, for a pause as well, and leaves
+    it at that until the next probe (moby, `CloseMonitorChannel`): a check that has not failed as
+    often as it may has given no verdict yet.
     """
     health = state.Health
     if health is None or health.Status == "none" or state.Status not in ("running", "paused"):
         return ""
     failed = health.FailingStreak
-    if health.Status == "unhealthy" and check is not None and failed is not None and failed < check.retries:
+    if (
+        health.Status == "unhealthy"
+        and check is not None
+        and failed is not None
+        and failed < check.retries
+    ):
         return "starting"
     return health.Status
 
@@ -325,7 +345,8 @@ def _seconds(stop_timeout: int) -> float:
 
 
 def to_check(wire: WireHealthcheck | None) -> HealthCheck | None:
-    """The health check with the engine's defaults filled in; None where there is none or it is switched off."""
+    """The health check with the engine's defaults filled in; None where there is none or it is
+    switched off."""
     if wire is None or not wire.Test or wire.Test[0] == "NONE":
         return None
     return HealthCheck(
@@ -348,9 +369,12 @@ def _endpoints(
     for said, endpoint in networks.items():
         each, called = endpoint or WireEndpoint(), bounded_name(said)
         beside = configured_mac(version, each.MacAddress, each.IPAddress, ran=ran)
-        found[called] = to_endpoint(each, wire.Id[:12], config.MacAddress or "" if called == main else beside)
+        found[called] = to_endpoint(
+            each, wire.Id[:12], config.MacAddress or "" if called == main else beside
+        )
     if wire.State is not None and wire.State.Status in ("running", "paused"):
-        # A connect that failed ("Address already in use") leaves an entry without a network: it is not connected.
+        # A connect that failed ("Address already in use") leaves an entry without a network: it is
+        # not connected.
         return {called: endpoint for called, endpoint in found.items() if endpoint.network_id}
     return found
 
@@ -359,9 +383,12 @@ def _ever_ran(status: str, started_at: str) -> bool:
     return status != "created" or epoch(started_at) > 0.0
 
 
-def note_configured_macs(raw: dict[str, Any], version: ApiVersion, filed: Mapping[str, str] | None) -> None:
-    """Puts into a raw inspect answer what is known of the configured MAC addresses, but of the main network's, which it
-    tells itself (`Config.MacAddress`): `DesiredMacAddress`, as the engine's own file names it.
+def note_configured_macs(
+    raw: dict[str, Any], version: ApiVersion, filed: Mapping[str, str] | None
+) -> None:
+    """Puts into a raw inspect answer what is known of the configured MAC addresses, but of the main
+    network's, which it tells itself (`Config.MacAddress`): `DesiredMacAddress`, as the engine's own
+    file names it.
 
     `filed`: what that file tells by the network's name; None if it could not be read.
     """
@@ -390,7 +417,13 @@ def to_volume(wire: WireVolume) -> Volume:
 
 
 def to_image(wire: WireImage | WireImageSummary) -> Image:
-    labels = wire.Labels if isinstance(wire, WireImageSummary) else wire.Config.Labels if wire.Config else None
+    labels = (
+        wire.Labels
+        if isinstance(wire, WireImageSummary)
+        else wire.Config.Labels
+        if wire.Config
+        else None
+    )
     created = float(wire.Created) if isinstance(wire, WireImageSummary) else epoch(wire.Created)
     return Image(id=wire.Id, tags=_tags(wire.RepoTags), labels=labels or {}, created_at=created)
 

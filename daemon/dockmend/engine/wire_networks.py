@@ -1,4 +1,5 @@
-"""Networks and a container's places in them: the engine's JSON and its conversion to the model, both ways; pure."""
+"""Networks and a container's places in them: the engine's JSON and its conversion to the model,
+both ways; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from dockmend.model import Endpoint, Int64, Network, Subnet, main_network
 from .engine_times import epoch
 
 HANDED_OUT = frozenset({"com.docker.network.driver.overlay.vxlanid_list"})
-"""Options that the engine adds to what it was asked for: another network may have been given the value since."""
+"""Options that the engine adds to what it was asked for: another network may have been given the
+value since."""
 
 
 class WireIpam(Struct):
@@ -128,7 +130,8 @@ def endpoint_config(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def one_network(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A create body for an API before 1.44, which takes one network, and the endpoints to connect afterwards."""
+    """A create body for an API before 1.44, which takes one network, and the endpoints to connect
+    afterwards."""
     endpoints = dict((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {})
     main = main_network((body.get("HostConfig") or {}).get("NetworkMode"))
     first = {main: endpoints.pop(main)} if main in endpoints else {}
@@ -144,8 +147,13 @@ def to_network(wire: WireNetwork) -> Network:
         scope=wire.Scope,
         labels=wire.Labels or {},
         created_at=epoch(wire.Created),
-        options={key: value for key, value in (wire.Options or {}).items() if key not in HANDED_OUT},
-        subnets=tuple(Subnet(s.Subnet, s.IPRange, s.Gateway, s.AuxiliaryAddresses or {}) for s in ipam.Config or ()),
+        options={
+            key: value for key, value in (wire.Options or {}).items() if key not in HANDED_OUT
+        },
+        subnets=tuple(
+            Subnet(s.Subnet, s.IPRange, s.Gateway, s.AuxiliaryAddresses or {})
+            for s in ipam.Config or ()
+        ),
         ipam_driver=ipam.Driver or "default",
         ipam_options=ipam.Options or {},
         ipv4=wire.EnableIPv4,
@@ -159,18 +167,28 @@ def to_network(wire: WireNetwork) -> Network:
 
 
 def network_body(network: Network) -> dict[str, Any]:
-    """What makes the engine create `network`. Engines before 25 allow two of one name unless told not to."""
+    """What makes the engine create `network`. Engines before 25 allow two of one name unless told
+    not to."""
     body: dict[str, Any] = {"Name": network.name, "CheckDuplicate": True, "Driver": network.driver}
-    if network.config_from:  # the engine refuses anything else beside it: all the rest is in that network
+    # the engine refuses anything else beside it: all the rest is in that network
+    if network.config_from:
         body["ConfigFrom"] = {"Network": network.config_from}
     else:
         subnets = [_subnet_body(each) for each in network.subnets]
-        ipam = {"Driver": network.ipam_driver, "Options": dict(network.ipam_options), "Config": subnets}
+        ipam = {
+            "Driver": network.ipam_driver,
+            "Options": dict(network.ipam_options),
+            "Config": subnets,
+        }
         body |= {"IPAM": ipam, "Options": dict(network.options), "Labels": dict(network.labels)}
         body |= {"EnableIPv6": network.ipv6, "ConfigOnly": network.config_only}
         if not network.ipv4:
             body["EnableIPv4"] = False
-    return body | {"Internal": network.internal, "Attachable": network.attachable, "Ingress": network.ingress}
+    return body | {
+        "Internal": network.internal,
+        "Attachable": network.attachable,
+        "Ingress": network.ingress,
+    }
 
 
 def _subnet_body(subnet: Subnet) -> dict[str, Any]:
@@ -180,7 +198,8 @@ def _subnet_body(subnet: Subnet) -> dict[str, Any]:
 
 
 def holders(wire: WireNetwork) -> dict[str, str]:
-    """Who has which address of a network: address -> name of the container (or of the swarm's own endpoint)."""
+    """Who has which address of a network: address -> name of the container (or of the swarm's own
+    endpoint)."""
     found = {}
     for member in (wire.Containers or {}).values():
         for address in (member.IPv4Address, member.IPv6Address):

@@ -1,7 +1,8 @@
 """What the rest of dockmend asks of the journal.
 
-One writer thread commits everything queued since the last commit in one transaction, in the order it was put;
-`committed()` returns once all that was put before the call is on disk. Reads go through a connection of their own.
+One writer thread commits everything queued since the last commit in one transaction, in the order
+it was put; `committed()` returns once all that was put before the call is on disk. Reads go through
+a connection of their own.
 """
 
 from __future__ import annotations
@@ -11,12 +12,21 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, OutboxRow, Pause
+from dockmend.journal.records import (
+    ActionRecord,
+    Attempt,
+    Breaker,
+    ClosedIncident,
+    Incident,
+    OutboxRow,
+    Pause,
+)
 from dockmend.owned import OwnedObject
 
 
 class OwnedRows(Protocol):
-    """The part of the journal that proves what dockmend made on an engine; a command writes nothing else of it."""
+    """The part of the journal that proves what dockmend made on an engine; a command writes nothing
+    else of it."""
 
     def put_owned(self, row: OwnedObject) -> None: ...
     def remove_owned(self, row: str) -> None:
@@ -30,7 +40,8 @@ class Journal(OwnedRows, Protocol):
     """What was decided and done, and what was last known; see the module."""
 
     async def open(self) -> None:
-        """Opens or makes the file (0600, WAL, synchronous=FULL), migrates it. Raises JournalError."""
+        """Opens or makes the file (0600, WAL, synchronous=FULL), migrates it. Raises
+        JournalError."""
 
     async def close(self) -> None: ...
 
@@ -68,21 +79,24 @@ class Journal(OwnedRows, Protocol):
     async def open_incidents(self) -> list[Incident]: ...
     async def open_actions(self) -> list[ActionRecord]: ...
     def recent_attempts(self, since: float) -> AsyncIterator[Attempt]:
-        """Every attempt since then, oldest first; those before a reset left out. Steps of `escalate` are none."""
+        """Every attempt since then, oldest first; those before a reset left out. Steps of
+        `escalate` are none."""
 
     def recent_steps(self, since: float) -> AsyncIterator[tuple[float, str]]:
-        """When each step began since then, and its action; oldest first. Members of a group are part of its step."""
+        """When each step began since then, and its action; oldest first. Members of a group are
+        part of its step."""
 
     def treated(self, since: float) -> AsyncIterator[tuple[str, str]]:
-        """(target, id of the object) of the last incident of each target that was opened since then and had an
-        attempt."""
+        """(target, id of the object) of the last incident of each target that was opened since then
+        and had an attempt."""
 
     def cooldowns(self, since: float) -> AsyncIterator[tuple[str, str, float]]:
-        """(rule, target, when its last incident with an attempt was closed) since then; those before a reset left
-        out."""
+        """(rule, target, when its last incident with an attempt was closed) since then; those
+        before a reset left out."""
 
     def closed_incidents(self, since: float, newest: int) -> AsyncIterator[ClosedIncident]:
-        """What a start asks of the newest so many incidents that were closed since then, oldest first."""
+        """What a start asks of the newest so many incidents that were closed since then, oldest
+        first."""
 
     async def last_opened(self, since: float) -> dict[str, float]:
         """When the last incident of each rule was opened, of those that had one since then."""
@@ -95,7 +109,8 @@ class Journal(OwnedRows, Protocol):
 
     async def owned(self) -> list[OwnedObject]: ...
     async def outbox(self) -> tuple[list[OutboxRow], int]:
-        """Messages that no channel has taken yet, in order, and the largest number that one ever had."""
+        """Messages that no channel has taken yet, in order, and the largest number that one ever
+        had."""
 
     async def breakers(self) -> list[Breaker]: ...
     async def pauses(self) -> list[Pause]: ...
@@ -116,10 +131,12 @@ class Journal(OwnedRows, Protocol):
     async def story(
         self, incident: str, limit: int = -1, after: tuple[float, str] | None = None
     ) -> tuple[Incident, list[ActionRecord]] | None:
-        """An incident and its actions, the oldest first; `limit` and `after` are for the actions."""
+        """An incident and its actions, the oldest first; `limit` and `after` are for the
+        actions."""
 
     async def prune(self, before: float, counted_since: float) -> int:
-        """Retention by age: closed incidents, and what limits counted. What is open or to be settled always stays."""
+        """Retention by age: closed incidents, and what limits counted. What is open or to be
+        settled always stays."""
 
     async def prune_rules(self, most: int) -> int:
         """Retention by rule: so many closed incidents of each, the newest."""

@@ -1,7 +1,7 @@
 """The journal's file: how it is made, migrated, checked, and set aside when it is beyond reading.
 
-Columns hold what is asked for in queries; `body` holds the whole record as JSON, so that a record may gain fields
-without a migration.
+Columns hold what is asked for in queries; `body` holds the whole record as JSON, so that a record
+may gain fields without a migration.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ log = structlog.get_logger("dockmend.journal")
 
 Migration = Callable[[sqlite3.Connection], None]
 
-# Seconds a statement waits for a lock somebody else holds (a person with the sqlite3 shell); then it is a failure.
+# Seconds a statement waits for a lock somebody else holds (a person with the sqlite3 shell); then
+# it is a failure.
 BUSY_TIMEOUT = 2.0
 
 SET_ASIDE_KEPT = 3
@@ -34,7 +35,10 @@ SET_ASIDE_KEPT = 3
 
 INSTANCE_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
-_CORRUPT = "the journal is damaged: it was set aside and a new one begun, so what was done before is forgotten"
+_CORRUPT = (
+    "the journal is damaged: it was set aside and a new one begun, so what was done "
+    "before is forgotten"
+)
 
 _SCHEMA_1 = (
     """CREATE TABLE incidents (
@@ -73,8 +77,9 @@ def _healed(connection: sqlite3.Connection) -> None:
 
 
 def _limits_apart(connection: sqlite3.Connection) -> None:
-    """What limits ask about is in tables of its own, so that incidents can be removed whenever there are too many; what
-    a start asks about incidents is in columns, so that it need not read their bodies."""
+    """What limits ask about is in tables of its own, so that incidents can be removed whenever
+    there are too many; what a start asks about incidents is in columns, so that it need not read
+    their bodies."""
     for statement in _SCHEMA_3:
         connection.execute(statement)
 
@@ -113,7 +118,8 @@ _SCHEMA_3 = (
 
 
 def _owned(connection: sqlite3.Connection) -> None:
-    """What dockmend made on an engine and is its own, and the id of this state folder, made here once and for all."""
+    """What dockmend made on an engine and is its own, and the id of this state folder, made here
+    once and for all."""
     connection.execute("CREATE TABLE instance (id TEXT NOT NULL)")
     connection.execute("INSERT INTO instance (id) VALUES (?)", (new_instance(),))
     connection.execute(
@@ -133,17 +139,24 @@ _CLEANED_AT_ONCE = 500  # records that are held in memory
 
 def _without_secrets(connection: sqlite3.Connection) -> None:
     """Takes secrets out of what was written before they were left out."""
-    # Incidents repeat what an action said only if it failed; the others are many, and would take a start its time.
+    # Incidents repeat what an action said only if it failed; the others are many, and would take a
+    # start its time.
     repeats = "coalesce(outcome, 'failed') IN ('failed', 'interrupted')"
     known: dict[str, tuple[str, ...]] = {}  # secrets that the actions of an incident name
     for table, column, which in (("actions", "incident", "1"), ("incidents", "id", repeats)):
         last = 0
-        query = f"SELECT rowid, {column}, body FROM {table} WHERE {which} AND rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608 - constants only
+        query = (
+            f"SELECT rowid, {column}, body FROM {table} WHERE {which} AND rowid > ? ORDER BY "  # noqa: S608 - constants only
+            "rowid LIMIT ?"
+        )
         while rows := connection.execute(query, (last, _CLEANED_AT_ONCE)).fetchall():
             last = rows[-1][0]
             for number, incident, body in rows:
                 if (clean := _clean(incident, body, known)) is not None:
-                    connection.execute(f"UPDATE {table} SET body = ? WHERE rowid = ?", (clean, number))  # noqa: S608
+                    connection.execute(
+                        f"UPDATE {table} SET body = ? WHERE rowid = ?",  # noqa: S608
+                        (clean, number),
+                    )
 
 
 def _clean(incident: str, body: bytes, known: dict[str, tuple[str, ...]]) -> bytes | None:
@@ -164,7 +177,8 @@ def _clean(incident: str, body: bytes, known: dict[str, tuple[str, ...]]) -> byt
 
 
 def _outbox(connection: sqlite3.Connection) -> None:
-    """Messages that no channel has taken yet. AUTOINCREMENT: a number is not used again, whoever remembers it."""
+    """Messages that no channel has taken yet. AUTOINCREMENT: a number is not used again, whoever
+    remembers it."""
     connection.execute(
         """CREATE TABLE outbox (
             sequence INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, state TEXT NOT NULL,
@@ -173,8 +187,8 @@ def _outbox(connection: sqlite3.Connection) -> None:
 
 
 def _stages(connection: sqlite3.Connection) -> None:
-    """How far the attempt of an open incident is, in one field. Of one that waited in the middle of its steps how many
-    of them are done is known by its actions."""
+    """How far the attempt of an open incident is, in one field. Of one that waited in the middle of
+    its steps how many of them are done is known by its actions."""
     connection.execute(
         """UPDATE incidents SET body = CAST(json_set(json_remove(CAST(body AS TEXT), '$.midway'), '$.stage', CASE
             WHEN state = 'verifying' THEN 'made'
@@ -189,7 +203,8 @@ def _stages(connection: sqlite3.Connection) -> None:
 MIGRATIONS: tuple[Migration, ...] = (
     _first, _healed, _limits_apart, _owned, _without_secrets, _outbox, _stages,
 )  # fmt: skip
-"""Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released, only added."""
+"""Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released,
+only added."""
 
 
 def open_for_writing(
@@ -197,9 +212,9 @@ def open_for_writing(
 ) -> tuple[sqlite3.Connection, Path | None]:
     """Opens or makes the journal's file, checks and migrates it.
 
-    Returns the connection and, where the file was corrupt, the path it was set aside to (a new one was begun).
-    Raises JournalError where the file cannot be opened or was written by a newer version, sqlite3.Error or OSError
-    never.
+    Returns the connection and, where the file was corrupt, the path it was set aside to (a new one
+    was begun). Raises JournalError where the file cannot be opened or was written by a newer
+    version, sqlite3.Error or OSError never.
     """
     try:
         try:
@@ -207,7 +222,11 @@ def open_for_writing(
         except _CorruptError as error:
             aside = _set_aside(path)
             log.error(  # noqa: TRY400 - the reason is for a person
-                _CORRUPT, id="journal_corrupt", path=str(path), set_aside=str(aside), error=str(error)
+                _CORRUPT,
+                id="journal_corrupt",
+                path=str(path),
+                set_aside=str(aside),
+                error=str(error),
             )
             return _open_checked(path, migrations), aside
     except Untrusted as error:
@@ -221,7 +240,8 @@ def _not_own(path: Path, error: Untrusted) -> str:
 
 
 def open_beside(path: Path) -> tuple[sqlite3.Connection, Path | None]:
-    """The same for a command, which may run beside a daemon: a journal that is there is neither migrated nor set aside.
+    """The same for a command, which may run beside a daemon: a journal that is there is neither
+    migrated nor set aside.
 
     Raises JournalError, also where another version wrote it.
     """
@@ -229,7 +249,9 @@ def open_beside(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         return open_for_writing(path)
     try:
         folders.require_own(path.parent)
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA synchronous = FULL")
             refuse_another_schema(path, version_of(connection))
@@ -244,7 +266,8 @@ def open_beside(path: Path) -> tuple[sqlite3.Connection, Path | None]:
 
 
 def refuse_another_schema(path: Path, version: int) -> None:
-    """Raises JournalError if `version`, the file's schema, is not the one that this dockmend uses."""
+    """Raises JournalError if `version`, the file's schema, is not the one that this dockmend
+    uses."""
     if version != len(MIGRATIONS):
         raise JournalError(
             f"the journal {path} has schema {version}, this version uses {len(MIGRATIONS)}: "
@@ -257,8 +280,15 @@ def unwritable(path: Path, error: BaseException) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC:
         advice = "the disk is full: free some space"
-    elif code == sqlite3.SQLITE_READONLY or getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
-        advice = f"it may not be written: check the rights of {path.parent} and whether its file system is read-only"
+    elif code == sqlite3.SQLITE_READONLY or getattr(error, "errno", None) in (
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+    ):
+        advice = (
+            f"it may not be written: check the rights of {path.parent} and whether its file "
+            "system is read-only"
+        )
     elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         advice = "another program holds its lock: end that program"
     else:
@@ -267,14 +297,16 @@ def unwritable(path: Path, error: BaseException) -> str:
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
-    """Takes the file step by step to the newest schema; a step is done whole or not at all. Returns its version.
+    """Takes the file step by step to the newest schema; a step is done whole or not at all. Returns
+    its version.
 
     Raises JournalError where the file is newer than this version of dockmend.
     """
     version = version_of(connection)
     if version > len(migrations):
         raise JournalError(
-            f"the journal was written by a newer dockmend (its schema is {version}, this one knows {len(migrations)}): "
+            f"the journal was written by a newer dockmend (its schema is {version}, this one "
+            f"knows {len(migrations)}): "
             "run that version, or move the file away to begin a new one"
         )
     for number, step in enumerate(migrations[version:], start=version + 1):
@@ -300,11 +332,14 @@ class _CorruptError(Exception):
 
 def _open_checked(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
     folders.made(path.parent, 0o700)
-    # Made by us, so that it is nobody else's to read from its first moment; -wal and -shm take their mode from it.
+    # Made by us, so that it is nobody else's to read from its first moment; -wal and -shm take
+    # their mode from it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     path.chmod(0o600)
     # Opened in one thread and used in another, never in two at once.
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
     try:
         _prepare(connection, migrations)
         _sync_folder(path.parent)
@@ -322,9 +357,11 @@ def _prepare(connection: sqlite3.Connection, migrations: Sequence[Migration]) ->
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file only
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA journal_size_limit = 4194304")  # after a flood the -wal shrinks again
+        # after a flood the -wal shrinks again
+        connection.execute("PRAGMA journal_size_limit = 4194304")
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA secure_delete = ON")  # what was deleted, secrets too, does not stay in free pages
+        # what was deleted, secrets too, does not stay in free pages
+        connection.execute("PRAGMA secure_delete = ON")
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise _CorruptError(str(error)) from error
@@ -333,7 +370,8 @@ def _prepare(connection: sqlite3.Connection, migrations: Sequence[Migration]) ->
 
 
 def _set_aside(path: Path) -> Path:
-    """Renames the file, and what SQLite keeps beside it, so that a person can look into it. Returns its new path."""
+    """Renames the file, and what SQLite keeps beside it, so that a person can look into it. Returns
+    its new path."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = path.with_name(f"{path.name}.corrupt-{stamp}")
     number = 1
@@ -350,7 +388,11 @@ def _set_aside(path: Path) -> Path:
 
 def _remove_older(path: Path) -> None:
     """Of the files that were set aside only the newest stay: each may be as large as a journal."""
-    found = [each for each in path.parent.glob(f"{path.name}.corrupt-*") if not each.name.endswith(("-wal", "-shm"))]
+    found = [
+        each
+        for each in path.parent.glob(f"{path.name}.corrupt-*")
+        if not each.name.endswith(("-wal", "-shm"))
+    ]
     for each in sorted(found, key=lambda one: one.stat().st_mtime_ns)[:-SET_ASIDE_KEPT]:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
@@ -358,7 +400,8 @@ def _remove_older(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the file's name last too: without it, a power cut can lose a file whose content was synced."""
+    """Makes the file's name last too: without it, a power cut can lose a file whose content was
+    synced."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,5 @@
-"""Reading the journal: the queries, and a read-only opener that works beside a running daemon or without one."""
+"""Reading the journal: the queries, and a read-only opener that works beside a running daemon or
+without one."""
 
 from __future__ import annotations
 
@@ -13,7 +14,15 @@ import structlog
 
 from dockmend.errors import JournalError
 from dockmend.journal.migrations import BUSY_TIMEOUT, refuse_another_schema, version_of
-from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, OutboxRow, Pause
+from dockmend.journal.records import (
+    ActionRecord,
+    Attempt,
+    Breaker,
+    ClosedIncident,
+    Incident,
+    OutboxRow,
+    Pause,
+)
 from dockmend.owned import OwnedObject
 
 log = structlog.get_logger("dockmend.journal")
@@ -52,7 +61,8 @@ _TABLES = ("incidents", "actions", "breakers", "pauses", "known", "owned", "outb
 
 
 class JournalReader:
-    """The journal's questions over one connection; every method blocks. For one thread at a time."""
+    """The journal's questions over one connection; every method blocks. For one thread at a
+    time."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
@@ -62,10 +72,18 @@ class JournalReader:
         self._connection.close()
 
     def open_incidents(self) -> list[Incident]:
-        return self._decoded("SELECT body FROM incidents WHERE closed_at IS NULL ORDER BY opened_at, id", (), Incident)
+        return self._decoded(
+            "SELECT body FROM incidents WHERE closed_at IS NULL ORDER BY opened_at, id",
+            (),
+            Incident,
+        )
 
     def open_actions(self) -> list[ActionRecord]:
-        return self._decoded("SELECT body FROM actions WHERE ended_at IS NULL ORDER BY began_at, id", (), ActionRecord)
+        return self._decoded(
+            "SELECT body FROM actions WHERE ended_at IS NULL ORDER BY began_at, id",
+            (),
+            ActionRecord,
+        )
 
     def recent_attempts(self, since: float) -> Iterator[Attempt]:
         return self._each(_ATTEMPTS, {"since": since})
@@ -84,7 +102,9 @@ class JournalReader:
 
     def closed_incidents(self, since: float, newest: int) -> Iterator[ClosedIncident]:
         """The newest so many that were closed since then, oldest first."""
-        for rule, target, trouble, outcome, code, over in self._each(_CLOSED, {"since": since, "newest": newest - 1}):
+        for rule, target, trouble, outcome, code, over in self._each(
+            _CLOSED, {"since": since, "newest": newest - 1}
+        ):
             others = () if over == "[]" else tuple(msgspec.json.decode(over))
             yield ClosedIncident(rule, target, trouble, outcome, code, others)
 
@@ -98,7 +118,10 @@ class JournalReader:
 
     def breakers(self) -> list[Breaker]:
         return [
-            Breaker(*row) for row in self._rows("SELECT rule, target, opened_at, reason, healed_at FROM breakers", ())
+            Breaker(*row)
+            for row in self._rows(
+                "SELECT rule, target, opened_at, reason, healed_at FROM breakers", ()
+            )
         ]
 
     def pauses(self) -> list[Pause]:
@@ -114,7 +137,10 @@ class JournalReader:
 
     def outbox(self) -> list[OutboxRow]:
         """Messages that no channel has taken yet, in the order in which they were put."""
-        query = "SELECT sequence, channel, state, due_at, tries, taken, body FROM outbox ORDER BY sequence"
+        query = (
+            "SELECT sequence, channel, state, due_at, tries, taken, body FROM outbox ORDER "
+            "BY sequence"
+        )
         return [OutboxRow._make((*row[:-1], bytes(row[-1]))) for row in self._rows(query, ())]
 
     def outbox_last(self) -> int:
@@ -127,7 +153,10 @@ class JournalReader:
 
     def known_keys(self, prefix: str) -> list[str]:
         return [
-            key for (key,) in self._rows("SELECT key FROM known WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+            key
+            for (key,) in self._rows(
+                "SELECT key FROM known WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
+            )
         ]
 
     def known_value(self, key: str) -> bytes | None:
@@ -141,14 +170,18 @@ class JournalReader:
         limit: int = 100,
         after: tuple[float, str] | None = None,
     ) -> list[Incident]:
-        """The newest first. `container`: its name, its id or the first characters of it (at least 6), or a target.
+        """The newest first. `container`: its name, its id or the first characters of it (at least
+        6), or a target.
 
-        `since`: those that were open then or later (wall seconds); `after`: those behind the one that was opened at
-        that time and has that id.
+        `since`: those that were open then or later (wall seconds); `after`: those behind the one
+        that was opened at that time and has that id.
         """
         where, values = ["1"], list[Any]()
         if container is not None:
-            where.append("(object_name = ? OR target = ? OR (length(?) >= 6 AND substr(object_id, 1, length(?)) = ?))")
+            where.append(
+                "(object_name = ? OR target = ? OR (length(?) >= 6 AND substr(object_id, 1, "
+                "length(?)) = ?))"
+            )
             values += [container] * 5
         if since is not None:
             where.append("(closed_at IS NULL OR closed_at >= ?)")
@@ -156,25 +189,33 @@ class JournalReader:
         if after is not None:
             where.append("(opened_at, id) < (?, ?)")
             values += after
-        query = f"SELECT body FROM incidents WHERE {' AND '.join(where)} ORDER BY opened_at DESC, id DESC LIMIT ?"  # noqa: S608 - constants only
+        query = (
+            f"SELECT body FROM incidents WHERE {' AND '.join(where)} ORDER BY opened_at "  # noqa: S608 - constants only
+            "DESC, id DESC LIMIT ?"
+        )
         return self._decoded(query, (*values, limit), Incident)
 
     def story(
         self, incident: str, limit: int = -1, after: tuple[float, str] | None = None
     ) -> tuple[Incident, list[ActionRecord]] | None:
-        """An incident and its actions, the oldest first. `limit`: at most so many, -1 for all; `after`: those behind
-        the one that began at that time and has that id."""
+        """An incident and its actions, the oldest first. `limit`: at most so many, -1 for all;
+        `after`: those behind the one that began at that time and has that id."""
         found = self._decoded("SELECT body FROM incidents WHERE id = ?", (incident,), Incident)
         if not found:
             return None
         behind = "AND (began_at, id) > (?, ?)" if after is not None else ""
-        query = f"SELECT body FROM actions WHERE incident = ? {behind} ORDER BY began_at, id LIMIT ?"  # noqa: S608 - constants only
+        query = (
+            f"SELECT body FROM actions WHERE incident = ? {behind} ORDER BY began_at, id LIMIT ?"  # noqa: S608 - constants only
+        )
         return found[0], self._decoded(query, (incident, *(after or ()), limit), ActionRecord)
 
     def stats(self) -> dict[str, Any]:
-        """Rows by table, incidents by outcome ("open" for those without), bytes on disk and those of them in use."""
+        """Rows by table, incidents by outcome ("open" for those without), bytes on disk and those
+        of them in use."""
         rows = {name: self._rows(f"SELECT count(*) FROM {name}", ())[0][0] for name in _TABLES}  # noqa: S608 - constants only
-        outcomes = self._rows("SELECT coalesce(outcome, 'open'), count(*) FROM incidents GROUP BY 1", ())
+        outcomes = self._rows(
+            "SELECT coalesce(outcome, 'open'), count(*) FROM incidents GROUP BY 1", ()
+        )
         size = 0
         for suffix in ("", "-wal"):
             with contextlib.suppress(OSError):
@@ -187,7 +228,8 @@ class JournalReader:
     def used(self) -> int:
         """Bytes of the file that are in use."""
         pages, free, page = (
-            self._rows(f"PRAGMA {name}", ())[0][0] for name in ("page_count", "freelist_count", "page_size")
+            self._rows(f"PRAGMA {name}", ())[0][0]
+            for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * page)
 
@@ -238,11 +280,14 @@ def connect_reader(path: Path) -> JournalReader:
             try:
                 version = version_of(connection)
             except sqlite3.OperationalError:
-                # On a read-only file system the -shm cannot be made. With no -wal left there is nothing to miss.
+                # On a read-only file system the -shm cannot be made. With no -wal left there is
+                # nothing to miss.
                 given_back.close()
                 if path.with_name(path.name + "-wal").exists():
                     raise
-                connection = given_back.enter_context(contextlib.closing(_connect(f"{uri}?mode=ro&immutable=1")))
+                connection = given_back.enter_context(
+                    contextlib.closing(_connect(f"{uri}?mode=ro&immutable=1"))
+                )
                 version = version_of(connection)
         except sqlite3.Error as error:
             raise JournalError(f"the journal {path} cannot be read: {error}") from error
@@ -252,14 +297,17 @@ def connect_reader(path: Path) -> JournalReader:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
     connection.execute("PRAGMA query_only = ON")
     return connection
 
 
 @contextlib.contextmanager
 def read_only(path: Path) -> Iterator[JournalReader]:
-    """The journal for a command: works while the daemon runs and when it is down. Raises JournalError."""
+    """The journal for a command: works while the daemon runs and when it is down. Raises
+    JournalError."""
     reader = connect_reader(path)
     try:
         yield reader

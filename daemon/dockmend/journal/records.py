@@ -10,7 +10,8 @@ from msgspec import Struct, field
 State = Literal["waiting", "acting", "verifying", "closed"]
 Outcome = Literal[
     "healed",  # acted, and the check said it worked
-    "done",  # acted where there is nothing to verify (a schedule, a snapshot, a rule that only tells)
+    # acted where there is nothing to verify (a schedule, a snapshot, a rule that only tells)
+    "done",
     "failed",
     "recovered",  # "recovered on its own": the trouble was gone before anything was done
     "suppressed",  # decided not to act; `reason` says why
@@ -42,15 +43,19 @@ class Incident(Struct, frozen=True):
     opened_at: float
     state: State = "waiting"
     outcome: Outcome | None = None
-    note: str = ""  # what was seen when it was opened, for a person: "it ended by itself with exit code 3"
+    # what was seen when it was opened, for a person: "it ended by itself with exit code 3"
+    note: str = ""
     reason: str = ""  # for a person
     reason_code: str = ""  # for metrics: cooldown, budget, ignored, …; bounded set
     closed_at: float | None = None
     due_at: float | None = None  # waiting: when it is looked at again
     waiting_for: str = ""  # for, backoff, cooldown, rate, budget, …; as `reason_code`
     attempts: int = 0
-    stage: AttemptStage = AttemptStage.IDLE  # waiting: whether an attempt goes on, or the next one is to be begun
-    finally_owed: bool = False  # a step was cut short: `finally` is to be run even if its attempt does not go on
+    # waiting: whether an attempt goes on, or the next one is to be begun
+    stage: AttemptStage = AttemptStage.IDLE
+    finally_owed: bool = (
+        False  # a step was cut short: `finally` is to be run even if its attempt does not go on
+    )
     superseded_by: str = ""  # why it is to give way as soon as its step has ended; "" if it is not
     origin: str = "live"
     cause: str | None = None
@@ -58,17 +63,24 @@ class Incident(Struct, frozen=True):
     severity: str = "warning"
     dry_run: bool = False
     actor: str = ""  # who asked, where a person did (`dockmend trigger`): "uid 1000"
-    rung: int | None = None  # which step of `escalate` comes next, once its attempts are used up; None before
-    count: int = 1  # how often it was suppressed for the same reason while open: folded, to keep the journal small
+    # which step of `escalate` comes next, once its attempts are used up; None before
+    rung: int | None = None
+    # how often it was suppressed for the same reason while open: folded, to keep the journal small
+    count: int = 1
     updated_at: float = 0.0
-    members: tuple[str, ...] = ()  # of a group: ids of those that were treated, which must be well in the end
-    lasted: float = 0.0  # seconds of the longest run of it that ended by itself: it is well once it runs for longer
-    over: tuple[str, ...] = ()  # rules that lost this trouble to it: they leave it alone, also after a restart
-    even_if_stopped: bool = False  # the person who asked knows that somebody stopped or paused it, and wants it to run
+    # of a group: ids of those that were treated, which must be well in the end
+    members: tuple[str, ...] = ()
+    # seconds of the longest run of it that ended by itself: it is well once it runs for longer
+    lasted: float = 0.0
+    # rules that lost this trouble to it: they leave it alone, also after a restart
+    over: tuple[str, ...] = ()
+    # the person who asked knows that somebody stopped or paused it, and wants it to run
+    even_if_stopped: bool = False
 
 
 class ActionRecord(Struct, frozen=True):
-    """One step of one attempt. `undo` is what must be put right if dockmend dies before `ended_at` is set."""
+    """One step of one attempt. `undo` is what must be put right if dockmend dies before `ended_at`
+    is set."""
 
     id: str  # as Incident.id, with "a"
     incident: str
@@ -85,9 +97,9 @@ class ActionRecord(Struct, frozen=True):
     detail: str = ""  # what was done, or the error; for a person
     undo: dict[str, Any] = field(default_factory=dict)
     part: Literal["then", "finally", "escalate", "after", "member", "guests"] = "then"
-    """Where in the rule the step stands; after: it follows from another step, such as a stop that was lost in it;
-    member: it is a part of a group's step, done to one of its members; guests: it brings back what lives in the
-    namespaces of a container whose run the steps before it ended."""
+    """Where in the rule the step stands; after: it follows from another step, such as a stop that
+    was lost in it; member: it is a part of a group's step, done to one of its members; guests: it
+    brings back what lives in the namespaces of a container whose run the steps before it ended."""
     untouched: bool = False
     """It ended before anything was asked of the engine: no limit counts it."""
 
@@ -96,7 +108,8 @@ Attempt = tuple[str, str, float]
 """(rule, target, when it began)."""
 
 COUNTED_PARTS = ("then", "finally", "escalate")
-"""Parts of a rule whose steps limits count; what is done to members of a group belongs to its step."""
+"""Parts of a rule whose steps limits count; what is done to members of a group belongs to its
+step."""
 
 
 class ClosedIncident(NamedTuple):
@@ -121,7 +134,8 @@ class Pause(Struct, frozen=True):
 
 
 class Breaker(Struct, frozen=True):
-    """A rule that gave up on a target. `healed_at`: it was healed all the same, and closes if that lasts."""
+    """A rule that gave up on a target. `healed_at`: it was healed all the same, and closes if that
+    lasts."""
 
     rule: str
     target: str

@@ -1,4 +1,5 @@
-"""The journal in SQLite: `Journal` of journal_api.py over one writer thread and one reading connection."""
+"""The journal in SQLite: `Journal` of journal_api.py over one writer thread and one reading
+connection."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ __all__ = ["SqliteJournal", "read_only"]
 _T = TypeVar("_T")
 
 READ_AT_ONCE = 500  # rows that are in memory at a time where many are read
-_PRUNED_AT_ONCE = 200  # incidents in a transaction: a commit of many would hold up an intent that waits behind it
+# incidents in a transaction: a commit of many would hold up an intent that waits behind it
+_PRUNED_AT_ONCE = 200
 
 _INCIDENT = """
     INSERT INTO incidents
@@ -51,7 +53,10 @@ _ACTION = """
     (id, incident, rule, target, attempt, action, object_id, object_name, began_at, ended_at, outcome, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, outcome = excluded.outcome, body = excluded.body"""
-_BREAKER = "INSERT OR REPLACE INTO breakers (rule, target, opened_at, reason, healed_at) VALUES (?, ?, ?, ?, ?)"
+_BREAKER = (
+    "INSERT OR REPLACE INTO breakers (rule, target, opened_at, reason, healed_at) VALUES "
+    "(?, ?, ?, ?, ?)"
+)
 _COUNTED = """
     INSERT OR REPLACE INTO counted_steps (incident, attempt, id, rule, target, action, part, began_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -88,10 +93,12 @@ _RULES_ABOVE = """
 
 
 class SqliteJournal:
-    """`path`: the file; `clock`: wall seconds; `bound`: operations that may wait for the disk; `beside`: a command
-    opens it, which may run beside the daemon (`schema.open_beside`)."""
+    """`path`: the file; `clock`: wall seconds; `bound`: operations that may wait for the disk;
+    `beside`: a command opens it, which may run beside the daemon (`schema.open_beside`)."""
 
-    def __init__(self, path: Path, clock: Callable[[], float], bound: int = BOUND, *, beside: bool = False) -> None:
+    def __init__(
+        self, path: Path, clock: Callable[[], float], bound: int = BOUND, *, beside: bool = False
+    ) -> None:
         self.path = path
         self._clock = clock
         self._writer = Writer(path, bound, open_beside if beside else open_for_writing)
@@ -110,7 +117,7 @@ class SqliteJournal:
             self._reading.shutdown(wait=False)
             self._reading = None
 
-    # ------------------------------------------------------------------------------------------------------- writing
+    # -------------------------------------------------------------------------------------- writing
 
     def put_incident(self, incident: Incident) -> None:
         i = incident
@@ -123,8 +130,19 @@ class SqliteJournal:
 
     def put_action(self, record: ActionRecord) -> None:
         r = record
-        values = (r.id, r.incident, r.rule, r.target, r.attempt, r.action, r.object_id, r.object_name)
-        self._put(("action", r.id), _ACTION, (*values, r.began_at, r.ended_at, r.outcome, _encode(r)))
+        values = (
+            r.id,
+            r.incident,
+            r.rule,
+            r.target,
+            r.attempt,
+            r.action,
+            r.object_id,
+            r.object_name,
+        )
+        self._put(
+            ("action", r.id), _ACTION, (*values, r.began_at, r.ended_at, r.outcome, _encode(r))
+        )
         if r.untouched:
             self._put(("counted", r.id), _NOT_COUNTED, (r.incident, r.attempt, r.id))
         elif r.part in COUNTED_PARTS:
@@ -136,7 +154,9 @@ class SqliteJournal:
         if breaker is None:
             self._put(key, "DELETE FROM breakers WHERE rule = ? AND target = ?", (rule, target))
         else:
-            self._put(key, _BREAKER, (rule, target, breaker.opened_at, breaker.reason, breaker.healed_at))
+            self._put(
+                key, _BREAKER, (rule, target, breaker.opened_at, breaker.reason, breaker.healed_at)
+            )
 
     def put_reset(self, rule: str, target: str, at: float) -> None:
         self._put(("reset", rule, target), _RESET, (rule, target, at))
@@ -150,7 +170,15 @@ class SqliteJournal:
         self._put(("pause", key), "DELETE FROM pauses WHERE key = ?", (key,))
 
     def put_owned(self, row: OwnedObject) -> None:
-        values = (row.id, row.kind, row.name, row.object_id, row.engine_id, row.incident, _encode(row))
+        values = (
+            row.id,
+            row.kind,
+            row.name,
+            row.object_id,
+            row.engine_id,
+            row.incident,
+            _encode(row),
+        )
         self._put(("owned", row.id), _OWNED, values)
 
     def remove_owned(self, row: str) -> None:
@@ -166,7 +194,11 @@ class SqliteJournal:
         if value is None:
             self._put(("known", key), "DELETE FROM known WHERE key = ?", (key,))
         else:
-            self._put(("known", key), "INSERT OR REPLACE INTO known (key, value) VALUES (?, ?)", (key, value))
+            self._put(
+                ("known", key),
+                "INSERT OR REPLACE INTO known (key, value) VALUES (?, ?)",
+                (key, value),
+            )
 
     def together(self) -> AbstractContextManager[None]:
         return self._writer.together()
@@ -190,29 +222,40 @@ class SqliteJournal:
         return self._writer.set_aside
 
     async def prune(self, before: float, counted_since: float) -> int:
-        """Removes incidents closed before `before` with their actions, and what limits counted before `counted_since`.
+        """Removes incidents closed before `before` with their actions, and what limits counted
+        before `counted_since`.
 
-        Kept whatever `before` says: what is open, what has an action that is still to be settled, and what tells of an
-        open breaker (from a day before it opened). Returns how many incidents were removed.
+        Kept whatever `before` says: what is open, what has an action that is still to be settled,
+        and what tells of an open breaker (from a day before it opened). Returns how many incidents
+        were removed.
         """
         removed = 0
         while ids := await self._ids(_OLD, before=before):
             removed += await self._remove(ids)
-        for table, column in (("counted_steps", "began_at"), ("cooldowns", "ended_at"), ("resets", "at")):
+        for table, column in (
+            ("counted_steps", "began_at"),
+            ("cooldowns", "ended_at"),
+            ("resets", "at"),
+        ):
             statement = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants only
             self._put(("prune", table), statement, (counted_since,))
-        self._put(("prune", "pauses"), "DELETE FROM pauses WHERE until < ?", (min(before, counted_since),))
+        self._put(
+            ("prune", "pauses"), "DELETE FROM pauses WHERE until < ?", (min(before, counted_since),)
+        )
         await self._writer.flush()
         self._writer.shrink()
         return removed
 
     async def prune_rules(self, most: int) -> int:
-        """Of each rule at most so many closed incidents stay, the newest: one that floods takes no other's place.
+        """Of each rule at most so many closed incidents stay, the newest: one that floods takes no
+        other's place.
 
         Nor does a target: what it has beyond its newest `_OF_TARGET` goes first.
         """
         removed = 0
-        for rule, count in await self._read(lambda reader: reader.rows(_RULES_ABOVE, {"most": most})):
+        for rule, count in await self._read(
+            lambda reader: reader.rows(_RULES_ABOVE, {"most": most})
+        ):
             above = count - most
             while above > 0 and (ids := await self._ids(_OLDEST_OF_RULE, above, rule=rule)):
                 removed += await self._remove(ids)
@@ -220,7 +263,8 @@ class SqliteJournal:
         return removed
 
     async def prune_to(self, most_bytes: int) -> int:
-        """Removes the oldest incidents until no more than so many bytes are in use; what limits count stays."""
+        """Removes the oldest incidents until no more than so many bytes are in use; what limits
+        count stays."""
         removed = 0
         while await self.used() > most_bytes and (ids := await self._ids(_OLDEST)):
             removed += await self._remove(ids)
@@ -239,7 +283,7 @@ class SqliteJournal:
         await self._writer.flush()
         return len(ids)
 
-    # ------------------------------------------------------------------------------------------------------- reading
+    # -------------------------------------------------------------------------------------- reading
 
     async def open_incidents(self) -> list[Incident]:
         return await self._read(JournalReader.open_incidents)
@@ -312,7 +356,8 @@ class SqliteJournal:
         return await self._read(lambda reader: reader.story(incident, limit, after))
 
     async def stats(self) -> dict[str, Any]:
-        """As JournalReader.stats, with the writer's own: healthy, failure, pending, commits, discarded, set_aside."""
+        """As JournalReader.stats, with the writer's own: healthy, failure, pending, commits,
+        discarded, set_aside."""
         found = await self._read(JournalReader.stats)
         writer = self._writer
         return found | {
@@ -368,7 +413,8 @@ def _pause_key(rule: str | None, target: str | None) -> str:
 
 
 def _encode(record: msgspec.Struct) -> bytes:
-    """The record as JSON. What JSON has no form for is written as text: nothing put may be unwritable."""
+    """The record as JSON. What JSON has no form for is written as text: nothing put may be
+    unwritable."""
     try:
         return msgspec.json.encode(record, enc_hook=str)
     except (UnicodeEncodeError, ValueError, TypeError):

@@ -1,7 +1,9 @@
-"""The one thread that writes the journal: everything queued since the last commit becomes one transaction.
+"""The one thread that writes the journal: everything queued since the last commit becomes one
+transaction.
 
-It is a plain thread, because a commit waits for the disk and the event loop must not. What could not be written stays
-pending, the last value of each key, and is tried again until the disk takes it.
+It is a plain thread, because a commit waits for the disk and the event loop must not. What could
+not be written stays pending, the last value of each key, and is tried again until the disk takes
+it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from dockmend.journal.migrations import open_for_writing, unwritable
 log = structlog.get_logger("dockmend.journal")
 
 Op = tuple[str, tuple[Any, ...]]
-"""A statement and its values. Each is idempotent: writing it again after a failure changes nothing."""
+"""A statement and its values. Each is idempotent: writing it again after a failure changes
+nothing."""
 
 Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
@@ -32,7 +35,8 @@ Open = Callable[[Path], tuple[sqlite3.Connection, Path | None]]
 
 BOUND = 20_000  # operations pending; at some 2 KB each, 40 MB
 LINGER = 0.02  # seconds that what nobody waits for may gather, to share a commit
-PAGES = 256  # freed pages given back to the disk at a time (1 MiB): a commit may wait behind one such slice
+# freed pages given back to the disk at a time (1 MiB): a commit may wait behind one such slice
+PAGES = 256
 CLOSING = 2.0  # seconds for the last commit: a disk that hangs must not hold up the end
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0  # seconds between attempts while the disk refuses
 
@@ -67,7 +71,8 @@ class Writer:
         self._thread.start()
 
     def close(self) -> None:
-        """Writes what is pending (one attempt) and ends the thread; blocks, CLOSING seconds at most."""
+        """Writes what is pending (one attempt) and ends the thread; blocks, CLOSING seconds at
+        most."""
         with self._lock:
             self._stopping = True
             self._lock.notify()
@@ -93,7 +98,8 @@ class Writer:
         return len(self._pending)
 
     def put(self, key: Hashable, op: Op) -> None:
-        """Queues an operation in place of an older one with the same key. Raises JournalError beyond the bound."""
+        """Queues an operation in place of an older one with the same key. Raises JournalError
+        beyond the bound."""
         with self._lock:
             if self._thread is None or self._stopping:
                 raise JournalError(f"the journal {self.path} is closed")
@@ -101,15 +107,16 @@ class Writer:
                 self.healthy = False
                 self.failure = f"{self._bound} records wait for the disk"
                 raise JournalError(f"the journal {self.path} cannot keep up: {self.failure}")
-            self._pending.pop(key, None)  # to the end: the order of the last puts is the order of the transaction
+            # to the end: the order of the last puts is the order of the transaction
+            self._pending.pop(key, None)
             self._pending[key] = op
             if len(self._pending) == 1 and not self._busy:
                 self._lock.notify()
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What is put within it, by the event loop's thread and without awaiting, is in one transaction. If an
-        exception leaves it, nothing of that is written."""
+        """What is put within it, by the event loop's thread and without awaiting, is in one
+        transaction. If an exception leaves it, nothing of that is written."""
         with self._lock:
             before = self._pending.copy()
             try:
@@ -119,13 +126,15 @@ class Writer:
                 raise
 
     def shrink(self) -> None:
-        """Has the file give back what was freed in it, slice by slice, whenever nothing waits to be written."""
+        """Has the file give back what was freed in it, slice by slice, whenever nothing waits to be
+        written."""
         with self._lock:
             self._shrinking = True
             self._lock.notify()
 
     async def flush(self) -> None:
-        """Returns once everything put so far is on disk. Raises JournalError if it could not be written."""
+        """Returns once everything put so far is on disk. Raises JournalError if it could not be
+        written."""
         with self._lock:
             if not self._pending and not self._busy:
                 return
@@ -137,7 +146,7 @@ class Writer:
             self._lock.notify()
         await future
 
-    # ------------------------------------------------------------------------------------------------ in the thread
+    # -------------------------------------------------------------------------------- in the thread
 
     def _run(self) -> None:
         pause = RETRY_FIRST
@@ -147,7 +156,8 @@ class Writer:
             with self._lock:
                 self._busy = False
                 if error is not None:
-                    self._pending = {**batch, **self._pending}  # newer values win; the order of keys stays
+                    # newer values win; the order of keys stays
+                    self._pending = {**batch, **self._pending}
             pause = RETRY_FIRST if error is None else min(pause * 2, RETRY_MOST)
             _resolve(waiters, error)
             if self._shrinking and not last:
@@ -157,12 +167,15 @@ class Writer:
                 return
 
     def _take(self, pause: float | None) -> tuple[dict[Hashable, Op], list[Waiter], bool]:
-        """Waits for work. `pause`: seconds until what failed is tried again, None where nothing has failed."""
+        """Waits for work. `pause`: seconds until what failed is tried again, None where nothing has
+        failed."""
         with self._lock:
             if pause is not None:
                 self._lock.wait_for(lambda: self._waiters or self._stopping, pause)
             else:
-                self._lock.wait_for(lambda: self._pending or self._waiters or self._stopping or self._shrinking)
+                self._lock.wait_for(
+                    lambda: self._pending or self._waiters or self._stopping or self._shrinking
+                )
                 if not self._waiters and not self._stopping:
                     self._lock.wait_for(lambda: self._waiters or self._stopping, LINGER)
             batch, self._pending = self._pending, {}
@@ -171,32 +184,44 @@ class Writer:
             return batch, waiters, self._stopping
 
     def _write(self, batch: dict[Hashable, Op]) -> JournalError | None:
-        """One transaction. On an error nothing of it is written; what may outlast it gets a new connection."""
+        """One transaction. On an error nothing of it is written; what may outlast it gets a new
+        connection."""
         if not batch:
             return None
         try:
             connection = self._connected()
             self._commit(connection, batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live and the waiters must be told
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PASSING and not isinstance(error, JournalError):
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PASSING and not isinstance(
+                error, JournalError
+            ):
                 self._disconnect()
-            failure = error if isinstance(error, JournalError) else JournalError(unwritable(self.path, error))
+            failure = (
+                error
+                if isinstance(error, JournalError)
+                else JournalError(unwritable(self.path, error))
+            )
             if self.healthy or self.failure != str(failure):
                 log.error(  # noqa: TRY400 - the reason is for a person
-                    "no action is taken until the journal can be written", id="journal_not_writable", error=str(failure)
+                    "no action is taken until the journal can be written",
+                    id="journal_not_writable",
+                    error=str(failure),
                 )
             self.failure = str(failure)
             self.healthy = False
             return failure
         if not self.healthy:
-            log.warning("the journal can be written again", id="journal_writable_again", records=len(batch))
+            log.warning(
+                "the journal can be written again", id="journal_writable_again", records=len(batch)
+            )
         self.failure = ""
         self.healthy = True
         self.commits += 1
         return None
 
     def _give_back(self) -> bool:
-        """One slice of free pages; True if there are more. Not within a transaction of records: these do not wait."""
+        """One slice of free pages; True if there are more. Not within a transaction of records:
+        these do not wait."""
         try:
             connection = self._connected()
             free = _free_pages(connection)
@@ -205,9 +230,14 @@ class Writer:
             left = _free_pages(connection)
             if 0 < left < free:
                 return True
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # only then is the file itself shorter
+            # only then is the file itself shorter
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except (sqlite3.Error, OSError, JournalError) as error:
-            log.info("the journal's file is made smaller later", id="journal_shrink_postponed", error=str(error))
+            log.info(
+                "the journal's file is made smaller later",
+                id="journal_shrink_postponed",
+                error=str(error),
+            )
         return False
 
     def _commit(self, connection: sqlite3.Connection, batch: dict[Hashable, Op]) -> None:
@@ -217,7 +247,8 @@ class Writer:
                 try:
                     connection.execute(statement, values)
                 except _UNFIT as error:
-                    # It could never be written; kept, it would hold up everything after it for ever.
+                    # It could never be written; kept, it would hold up everything after it for
+                    # ever.
                     del batch[key]
                     self.discarded += 1
                     log.error(  # noqa: TRY400 - the reason is for a person
@@ -226,7 +257,9 @@ class Writer:
                         record=repr(key),
                         error=str(error),
                     )
-                    raise JournalError(f"a record cannot be written to the journal: {error}") from error
+                    raise JournalError(
+                        f"a record cannot be written to the journal: {error}"
+                    ) from error
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -235,9 +268,12 @@ class Writer:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._inode != _inode(self.path):
-            # Deleted or replaced under us: what we wrote into it would be gone with our last descriptor.
+            # Deleted or replaced under us: what we wrote into it would be gone with our last
+            # descriptor.
             log.error(
-                "the journal was removed or replaced: it is opened again", id="journal_replaced", path=str(self.path)
+                "the journal was removed or replaced: it is opened again",
+                id="journal_replaced",
+                path=str(self.path),
             )
             self._disconnect()
         return self._connection or self._connect()
@@ -255,7 +291,8 @@ class Writer:
             self._connection = None
 
 
-# Over once there is space or the lock is free: opening again, with its check of the whole file, would gain nothing.
+# Over once there is space or the lock is free: opening again, with its check of the whole file,
+# would gain nothing.
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 _UNFIT: tuple[type[Exception], ...] = (
@@ -284,7 +321,8 @@ def _resolve(waiters: list[Waiter], error: JournalError | None) -> None:
     for loop, future in waiters:
         by_loop.setdefault(loop, []).append(future)
     for loop, futures in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+        # the loop was closed meanwhile: nobody waits any more
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_settle(futures, error))
 
 
@@ -296,7 +334,8 @@ def _settle(futures: list[asyncio.Future[None]], error: JournalError | None) -> 
             if error is None:
                 future.set_result(None)
             else:
-                # An error of its own for each: one exception raised in several tasks would mix their tracebacks.
+                # An error of its own for each: one exception raised in several tasks would mix
+                # their tracebacks.
                 future.set_exception(JournalError(str(error)))
 
     return settle

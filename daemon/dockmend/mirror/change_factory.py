@@ -46,7 +46,8 @@ def of_container(  # noqa: PLR0913 - the fields of a change
     group: str = "",
     lasted: float = 0.0,
 ) -> Change:
-    """A change of one container in its present run (or in `run`). `what` tells troubles of one run apart."""
+    """A change of one container in its present run (or in `run`). `what` tells troubles of one run
+    apart."""
     container = entry.container
     return Change(
         triggers=(trigger,),
@@ -72,28 +73,45 @@ def of_health(entry: ContainerRecord, at: float, origin: Origin) -> tuple[Change
         kept.unjudged_at = 0.0
     if health == "unhealthy":
         if "health" in kept.standing:
-            return ()  # known before the engine began anew, and with it the health of what live-restore kept
+            # known before the engine began anew, and with it the health of what live-restore kept
+            return ()
         kept.unhealthy += 1
         change = of_container(
-            entry, "container.unhealthy", at, origin, what=f"unhealthy/{kept.unhealthy}", note="its health check failed"
+            entry,
+            "container.unhealthy",
+            at,
+            origin,
+            what=f"unhealthy/{kept.unhealthy}",
+            note="its health check failed",
         )
         kept.standing["health"] = change
         return (change,)
     if health == "healthy":
         kept.standing.pop("health", None)
-        return (of_container(entry, "container.healthy", at, origin, what=f"healthy/{kept.unhealthy}"),)
+        return (
+            of_container(entry, "container.healthy", at, origin, what=f"healthy/{kept.unhealthy}"),
+        )
     return ()
 
 
 def of_end(
-    container: Container, end: RunEnd, cause: Cause, counted: str, *, runs_again: bool, recovered: bool, recorded: bool
+    container: Container,
+    end: RunEnd,
+    cause: Cause,
+    counted: str,
+    *,
+    runs_again: bool,
+    recovered: bool,
+    recorded: bool,
 ) -> Change:
-    """The change of an end whose cause is settled. `counted`: what the settings make of it where it is unknown;
-    `recorded`: nothing but the engine's own record tells of it."""
+    """The change of an end whose cause is settled. `counted`: what the settings make of it where it
+    is unknown; `recorded`: nothing but the engine's own record tells of it."""
     triggers = END_TRIGGERS[counted]
     code = end.run.code
     note = {
-        "stopped": "somebody restarted it, or stopped and started it" if runs_again else "somebody stopped it",
+        "stopped": "somebody restarted it, or stopped and started it"
+        if runs_again
+        else "somebody stopped it",
         "crashed": f"it ended by itself with exit code {code}",
         "oom_killed": "the kernel killed it for want of memory",
         "completed": "it ended with exit code 0",
@@ -120,6 +138,7 @@ def of_end(
 
 
 def lasted(end: RunEnd, cause: Cause) -> float:
-    """Seconds that a run lasted which ended by itself; 0.0 for any other end, and where its start is not known."""
+    """Seconds that a run lasted which ended by itself; 0.0 for any other end, and where its start
+    is not known."""
     run = end.run
     return max(LEAST, run.died_at - run.begun) if cause in BY_ITSELF and run.begun else 0.0

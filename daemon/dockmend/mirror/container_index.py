@@ -23,7 +23,8 @@ class ContainerIndex:
         self._by: tuple[dict[str, tuple[ContainerRecord, ...]], ...] = ({}, {})
 
     def file(self, entry: ContainerRecord) -> None:
-        """Files an entry under its present keys; to be called whenever one of them may be another."""
+        """Files an entry under its present keys; to be called whenever one of them may be
+        another."""
         container = entry.kept.container
         keys = (target_of(container), container.name)
         before = self._filed.get(container.id)

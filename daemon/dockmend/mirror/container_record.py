@@ -22,18 +22,24 @@ class StoredRecord(Struct, omit_defaults=True):
     container: Container
     run: ContainerRun
     good: dict[str, Endpoint] = field(default_factory=dict)  # the last known good networks
-    lost: dict[str, float] = field(default_factory=dict)  # those of them that are missing, since when
+    # those of them that are missing, since when
+    lost: dict[str, float] = field(default_factory=dict)
     mended: dict[str, float] = field(default_factory=dict)  # when dockmend last put one back
     losses: int = 0  # how often a network was lost: tells one trouble from the next
     unhealthy: int = 0  # how often it turned unhealthy in this run: the same
-    unjudged_at: float = 0.0  # since when its health check gives no verdict: wall seconds; 0.0 where it gave one
-    failed_at: float = 0.0  # since when its last start is known to have failed: wall seconds; 0.0 where it did not
+    # since when its health check gives no verdict: wall seconds; 0.0 where it gave one
+    unjudged_at: float = 0.0
+    # since when its last start is known to have failed: wall seconds; 0.0 where it did not
+    failed_at: float = 0.0
     health_at: float = 0.0  # of the last health event: a replay repeats older ones
-    restarts: list[float] = field(default_factory=list)  # when the engine restarted it after a crash
+    # when the engine restarted it after a crash
+    restarts: list[float] = field(default_factory=list)
     looping: bool = False  # container.restart_loop fired and no stable while has passed
     removed_at: float = 0.0  # it is gone, and whether something takes its place is waited for
-    standing: dict[str, Change] = field(default_factory=dict)  # troubles that still stand, by what broke
-    labels_divided: bool = False  # `container.labels` are its owner's only; False in what an earlier version wrote
+    # troubles that still stand, by what broke
+    standing: dict[str, Change] = field(default_factory=dict)
+    # `container.labels` are its owner's only; False in what an earlier version wrote
+    labels_divided: bool = False
 
 
 class ContainerRecord:
@@ -58,11 +64,14 @@ class ContainerRecord:
     def __init__(self, kept: StoredRecord) -> None:
         self.kept = kept
         kept.labels_divided = True
-        self.earlier: list[ContainerRun] = []  # runs before the present one whose events may still come, in order
+        # runs before the present one whose events may still come, in order
+        self.earlier: list[ContainerRun] = []
         self.heard = 0  # events of it
-        self.judged = kept.container.health in ("healthy", "unhealthy")  # its check gave a verdict in this run
+        # its check gave a verdict in this run
+        self.judged = kept.container.health in ("healthy", "unhealthy")
         self.health_heard = 0  # what that was at the last of them that told of its health
-        self.late_until = 0.0  # until then the stream may tell of runs before the one inspect told of first
+        # until then the stream may tell of runs before the one inspect told of first
+        self.late_until = 0.0
         self.ends: list[RunEnd] = []  # not settled yet, in order; mostly none
         self.echo: Expectation | None = None
         self.ahead: tuple[str, ...] = ()  # what inspect told of the health before the stream did
@@ -72,17 +81,23 @@ class ContainerRecord:
         self.verdict_due = 0.0  # when it is looked at again for a verdict of its health check
 
     def inherit(self, before: StoredRecord) -> None:
-        """What was known of the container whose place this one took, as far as it does not tell so itself.
+        """What was known of the container whose place this one took, as far as it does not tell so
+        itself.
 
         Addresses in use were that one's. Bears repetition.
         """
         kept = self.kept
-        # It is connected plainly when it is made, and taken out again: a look may have told of that place, and no later
-        # one of how it is now. A place in which it stays is among the good ones as well.
+        # It is connected plainly when it is made, and taken out again: a look may have told of that
+        # place, and no later one of how it is now. A place in which it stays is among the good ones
+        # as well.
         missing = before.good.keys() - (self.container.networks.keys() & kept.good.keys())
-        places = {network: replace(before.good[network], address="", address6="") for network in missing}
+        places = {
+            network: replace(before.good[network], address="", address6="") for network in missing
+        }
         kept.good = kept.good | places
-        kept.lost = {network: at for network, at in before.lost.items() if network in missing} | kept.lost
+        kept.lost = {
+            network: at for network, at in before.lost.items() if network in missing
+        } | kept.lost
         kept.mended = before.mended | kept.mended
         kept.losses = max(kept.losses, before.losses)
         for network in kept.lost:
@@ -97,12 +112,15 @@ class ContainerRecord:
         self.ahead_until = now + EVENTS_WITHIN
 
     def clock_set(self, by: float) -> None:
-        """Times that are compared with now; those of the engine's events and answers stay what they are."""
+        """Times that are compared with now; those of the engine's events and answers stay what they
+        are."""
         kept = self.kept
         kept.mended = {network: at + by for network, at in kept.mended.items()}
         kept.unjudged_at += by if kept.unjudged_at else 0.0
         kept.failed_at += by if kept.failed_at else 0.0
-        kept.standing = {what: replace(change, at=change.at + by) for what, change in kept.standing.items()}
+        kept.standing = {
+            what: replace(change, at=change.at + by) for what, change in kept.standing.items()
+        }
         for end in self.ends:
             end.due += by
         if self.echo is not None and self.echo.until is not None:
@@ -117,8 +135,9 @@ class ContainerRecord:
 
     @property
     def joined_at(self) -> float:
-        """When it joined another's namespace, at the earliest: the engine lets it join first, and says that it runs
-        later, by seconds on a busy host; another start of the owner in between leaves it in what is gone."""
+        """When it joined another's namespace, at the earliest: the engine lets it join first, and
+        says that it runs later, by seconds on a busy host; another start of the owner in between
+        leaves it in what is gone."""
         return self.kept.run.asked_at or self.container.started_at
 
     @property
@@ -126,7 +145,8 @@ class ContainerRecord:
         return self.earlier[-1] if self.earlier else None
 
     def run_at(self, at: float) -> ContainerRun | None:
-        """The run an event of time `at` belongs to; None for one before those that are known: a replay."""
+        """The run an event of time `at` belongs to; None for one before those that are known: a
+        replay."""
         run = self.kept.run
         if at >= run.begun:
             return run
@@ -149,7 +169,8 @@ class ContainerRecord:
         return seen.started_at > run.begun
 
     def older_health(self, seen: Container, asked: int) -> bool:
-        """Whether an answer, asked for when `heard` was `asked`, tells of a health of before an event of this run."""
+        """Whether an answer, asked for when `heard` was `asked`, tells of a health of before an
+        event of this run."""
         if self.health_heard <= max(asked, 0) or seen.health == self.container.health:
             return False
         return seen.running and not self.kept.run.over and not self.later(seen)
@@ -163,12 +184,17 @@ class ContainerRecord:
             earlier = seen.started_at <= (previous.begun if previous is not None else 0.0)
         else:
             return False
-        return earlier or (run.over and not self.later(seen) and seen.state in ("running", "paused"))
+        return earlier or (
+            run.over and not self.later(seen) and seen.state in ("running", "paused")
+        )
 
 
 def _not_divided(kept: StoredRecord) -> StoredRecord:
-    """What a version wrote that kept the labels of owner and image in one map: whose they are, the next look tells."""
-    container = replace(kept.container, labels={}, image_labels=kept.container.labels, image_unknown=True)
+    """What a version wrote that kept the labels of owner and image in one map: whose they are, the
+    next look tells."""
+    container = replace(
+        kept.container, labels={}, image_labels=kept.container.labels, image_unknown=True
+    )
     standing = {what: replace(change, subject=container) for what, change in kept.standing.items()}
     return replace(kept, container=container, standing=standing)
 
@@ -182,7 +208,8 @@ def encode(entry: ContainerRecord) -> bytes:
 
 
 def decode(data: bytes) -> ContainerRecord:
-    """Raises msgspec.DecodeError or ValidationError where the bytes are of another version: then nothing is known."""
+    """Raises msgspec.DecodeError or ValidationError where the bytes are of another version: then
+    nothing is known."""
     kept = _decoder.decode(data)
     if not kept.labels_divided:
         kept = _not_divided(kept)

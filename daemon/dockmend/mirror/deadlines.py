@@ -19,8 +19,8 @@ def raises(what: str, error: Exception) -> Iterable[Change]:
 
 
 class Deadlines:
-    """In order of time, and of asking where that is the same. `on_fault(container's id, error)` is told of an error of
-    dockmend's own: "" where it is not known whose it is."""
+    """In order of time, and of asking where that is the same. `on_fault(container's id, error)` is
+    told of an error of dockmend's own: "" where it is not known whose it is."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Then]] = []
@@ -49,5 +49,6 @@ class Deadlines:
         heapq.heappush(self._due, (when, self._sequence, then))
 
     def put_off(self, by: float) -> None:
-        """The wall clock was set by that many seconds: what is due, is due after as long as before."""
+        """The wall clock was set by that many seconds: what is due, is due after as long as
+        before."""
         self._due = [(when + by, sequence, then) for when, sequence, then in self._due]

@@ -27,19 +27,22 @@ EdgeKind = Literal["network", "pid", "ipc", "link", "volumes", "compose", "label
 
 
 class Edge(Struct, frozen=True):
-    """`dependent` (an id) depends on another container: its id, or a key of `DependencyGraph.missing`."""
+    """`dependent` (an id) depends on another container: its id, or a key of
+    `DependencyGraph.missing`."""
 
     dependent: str
     dependency: str
     kind: EdgeKind
     condition: Condition = "service_started"
     restart: bool = True  # a restart of the dependency asks for one of the dependent
-    bound: bool = False  # to that one container: where another takes its place, the dependent must be made anew
+    # to that one container: where another takes its place, the dependent must be made anew
+    bound: bool = False
     stale: bool = False  # the one it is bound to is gone, and the dependency took its place
 
 
 class Shared(Struct, frozen=True):
-    """A user's network in which containers find each other by alias: a weak tie that is shown and never treated."""
+    """A user's network in which containers find each other by alias: a weak tie that is shown and
+    never treated."""
 
     network: str
     members: tuple[tuple[str, tuple[str, ...]], ...]  # (container's id, its aliases there)
@@ -53,19 +56,26 @@ class DependencyGraph(Struct, frozen=True):
     lost: dict[str, str] = {}  # key -> by what the memory knows it; see Identities.was_taken
 
     def needs(self, which: Callable[[Edge], bool] = lambda edge: True) -> dict[str, set[str]]:
-        """For each container those that it hangs on, as far as they are there: what the planner asks for."""
+        """For each container those that it hangs on, as far as they are there: what the planner
+        asks for."""
         found: dict[str, set[str]] = {node: set() for node in self.nodes}
         for edge in self.edges:
             if edge.dependency in self.nodes and which(edge):
                 found[edge.dependent].add(edge.dependency)
         return found
 
-    def dependents(self, roots: Iterable[str], which: Callable[[Edge], bool] = lambda edge: edge.restart) -> set[str]:
-        """Those that feel a restart of `roots`, directly or through others; the roots themselves left out."""
+    def dependents(
+        self, roots: Iterable[str], which: Callable[[Edge], bool] = lambda edge: edge.restart
+    ) -> set[str]:
+        """Those that feel a restart of `roots`, directly or through others; the roots themselves
+        left out."""
         return reachable(roots, self.behind(which))
 
-    def behind(self, which: Callable[[Edge], bool] = lambda edge: edge.restart) -> dict[str, list[str]]:
-        """For each container those that hang directly on it; who asks about many makes this once (`reachable`)."""
+    def behind(
+        self, which: Callable[[Edge], bool] = lambda edge: edge.restart
+    ) -> dict[str, list[str]]:
+        """For each container those that hang directly on it; who asks about many makes this once
+        (`reachable`)."""
         found: dict[str, list[str]] = {}
         for edge in self.edges:
             if which(edge):
@@ -73,13 +83,15 @@ class DependencyGraph(Struct, frozen=True):
         return found
 
     def lacks(self, dependent: str) -> str:
-        """What a container is bound to and nobody took the place of, for a person; "" where there is nothing."""
+        """What a container is bound to and nobody took the place of, for a person; "" where there
+        is nothing."""
         bound = (each.dependency for each in self.edges_of(dependent) if each.bound)
         return next((self.missing[each] for each in bound if each in self.missing), "")
 
     def cut_off(self, taken: Callable[[str], bool]) -> set[str]:
-        """Those that hang directly on something that is not there any more, if that was `taken` (see `lost`). Volumes
-        outlive the container that they came from, and what waited for a job has it behind it."""
+        """Those that hang directly on something that is not there any more, if that was `taken`
+        (see `lost`). Volumes outlive the container that they came from, and what waited for a job
+        has it behind it."""
         return {
             edge.dependent for edge in self.edges
             if edge.kind != "volumes" and edge.condition != "service_completed_successfully"
@@ -138,14 +150,22 @@ class _Names:
     def namespace(self, dependent: Container, reference: str, kind: EdgeKind) -> Edge:
         """A tie by the id of an owner, which its definition names."""
         edge = self.tie(dependent, reference, kind, bound=True)
-        return replace(edge, stale=is_id(reference) and edge.dependency in self.nodes and edge.dependency != reference)
+        return replace(
+            edge,
+            stale=is_id(reference)
+            and edge.dependency in self.nodes
+            and edge.dependency != reference,
+        )
 
     def link(self, dependent: Container, name: str) -> Edge:
-        """A link of the engine's bridge: the engine holds it by the container that bore the name as it was made, until
-        the engine itself is started again, and until then refuses to start or to enter one whose link is dead."""
+        """A link of the engine's bridge: the engine holds it by the container that bore the name as
+        it was made, until the engine itself is started again, and until then refuses to start or to
+        enter one whose link is dead."""
         edge = self.tie(dependent, name, "link", bound=True)
         linked = self.nodes.get(edge.dependency)
-        return replace(edge, stale=linked is not None and 0.0 < dependent.created_at < linked.created_at)
+        return replace(
+            edge, stale=linked is not None and 0.0 < dependent.created_at < linked.created_at
+        )
 
     def service(self, project: str, service: str) -> list[str]:
         return self.services.get((project, service)) or [
@@ -161,7 +181,8 @@ class _Names:
 def _edges(container: Container, names: _Names) -> Iterator[Edge]:
     me = container.id
     modes: tuple[tuple[EdgeKind, str], ...] = (
-        ("network", container.network_mode), ("pid", container.pid_mode), ("ipc", container.ipc_mode),
+        ("network", container.network_mode), ("pid", container.pid_mode),
+        ("ipc", container.ipc_mode),
     )  # fmt: skip
     for kind, mode in modes:
         if mode.startswith("container:"):
@@ -169,25 +190,34 @@ def _edges(container: Container, names: _Names) -> Iterator[Edge]:
     for link in sorted(container.linked):
         yield names.link(container, link)
     for link in (link for endpoint in container.networks.values() for link in endpoint.links):
-        yield names.tie(container, link.partition(":")[0], "link")  # in a network of one's own it is but a name
+        # in a network of one's own it is but a name
+        yield names.tie(container, link.partition(":")[0], "link")
     for source in container.volumes_from:
         yield names.tie(container, source.partition(":")[0], "volumes", restart=False)
     project = container.labels.get(COMPOSE_PROJECT, "")
     for service, condition, restart in _said(container.labels.get(COMPOSE_DEPENDS, "")):
         for dependency in names.service(project, service):
-            # A one-off has what its service depends on for as long as it runs, and is never begun anew for it.
-            yield Edge(me, dependency, "compose", condition, restart == "true" and not container.one_off)
+            # A one-off has what its service depends on for as long as it runs, and is never begun
+            # anew for it.
+            yield Edge(
+                me, dependency, "compose", condition, restart == "true" and not container.one_off
+            )
     for name, condition in depends_on(container.labels):
         yield names.tie(container, name, "label", condition=condition)
 
 
 def _said(label: str) -> Iterator[tuple[str, Condition, str]]:
-    """(name, condition, restart) of "name:condition:restart,…"; a label is a stranger's text, and may be anything."""
+    """(name, condition, restart) of "name:condition:restart,…"; a label is a stranger's text, and
+    may be anything."""
     for part in label.split(","):
         name, _, rest = part.strip().partition(":")
         said, _, restart = rest.partition(":")
         if name:
-            yield name, next((each for each in CONDITIONS if each == said), "service_started"), restart
+            yield (
+                name,
+                next((each for each in CONDITIONS if each == said), "service_started"),
+                restart,
+            )
 
 
 def _shared(nodes: Mapping[str, Container]) -> tuple[Shared, ...]:
@@ -196,4 +226,6 @@ def _shared(nodes: Mapping[str, Container]) -> tuple[Shared, ...]:
         for name, endpoint in container.networks.items():
             if name not in ENGINES_OWN:
                 found.setdefault(name, []).append((container.id, endpoint.aliases))
-    return tuple(Shared(name, tuple(members)) for name, members in sorted(found.items()) if len(members) > 1)
+    return tuple(
+        Shared(name, tuple(members)) for name, members in sorted(found.items()) if len(members) > 1
+    )

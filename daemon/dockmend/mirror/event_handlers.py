@@ -24,17 +24,25 @@ if TYPE_CHECKING:
 Handler = Callable[["Mirror", "ContainerRecord", Event, float, Origin], Iterable[Change]]
 
 
-def health(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def health(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     """`health_status: VALUE`; Podman leaves the value out, so that only a look tells."""
     at, said = event.time_ns / 1e9, event.action[15:]
     if not said:
         mirror.wanted.add(found.container.id)
         return ()
     kept = found.kept
-    if at <= kept.health_at or kept.run.over or at < kept.run.begun or said not in ("healthy", "unhealthy", "starting"):
+    if (
+        at <= kept.health_at
+        or kept.run.over
+        or at < kept.run.begun
+        or said not in ("healthy", "unhealthy", "starting")
+    ):
         return ()
     kept.health_at, found.health_heard = at, found.heard
-    if found.ahead and now < found.ahead_until:  # what comes now is most likely known, and a look makes sure
+    # what comes now is most likely known, and a look makes sure
+    if found.ahead and now < found.ahead_until:
         found.ahead = found.ahead[1:] if said == found.ahead[0] else found.ahead
         mirror.wanted.add(kept.container.id)
         return ()
@@ -45,7 +53,9 @@ def health(mirror: Mirror, found: ContainerRecord, event: Event, now: float, ori
     return change_factory.of_health(found, at, origin)
 
 
-def start(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def start(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     at = event.time_ns / 1e9
     run = found.run_at(at)
     if run is None and now >= found.late_until:
@@ -66,7 +76,9 @@ def start(mirror: Mirror, found: ContainerRecord, event: Event, now: float, orig
     return runs.begin(mirror, found, now, origin, ContainerRun(announced_at=at))
 
 
-def die(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def die(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     at, container = event.time_ns / 1e9, found.container
     run = found.run_at(at)
     if run is not None and run.told == HISTORY:  # a list was ahead of the stream: it had just ended
@@ -75,7 +87,12 @@ def die(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin
         return ()
     mirror.wanted.add(container.id)
     code = event.actor.Attributes.get("exitCode", "")
-    if run.code is None and len(code) < 5 and code.isdecimal() and not forged(container, "exitCode"):
+    if (
+        run.code is None
+        and len(code) < 5
+        and code.isdecimal()
+        and not forged(container, "exitCode")
+    ):
         run.code = int(code)
     if run.over:
         run.died_at = at
@@ -84,9 +101,15 @@ def die(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin
     return runs.over(mirror, found, run, at, now, origin, blind=False)
 
 
-def kill(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def kill(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     at = event.time_ns / 1e9
-    number = 0 if forged(found.container, "signal") else signal_number(event.actor.Attributes.get("signal", ""))
+    number = (
+        0
+        if forged(found.container, "signal")
+        else signal_number(event.actor.Attributes.get("signal", ""))
+    )
     mirror.echoed(found, "kill", now)
     run = found.run_at(at)
     # After a restart of dockmend the engine tells again what was kept already.
@@ -98,15 +121,25 @@ def kill(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origi
     return ()
 
 
-def stop(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def stop(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     at = event.time_ns / 1e9
     mirror.echoed(found, "stop", now)
     run = found.run_at(at)
     if run is None or mirror.engine_was_away_at(at):
         return ()
     before = found.previous
-    if run is found.kept.run and not run.over and not run.kills and before is not None and before.by == "dockmend":
-        run = before  # of two stops at once the second may be told of after the next start: this one ended nothing
+    if (
+        run is found.kept.run
+        and not run.over
+        and not run.kills
+        and before is not None
+        and before.by == "dockmend"
+    ):
+        # of two stops at once the second may be told of after the next start: this one ended
+        # nothing
+        run = before
     if at not in run.stops:
         run.stops = [*run.stops[-3:], at]
     if run is before:
@@ -115,8 +148,14 @@ def stop(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origi
         run.by = "dockmend"
         return ()
     run.stopped = True
-    if run is found.kept.run and run.over and found.echo is not None and not found.echo.takes("die"):
-        run.forestalled = True  # stopped as the engine waited to restart it, and dockmend was about to start it
+    if (
+        run is found.kept.run
+        and run.over
+        and found.echo is not None
+        and not found.echo.takes("die")
+    ):
+        # stopped as the engine waited to restart it, and dockmend was about to start it
+        run.forestalled = True
     mirror.changed.add(found.container.id)
     mirror.wanted.add(found.container.id)
     for end in found.ends:
@@ -126,15 +165,24 @@ def stop(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origi
 
 
 def _is_of_own_call(found: ContainerRecord, run: ContainerRun, now: float) -> bool:
-    """Whether a `stop` is that of dockmend's own call, which came as the engine waited to restart what had ended by
-    itself: then nothing dies of it, and no signal is sent."""
+    """Whether a `stop` is that of dockmend's own call, which came as the engine waited to restart
+    what had ended by itself: then nothing dies of it, and no signal is sent."""
     held = any(end.run is run and end.held for end in found.ends)
     asked = found.echo is not None and found.echo.covers(now) and found.echo.takes("die")
-    return held and asked and not run.stopped and not run.forestalled and len(run.stops) <= len(run.calls)
+    return (
+        held
+        and asked
+        and not run.stopped
+        and not run.forestalled
+        and len(run.stops) <= len(run.calls)
+    )
 
 
-def restart(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
-    """It comes after the start, and tells why the run before ended; the `stop` before it told the same."""
+def restart(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
+    """It comes after the start, and tells why the run before ended; the `stop` before it told the
+    same."""
     mirror.echoed(found, "restart", now)
     at, before = event.time_ns / 1e9, found.previous
     if before is not None and at >= found.kept.run.begun:
@@ -146,7 +194,9 @@ def restart(mirror: Mirror, found: ContainerRecord, event: Event, now: float, or
     return ()
 
 
-def oom(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def oom(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     run = found.run_at(event.time_ns / 1e9)
     if run is not None:
         run.oom_at = event.time_ns / 1e9
@@ -154,15 +204,22 @@ def oom(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin
     return ()
 
 
-def paused(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def paused(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     mirror.echoed(found, event.action, now)
     mirror.wanted.add(found.container.id)
     if found.container.state in ("running", "paused"):
-        mirror.put(found, replace(found.container, state="paused" if event.action == "pause" else "running"))
+        mirror.put(
+            found,
+            replace(found.container, state="paused" if event.action == "pause" else "running"),
+        )
     return ()
 
 
-def rename(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def rename(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     mirror.wanted.add(found.container.id)
     mirror.redefined.add(found.container.id)
     if event.name and not forged(found.container, "name"):
@@ -170,13 +227,17 @@ def rename(mirror: Mirror, found: ContainerRecord, event: Event, now: float, ori
     return ()
 
 
-def updated(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def updated(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     mirror.redefined.add(found.container.id)
     mirror.wanted.add(found.container.id)
     return ()
 
 
-def destroy(mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def destroy(
+    mirror: Mirror, found: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
     return mirror.remove(found, event.time_ns / 1e9, now, origin)
 
 
@@ -196,12 +257,14 @@ def network(mirror: Mirror, event: Event, now: float) -> Iterable[Change]:
 
 LONGEST_ATTRIBUTE = 1024
 """Characters that are kept of an attribute of the engine's own; names of containers are shorter."""
-_OF_EACH = frozenset({"image", "name"})  # which the engine adds last, so that no label overwrites them
+# which the engine adds last, so that no label overwrites them
+_OF_EACH = frozenset({"image", "name"})
 _ENGINES_OWN: Mapping[str, frozenset[str]] = MappingProxyType({
-    "die": _OF_EACH | {"exitCode", "execDuration"}, "kill": _OF_EACH | {"signal"}, "rename": _OF_EACH | {"oldName"},
-    "resize": _OF_EACH | {"height", "width"},
+    "die": _OF_EACH | {"exitCode", "execDuration"}, "kill": _OF_EACH | {"signal"},
+    "rename": _OF_EACH | {"oldName"}, "resize": _OF_EACH | {"height", "width"},
 })  # fmt: skip
-"""What the engine adds to an event beside the container's labels; of all other actions only _OF_EACH."""
+"""What the engine adds to an event beside the container's labels; of all other actions only
+_OF_EACH."""
 
 
 def bounded(event: Event) -> Event:
@@ -216,7 +279,8 @@ def bounded(event: Event) -> Event:
 def made(heard: Sequence[Event]) -> Container:
     """A container that was gone before inspect could be asked, as far as its events tell of it.
 
-    An exit code in the event of its creation is a label, so that the one in the event of its end is forged.
+    An exit code in the event of its creation is a label, so that the one in the event of its end is
+    forged.
     """
     first = heard[0]
     of_both = {
@@ -227,20 +291,23 @@ def made(heard: Sequence[Event]) -> Container:
     }
     labels = divided(of_both, None)  # an event does not name its image's id
     return Container(
-        id=first.actor.ID, name=first.name, image=first.actor.Attributes.get("image", ""), labels=labels.owner,
-        image_labels=labels.image, left_out=labels.left_out, too_much=labels.too_much, image_unknown=bool(of_both),
-        auto_remove=True,
+        id=first.actor.ID, name=first.name, image=first.actor.Attributes.get("image", ""),
+        labels=labels.owner, image_labels=labels.image, left_out=labels.left_out,
+        too_much=labels.too_much, image_unknown=bool(of_both), auto_remove=True,
     )  # fmt: skip
 
 
 HANDLERS: Mapping[str, Handler] = MappingProxyType({
-    "start": start, "die": die, "kill": kill, "stop": stop, "restart": restart, "oom": oom, "pause": paused,
-    "unpause": paused, "rename": rename, "update": updated, "destroy": destroy,
+    "start": start, "die": die, "kill": kill, "stop": stop, "restart": restart, "oom": oom,
+    "pause": paused, "unpause": paused, "rename": rename, "update": updated, "destroy": destroy,
 })  # fmt: skip
 
 
-def of_one_gone(mirror: Mirror, gone: ContainerRecord, event: Event, now: float, origin: Origin) -> Iterable[Change]:
-    """Inspect has already said that it is gone: what comes may still tell that it ended, and why."""
+def of_one_gone(
+    mirror: Mirror, gone: ContainerRecord, event: Event, now: float, origin: Origin
+) -> Iterable[Change]:
+    """Inspect has already said that it is gone: what comes may still tell that it ended, and
+    why."""
     if not gone.ends and now >= gone.late_until:
         return ()
     if event.action not in ("start", "die", "kill", "stop", "oom"):

@@ -1,7 +1,8 @@
-"""What is wrong with a container although nothing that happens tells of it: asked for when it is to be shown.
+"""What is wrong with a container although nothing that happens tells of it: asked for when it is to
+be shown.
 
-A health check may go on for ever without a verdict, and a start that failed has no run that could end. No rule is about
-either, so these changes carry triggers that no rule can name.
+A health check may go on for ever without a verdict, and a start that failed has no run that could
+end. No rule is about either, so these changes carry triggers that no rule can name.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def _unjudged(found: ContainerRecord, now: float) -> Change | None:
 
 
 def _not_started(found: ContainerRecord) -> Change | None:
-    """It does not run, and the last attempt to start it failed: the engine keeps why until the next start. Who made it
-    and never started it, or stopped it, wants it so; who tried to start it since does not.
+    """It does not run, and the last attempt to start it failed: the engine keeps why until the next
+    start. Who made it and never started it, or stopped it, wants it so; who tried to start it since
+    does not.
 
     One that could not join another's namespace is that one's trouble.
     """

@@ -1,4 +1,5 @@
-"""dockmend's own doing, as the mirror is told of it: the events that it causes are its echoes and nobody's trouble."""
+"""dockmend's own doing, as the mirror is told of it: the events that it causes are its echoes and
+nobody's trouble."""
 
 from __future__ import annotations
 
@@ -13,20 +14,24 @@ from dockmend.mirror.mirror_queries import ANNOUNCED, MirrorQueries
 from dockmend.model import Change, Container
 
 SPANS_KEPT, ACTED_KEPT = 8, 4096
-"""Actions that were cut short as they ended a container: how many are remembered of each, and of how many containers.
+"""Actions that were cut short as they ended a container: how many are remembered of each, and of
+how many containers.
 """
 
 
 class OwnDoing(MirrorQueries, Deadlines):
-    """`wanted` holds ids of containers to inspect, `changed` those whose last known state is to be journalled."""
+    """`wanted` holds ids of containers to inspect, `changed` those whose last known state is to be
+    journalled."""
 
     def __init__(self) -> None:
         MirrorQueries.__init__(self)
         Deadlines.__init__(self)
         self.wanted: set[str] = set()
         self.changed: set[str] = set()
-        self._acted: dict[str, list[tuple[float, float, float]]] = {}  # since, until, the last begin of a run
-        self._asked: dict[str, float] = {}  # when the engine was asked for a run that has not begun yet (wall seconds)
+        # since, until, the last begin of a run
+        self._acted: dict[str, list[tuple[float, float, float]]] = {}
+        # when the engine was asked for a run that has not begun yet (wall seconds)
+        self._asked: dict[str, float] = {}
         self._coming: dict[
             str, Expectation
         ] = {}  # of containers that dockmend makes and the mirror has not heard of yet
@@ -53,8 +58,9 @@ class OwnDoing(MirrorQueries, Deadlines):
         self, container_id: str, action_id: str, begun: float | None = None, *, again: bool = False,
         patience: float = 0.0,
     ) -> None:  # fmt: skip
-        """An action of dockmend's asks for the stop of the run in hand; `begun`: only if it is the run of that time;
-        `again`: it begins the next one too; `patience`: the stop timeout, 0.0 where it is not known."""
+        """An action of dockmend's asks for the stop of the run in hand; `begun`: only if it is the
+        run of that time; `again`: it begins the next one too; `patience`: the stop timeout, 0.0
+        where it is not known."""
         found = self.entries.get(container_id)
         if found is None or action_id in found.kept.run.calls:
             return
@@ -81,13 +87,14 @@ class OwnDoing(MirrorQueries, Deadlines):
         self.changed.add(container_id)
 
     def was_to_stop(self, container_id: str) -> bool:
-        """Whether dockmend asked for the stop of the run in hand, or was about to when a person was quicker."""
+        """Whether dockmend asked for the stop of the run in hand, or was about to when a person was
+        quicker."""
         found = self.entries.get(container_id)
         return found is not None and bool(found.kept.run.calls or found.kept.run.forestalled)
 
     def undoes_a_stop(self, seen: Container, since: float) -> bool:
-        """Whether a run that another program began undid a person's stop of after `since` (wall seconds): then one is
-        owed, as for a run of dockmend's own."""
+        """Whether a run that another program began undid a person's stop of after `since` (wall
+        seconds): then one is owed, as for a run of dockmend's own."""
         found = self.entries.get(seen.id)
         before = found.previous if found is not None else None
         if found is None or before is None or not seen.running or found.kept.run.over:
@@ -101,17 +108,19 @@ class OwnDoing(MirrorQueries, Deadlines):
         return True
 
     def signals(self, container_id: str) -> None:
-        """dockmend itself signals the run in hand, or a call of its that was to stop it failed halfway."""
+        """dockmend itself signals the run in hand, or a call of its that was to stop it failed
+        halfway."""
         found = self.entries.get(container_id)
         if found is not None and not found.kept.run.signals:
             found.kept.run.signals = True
             self.changed.add(container_id)
 
     def acted(self, container_id: str, since: float, until: float, begun: float = math.inf) -> None:
-        """Between these times (wall seconds) dockmend itself was ending its run of `begun`: what died then, died by
-        that, but for a run that began later (a restart's own).
+        """Between these times (wall seconds) dockmend itself was ending its run of `begun`: what
+        died then, died by that, but for a run that began later (a restart's own).
 
-        Told where an action was cut short, and at a start, before anything is heard: its echo does not last.
+        Told where an action was cut short, and at a start, before anything is heard: its echo does
+        not last.
         """
         spans = self._acted.pop(container_id, [])  # the newest last
         self._acted[container_id] = [*spans[1 - SPANS_KEPT :], (since, until, begun + ANNOUNCED)]
@@ -126,7 +135,8 @@ class OwnDoing(MirrorQueries, Deadlines):
             self.changed.add(container_id)
 
     def ended_by_dockmend(self, container_id: str, run: ContainerRun, at: float) -> bool:
-        """Whether a run's death at this time is that of one of dockmend's own actions of before its start."""
+        """Whether a run's death at this time is that of one of dockmend's own actions of before its
+        start."""
         spans = self._acted.get(container_id, ())
         return any(since <= at <= until and run.begun <= begun for since, until, begun in spans)
 
@@ -152,7 +162,8 @@ class OwnDoing(MirrorQueries, Deadlines):
             self.wanted.add(container_id)
 
     def asks(self, container_id: str, at: float | None) -> None:
-        """The engine is being asked for a run since then (wall seconds); None where nothing comes of that any more."""
+        """The engine is being asked for a run since then (wall seconds); None where nothing comes
+        of that any more."""
         if at is None:
             self._asked.pop(container_id, None)
         else:
@@ -169,7 +180,8 @@ class OwnDoing(MirrorQueries, Deadlines):
         self.later(at, look)
 
     def put_down(self, container_id: str) -> None:
-        """An attempt is over that stopped a container and was not to start it again: that is on purpose.
+        """An attempt is over that stopped a container and was not to start it again: that is on
+        purpose.
 
         Its end may still have to be heard of; if it was started again, that is another run.
         """
@@ -180,7 +192,8 @@ class OwnDoing(MirrorQueries, Deadlines):
             self.changed.add(container_id)
 
     def stopped_by_person(self, container_id: str) -> None:
-        """dockmend carried out a person's stop that the engine had lost: the end is that person's."""
+        """dockmend carried out a person's stop that the engine had lost: the end is that
+        person's."""
         found = self.entries.get(container_id)
         if found is not None:
             found.kept.run.stopped, found.kept.run.by, found.kept.run.told = True, "", "stopped"
@@ -194,7 +207,8 @@ class OwnDoing(MirrorQueries, Deadlines):
             self.changed.add(container_id)
 
     def left(self, container_id: str, network: str) -> None:
-        """dockmend takes (or took) a container out of a network because a rule says so: that is no loss."""
+        """dockmend takes (or took) a container out of a network because a rule says so: that is no
+        loss."""
         found = self.entries.get(container_id)
         if found is not None:
             conditions.forget_network(found, network)
@@ -205,14 +219,16 @@ class OwnDoing(MirrorQueries, Deadlines):
     def asked_at(self, found: ContainerRecord, run: ContainerRun, now: float) -> float:
         """When dockmend asked for a run that begins, by the engine's clock; 0.0 where it did not.
 
-        By how long that is ago, as the engine's clock may be another than ours; and never before the run before it was
-        over, as the engine does one after the other.
+        By how long that is ago, as the engine's clock may be another than ours; and never before
+        the run before it was over, as the engine does one after the other.
         """
         since, over = self._asked.pop(found.container.id, None), found.kept.run.died_at
         if since is None:
             return 0.0
         # Where a look told of both, the end before it is put to when it began.
-        return min(run.begun, max(since, run.begun - (now - since), over if over < run.begun else 0.0))
+        return min(
+            run.begun, max(since, run.begun - (now - since), over if over < run.begun else 0.0)
+        )
 
     def echoed(self, found: ContainerRecord, action: str, now: float) -> bool:
         echo = found.echo

@@ -1,6 +1,8 @@
-"""Who lives in whose namespaces: dependents by what their definitions name, and by who is meant by that at present.
+"""Who lives in whose namespaces: dependents by what their definitions name, and by who is meant by
+that at present.
 
-What a reference means is worked out once, and again only if a container or an identity that it hangs on is another.
+What a reference means is worked out once, and again only if a container or an identity that it
+hangs on is another.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ class OwnerIndex:
         self._named: dict[str, set[str]] = {}  # ids of dependents, by reference
         self._keys: dict[str, frozenset[str]] = {}  # what the meaning of a reference hangs on
         self._by_key: dict[str, set[str]] = {}  # references, by that
-        self._meant: dict[str, str] = {}  # the id of who is meant, by reference; "" for nobody that is there
+        # the id of who is meant, by reference; "" for nobody that is there
+        self._meant: dict[str, str] = {}
         self._under: dict[str, set[str]] = {}  # references, by who is meant
         self._stale: set[str] = set()
         identities.on_change = self.touched
 
-    # --- what changes it -----------------------------------------------------------------------------------------
+    # --- what changes it --------------------------------------------------------------------------
 
     def add(self, dependent: Container) -> None:
         for reference in dependent.owners:
@@ -46,8 +49,8 @@ class OwnerIndex:
                 self._stale.discard(reference)
 
     def changed(self, container: Container) -> None:
-        """A container came, went, is called otherwise, or runs or not where others share its target. To be told of it
-        as it was and as it is."""
+        """A container came, went, is called otherwise, or runs or not where others share its
+        target. To be told of it as it was and as it is."""
         self.touched(container.id, f"container:{container.name}", target_of(container))
 
     def touched(self, *keys: str) -> None:
@@ -73,8 +76,8 @@ class OwnerIndex:
             self._forget(reference)
             known = self._identities
             keys = frozenset({
-                reference, f"container:{reference}", unknown_owner(reference), known.heir_of(reference),
-                *known.in_its_place(reference), *known.keys(reference),
+                reference, f"container:{reference}", unknown_owner(reference),
+                known.heir_of(reference), *known.in_its_place(reference), *known.keys(reference),
             })  # fmt: skip
             self._keys[reference] = keys
             for key in keys:
@@ -83,9 +86,10 @@ class OwnerIndex:
             meant = self._meant[reference] = found.id if found is not None else ""
             self._under.setdefault(meant, set()).add(reference)
             if is_digits(reference) and not is_id(reference):
-                self._stale.add(reference)  # the beginning of an id may be that of another at any time
+                # the beginning of an id may be that of another at any time
+                self._stale.add(reference)
 
-    # --- what is asked -------------------------------------------------------------------------------------------
+    # --- what is asked ----------------------------------------------------------------------------
 
     def naming(self, reference: str) -> Collection[str]:
         """The ids of those whose definitions name exactly this."""
@@ -97,8 +101,8 @@ class OwnerIndex:
         return sorted(self._under.get(container_id, ())) if container_id else []
 
     def called(self, key: str) -> Iterator[tuple[str, str]]:
-        """References that may be found by a key (an id, a target, `container:NAME`), and the id of who is meant: "" for
-        nobody."""
+        """References that may be found by a key (an id, a target, `container:NAME`), and the id of
+        who is meant: "" for nobody."""
         self._refresh()
         return ((each, self._meant[each]) for each in sorted(self._by_key.get(key, ())))
 

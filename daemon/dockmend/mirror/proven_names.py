@@ -1,4 +1,5 @@
-"""Which names like those that a recreation gives are dockmend's doing: anybody may choose such a name."""
+"""Which names like those that a recreation gives are dockmend's doing: anybody may choose such a
+name."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from dockmend.owned import OwnedObjects
 
 @dataclass(frozen=True, slots=True)
 class ProvenNames:
-    """By the journal: `owned` tells of what is in hand, `identities` of what was: links go on to name what is gone.
+    """By the journal: `owned` tells of what is in hand, `identities` of what was: links go on to
+    name what is gone.
 
     It passes engine.api.OwnNames.
     """
@@ -24,4 +26,6 @@ class ProvenNames:
 
     def plain_name(self, name: str) -> str:
         plain = self.owned.plain_name(name)
-        return without_aside(name) if plain == name and self.identities.was_set_aside(name) else plain
+        return (
+            without_aside(name) if plain == name and self.identities.was_set_aside(name) else plain
+        )

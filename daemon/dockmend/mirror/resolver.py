@@ -1,8 +1,8 @@
 """The one resolver: which container a reference in a definition means today.
 
-By id first, so that an owner that was renamed is still the owner; then by the memory (who took its place, or who bears
-what it was called by); then by name. A reference is what `network_mode`, `pid_mode`, `ipc_mode`, links, `volumes-from`
-and `dockmend.depends-on` name.
+By id first, so that an owner that was renamed is still the owner; then by the memory (who took its
+place, or who bears what it was called by); then by name. A reference is what `network_mode`,
+`pid_mode`, `ipc_mode`, links, `volumes-from` and `dockmend.depends-on` name.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Resolver:
         return None
 
     def candidates(self, reference: str) -> Iterator[str]:
-        """Ids and names to look for, the best first: for one who asks the engine, which may be ahead of the mirror."""
+        """Ids and names to look for, the best first: for one who asks the engine, which may be
+        ahead of the mirror."""
         yield reference
         yield from self.identities.in_its_place(reference)
         for key in self.identities.keys(reference):
@@ -90,7 +91,8 @@ class Resolver:
                     yield from self.candidates(known)
 
     def key(self, reference: str) -> str:
-        """The target of who is meant or, where nobody is there, of who was; "" where nothing tells."""
+        """The target of who is meant or, where nobody is there, of who was; "" where nothing
+        tells."""
         found = self.container(reference)
         if found is not None:
             return target_of(found)

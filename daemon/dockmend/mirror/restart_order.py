@@ -15,7 +15,8 @@ Waves = tuple[tuple[str, ...], ...]
 
 
 class RestartPlan(Struct, frozen=True):
-    """`start`: waves, the first one first; `stop` is the same backwards. Every node is in exactly one wave."""
+    """`start`: waves, the first one first; `stop` is the same backwards. Every node is in exactly
+    one wave."""
 
     start: Waves
     cycles: Waves = ()  # members of each cycle, in alphabetical order
@@ -28,7 +29,8 @@ class RestartPlan(Struct, frozen=True):
 def plan(nodes: Iterable[str], needs: Mapping[str, Iterable[str]]) -> RestartPlan:
     """The order of `nodes`. `needs`: for each container of the host those that it hangs on.
 
-    Two nodes that hang on each other through containers that are not to be taken are ordered all the same.
+    Two nodes that hang on each other through containers that are not to be taken are ordered all
+    the same.
     """
     taken = sorted(set(nodes))
     among = _among(taken, needs)

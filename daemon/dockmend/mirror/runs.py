@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dockmend.mirror import change_factory, conditions
-from dockmend.mirror.exit_cause import STOP_WAIT, UNHEARD_WAIT, ContainerRun, RunEnd, asked_by_another, judge
+from dockmend.mirror.exit_cause import (
+    STOP_WAIT,
+    UNHEARD_WAIT,
+    ContainerRun,
+    RunEnd,
+    asked_by_another,
+    judge,
+)
 from dockmend.model import Change, Container, Origin
 
 if TYPE_CHECKING:
@@ -18,14 +25,18 @@ if TYPE_CHECKING:
 LEFT_DOWN_WAIT = 2.0
 """Seconds after the engine is back in which it may still start what it means to start."""
 LOOP_QUIET = 120.0
-"""Seconds after the last of them in which it is in the loop still: the engine waits for a minute at most in between."""
+"""Seconds after the last of them in which it is in the loop still: the engine waits for a minute at
+most in between."""
 SHORT_RUN = 10.0
-"""Seconds: for the engine too, what ran longer is no loop, and it restarts it without delay (moby, restartmanager)."""
+"""Seconds: for the engine too, what ran longer is no loop, and it restarts it without delay (moby,
+restartmanager)."""
 LOOP_COUNT, LOOP_WITHIN = 5, 600.0
 """`restart_loop`: that many restarts by the engine's own policy within that many seconds."""
 
 
-def begin(mirror: Mirror, found: ContainerRecord, now: float, origin: Origin, run: ContainerRun) -> list[Change]:
+def begin(
+    mirror: Mirror, found: ContainerRecord, now: float, origin: Origin, run: ContainerRun
+) -> list[Change]:
     """A new run: announced by an event, or inferred from inspect, which tells `started_at`."""
     kept, at = found.kept, run.begun
     run.asked_at = mirror.asked_at(found, run, now)
@@ -38,10 +49,14 @@ def begin(mirror: Mirror, found: ContainerRecord, now: float, origin: Origin, ru
         kept.standing.pop(what, None)
     found.stuck_at, found.ahead = None, ()
     health = "starting" if found.container.check else ""
-    mirror.put(found, replace(found.container, state="running", exit_code=None, health=health, started_at=at))
+    mirror.put(
+        found,
+        replace(found.container, state="running", exit_code=None, health=health, started_at=at),
+    )
     changes: list[Change] = []
     for end in list(found.ends):
-        # Events come in order: with the start, all was said about the runs before. Inspect may be ahead of them.
+        # Events come in order: with the start, all was said about the runs before. Inspect may be
+        # ahead of them.
         if run.announced_at or end.held:
             changes += settle(mirror, found, end)
     if not echoed:
@@ -51,13 +66,16 @@ def begin(mirror: Mirror, found: ContainerRecord, now: float, origin: Origin, ru
 
 
 def owe(mirror: Mirror, found: ContainerRecord) -> None:
-    """Notes whether the run in hand undid a person's stop of the one before. Bears repetition: more is told later.
+    """Notes whether the run in hand undid a person's stop of the one before. Bears repetition: more
+    is told later.
 
-    What was asked for beyond dockmend's own calls is a person's, and the engine went on all the same. So it does if a
-    person was quicker than dockmend's call, and dockmend heard of it too late.
+    What was asked for beyond dockmend's own calls is a person's, and the engine went on all the
+    same. So it does if a person was quicker than dockmend's call, and dockmend heard of it too
+    late.
     """
     run, before = found.kept.run, found.previous
-    if before is None or not before.over or not run.own:  # what a person began, a person wants to run
+    # what a person began, a person wants to run
+    if before is None or not before.over or not run.own:
         return
     owed = run.owed
     if before.by == "dockmend":
@@ -70,10 +88,11 @@ def owe(mirror: Mirror, found: ContainerRecord) -> None:
 
 
 def called(mirror: Mirror, found: ContainerRecord, took: float) -> None:
-    """dockmend's own restart was answered `took` seconds after its call had left: what was asked of the run before
-    earlier than that is a person's.
+    """dockmend's own restart was answered `took` seconds after its call had left: what was asked of
+    the run before earlier than that is a person's.
 
-    By the engine's clock alone, which may be another than ours: it began the next run before it answered.
+    By the engine's clock alone, which may be another than ours: it began the next run before it
+    answered.
     """
     run, before = found.kept.run, found.previous
     if before is None or not before.over or before.by != "dockmend":
@@ -92,8 +111,8 @@ def over(
     blind: bool,
     patience: float = STOP_WAIT,
 ) -> list[Change]:
-    """A run is over; its cause is settled a little later, when a `stop` has had its time (`patience`) and inspect was
-    asked."""
+    """A run is over; its cause is settled a little later, when a `stop` has had its time
+    (`patience`) and inspect was asked."""
     run.died_at = at
     run.handled = mirror.handled(found.container.id, run)
     run.forestalled = found.echo is not None and not found.echo.asked
@@ -101,7 +120,8 @@ def over(
     if mirror.engine_was_away_at(at):
         run.by = "engine"
     elif run.told == "stopped":
-        mirror.echoed(found, "die", now)  # done for the person whose stop was lost: it is that person's
+        # done for the person whose stop was lost: it is that person's
+        mirror.echoed(found, "die", now)
     elif mirror.echoed(found, "die", now) or mirror.ended_by_dockmend(found.container.id, run, at):
         run.by = "dockmend"
     if run is found.kept.run:
@@ -129,7 +149,8 @@ def heard_of(mirror: Mirror, found: ContainerRecord, run: ContainerRun, now: flo
 def settle_due(mirror: Mirror, found: ContainerRecord, end: RunEnd, now: float) -> list[Change]:
     if end not in found.ends or end.held or end.due > now:
         return []
-    # Not looked at yet: the engine does not answer. Either it will, and `observe` settles it, or it is going down.
+    # Not looked at yet: the engine does not answer. Either it will, and `observe` settles it, or it
+    # is going down.
     return settle(mirror, found, end) if end.looked or end.run is not found.kept.run else []
 
 
@@ -147,11 +168,20 @@ def settle(mirror: Mirror, found: ContainerRecord, end: RunEnd) -> list[Change]:
         return []
     recovered = runs_again and counted not in ("stopped", "completed")
     change = change_factory.of_end(
-        container, end, cause, counted, runs_again=runs_again, recovered=recovered, recorded=recorded
+        container,
+        end,
+        cause,
+        counted,
+        runs_again=runs_again,
+        recovered=recovered,
+        recorded=recorded,
     )
     if counted == "left_down" and container.joined is not None:
         found.kept.standing["end"] = change
-        why = "it was left down with the engine, as was or may have been the container whose network it joined"
+        why = (
+            "it was left down with the engine, as was or may have been the container whose "
+            "network it joined"
+        )
         return [change, *conditions.orphan(mirror, found, end.at, end.origin, why)]
     if runs_again and _shows_a_loop(container, counted, end):
         return [change, *_restarted_by_engine(found, end, change.lasted)]
@@ -170,9 +200,13 @@ def _counted_as(mirror: Mirror, container: Container) -> str:
 
 
 def _shows_a_loop(container: Container, counted: str, end: RunEnd) -> bool:
-    """Whether the engine's own policy restarts what will end again: a failure, or a success that came at once."""
+    """Whether the engine's own policy restarts what will end again: a failure, or a success that
+    came at once."""
     if counted == "completed":
-        return container.restart_policy in ("always", "unless-stopped") and end.at - end.run.begun < SHORT_RUN
+        return (
+            container.restart_policy in ("always", "unless-stopped")
+            and end.at - end.run.begun < SHORT_RUN
+        )
     return counted in ("crashed", "oom_killed")
 
 
@@ -185,26 +219,42 @@ def _restarted_by_engine(found: ContainerRecord, end: RunEnd, lasted: float) -> 
     if kept.looping:
         return []
     kept.looping = True
-    note = f"the engine restarted it {len(kept.restarts)} times within {LOOP_WITHIN / 60:.0f} minutes"
-    return [change_factory.of_container(found, "container.restart_loop", end.at, "live", note=note, lasted=lasted)]
+    note = (
+        f"the engine restarted it {len(kept.restarts)} times within {LOOP_WITHIN / 60:.0f} minutes"
+    )
+    return [
+        change_factory.of_container(
+            found, "container.restart_loop", end.at, "live", note=note, lasted=lasted
+        )
+    ]
 
 
 def loops(mirror: Mirror, now: float) -> Iterator[Change]:
-    """Of each container that the engine restarts again and again at present, that it does. `now`: wall seconds.
+    """Of each container that the engine restarts again and again at present, that it does. `now`:
+    wall seconds.
 
     What is told of its ends is over as soon as it runs again, so none of that stands for long.
     """
     for found in mirror.entries.values():
-        times = [at for at in found.kept.restarts if now - at < LOOP_WITHIN] if found.kept.looping else []
+        times = (
+            [at for at in found.kept.restarts if now - at < LOOP_WITHIN]
+            if found.kept.looping
+            else []
+        )
         if len(times) >= LOOP_COUNT and now - times[-1] < LOOP_QUIET and found.container.running:
-            note = f"the engine restarted it {len(times)} times within {LOOP_WITHIN / 60:.0f} minutes"
-            yield change_factory.of_container(found, "container.restart_loop", times[0], "live", note=note)
+            note = (
+                f"the engine restarted it {len(times)} times within {LOOP_WITHIN / 60:.0f} minutes"
+            )
+            yield change_factory.of_container(
+                found, "container.restart_loop", times[0], "live", note=note
+            )
 
 
 def observed(
     mirror: Mirror, found: ContainerRecord, seen: Container, now: float, origin: Origin, blind: bool
 ) -> list[Change]:
-    """What an inspect answer tells of runs: one that nobody heard of, an end that nobody heard of."""
+    """What an inspect answer tells of runs: one that nobody heard of, an end that nobody heard
+    of."""
     changes: list[Change] = []
     if not seen.started_at:  # never ran: what died was the attempt to start it
         found.ends.clear()
@@ -218,7 +268,9 @@ def observed(
                 end.run = later
         if run.begun and not run.over:
             # The events are lost, or still on their way: then they find their run by its time.
-            changes += over(mirror, found, run, max(run.begun, min(now, seen.started_at)), now, origin, blind)
+            changes += over(
+                mirror, found, run, max(run.begun, min(now, seen.started_at)), now, origin, blind
+            )
         changes += begin(mirror, found, now, origin, later)
     run = found.kept.run
     run.started_at = seen.started_at
@@ -226,7 +278,9 @@ def observed(
         if not run.over:
             # Where events were lost, none will come.
             patience = STOP_WAIT if blind else UNHEARD_WAIT
-            changes += over(mirror, found, run, max(run.begun, seen.finished_at), now, origin, blind, patience)
+            changes += over(
+                mirror, found, run, max(run.begun, seen.finished_at), now, origin, blind, patience
+            )
         if seen.exit_code is not None:
             run.code = seen.exit_code
         if blind and seen.exit_code == LOST_CODE and mirror.engine_kept_containers:
@@ -234,16 +288,25 @@ def observed(
     return changes
 
 
-def recorded(mirror: Mirror, found: ContainerRecord, seen: Container, signalled: bool | None) -> None:
+def recorded(
+    mirror: Mirror, found: ContainerRecord, seen: Container, signalled: bool | None
+) -> None:
     """What the engine's own record tells of the run in hand, beside an inspect answer."""
     run = found.kept.run
-    if signalled is None or not seen.started_at or seen.started_at != run.started_at or seen.state == "restarting":
+    if (
+        signalled is None
+        or not seen.started_at
+        or seen.started_at != run.started_at
+        or seen.state == "restarting"
+    ):
         return
     if seen.running:
         if signalled and not run.outlived:
             run.outlived = True
             mirror.changed.add(found.container.id)
-    elif (signalled or not seen.error) and run.signalled is not signalled:  # a start that failed since clears it
+    elif (
+        signalled or not seen.error
+    ) and run.signalled is not signalled:  # a start that failed since clears it
         run.signalled = signalled
         mirror.changed.add(found.container.id)
 
@@ -252,7 +315,9 @@ LOST_CODE = 255
 """What a new engine says of a container that ended while no engine was there (live-restore)."""
 
 
-def look_ends(mirror: Mirror, found: ContainerRecord, seen: Container, now: float, blind: bool) -> list[Change]:
+def look_ends(
+    mirror: Mirror, found: ContainerRecord, seen: Container, now: float, blind: bool
+) -> list[Change]:
     """An inspect answer after ends: those whose time has come are settled."""
     changes: list[Change] = []
     for end in list(found.ends):
@@ -264,7 +329,9 @@ def look_ends(mirror: Mirror, found: ContainerRecord, seen: Container, now: floa
     return changes
 
 
-def removed(mirror: Mirror, found: ContainerRecord, at: float, now: float, origin: Origin) -> list[Change]:
+def removed(
+    mirror: Mirror, found: ContainerRecord, at: float, now: float, origin: Origin
+) -> list[Change]:
     """It is gone: there is nothing to look at any more."""
     changes: list[Change] = []
     run = found.kept.run

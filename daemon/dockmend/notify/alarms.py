@@ -1,4 +1,5 @@
-"""What is told of a trouble that stands: once when it has stood for its grace, once when it is over.
+"""What is told of a trouble that stands: once when it has stood for its grace, once when it is
+over.
 
     (none)  → PENDING  it was seen
     PENDING → (none)   it was over before anybody was told: nothing is told
@@ -6,11 +7,11 @@
     TOLD    → TOLD     what was tried is used up: told once more, since now nothing will be done
     TOLD    → (none)   it is well again, was stopped by a person, or is gone: `resolved`
 
-What comes and goes is told three times within an hour. From then on its end is told once it has been well for ten
-minutes, and nothing in between: whoever gets a message every minute reads none.
+What comes and goes is told three times within an hour. From then on its end is told once it has
+been well for ten minutes, and nothing in between: whoever gets a message every minute reads none.
 
-Pure: time and what is seen are passed in. What was told is kept by the caller, so that a dockmend that begins anew
-tells nothing twice, and tells the end of what the one before it told.
+Pure: time and what is seen are passed in. What was told is kept by the caller, so that a dockmend
+that begins anew tells nothing twice, and tells the end of what the one before it told.
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ class Phase(StrEnum):
 class AlarmSeen(StrEnum):
     """What a look says of an alarm's trouble."""
 
-    HELD = "held"  # it stands, and is of a person's own making for now: a pause, a container that they stopped
+    # it stands, and is of a person's own making for now: a pause, a container that they stopped
+    HELD = "held"
     EARLY = "early"  # it stands, not for its grace yet
     DUE = "due"  # it has stood for its grace
     WORSE = "worse"  # the same, and what was told of it before was less
-    UNSURE = "unsure"  # it does not stand, and nothing says that it stays so: a container that is starting
+    # it does not stand, and nothing says that it stays so: a container that is starting
+    UNSURE = "unsure"
     OVER = "over"
 
 
@@ -79,8 +82,9 @@ class AlarmEnding(StrEnum):
 
 
 class AlarmTrouble(Struct, frozen=True):
-    """A trouble as it stands now. `since`: wall seconds; `step`: a command line that puts it right; `grace`: seconds
-    that it has to stand before it is told; `held`: it is a person's own doing for as long as this is so."""
+    """A trouble as it stands now. `since`: wall seconds; `step`: a command line that puts it right;
+    `grace`: seconds that it has to stand before it is told; `held`: it is a person's own doing for
+    as long as this is so."""
 
     key: str
     kind: Kind
@@ -98,20 +102,22 @@ class AlarmTrouble(Struct, frozen=True):
 
 
 class Alarm(Struct, frozen=True):
-    """What is known of one trouble. `seen_at`: seconds of the caller's clock since when it stands without a pause;
-    `channels`: who was told; `trouble`: as it was when it was told, or last seen."""
+    """What is known of one trouble. `seen_at`: seconds of the caller's clock since when it stands
+    without a pause; `channels`: who was told; `trouble`: as it was when it was told, or last
+    seen."""
 
     trouble: AlarmTrouble
     phase: Phase
     seen_at: float
     told_at: float = 0.0
     channels: tuple[str, ...] = ()
-    reset: bool = False  # a person let the rule try again since: if it gives up once more, that is told
+    # a person let the rule try again since: if it gives up once more, that is told
+    reset: bool = False
 
 
 class Word(Struct, frozen=True):
-    """One thing to tell. `ending`: how it ended, of one that is resolved; `channels`: who was told of it before; `nth`:
-    of an alarm, the how manyth about this trouble within an hour."""
+    """One thing to tell. `ending`: how it ended, of one that is resolved; `channels`: who was told
+    of it before; `nth`: of an alarm, the how manyth about this trouble within an hour."""
 
     say: Say
     trouble: AlarmTrouble
@@ -131,7 +137,8 @@ _RANK: Final[Mapping[Kind, int]] = MappingProxyType({Kind.DOWN: 1, Kind.GAVE_UP:
 
 
 class Alarms:
-    """`changed` holds the keys of told alarms that are another than what was kept: the caller keeps them and clears it.
+    """`changed` holds the keys of told alarms that are another than what was kept: the caller keeps
+    them and clears it.
 
     Only what was told is to be kept: what is pending is seen again.
     """
@@ -144,10 +151,14 @@ class Alarms:
         """What was told so often, and since when it is well."""
 
     def step(
-        self, now: float, troubles: Iterable[AlarmTrouble], ending: Callable[[AlarmTrouble], AlarmEnding | None]
+        self,
+        now: float,
+        troubles: Iterable[AlarmTrouble],
+        ending: Callable[[AlarmTrouble], AlarmEnding | None],
     ) -> list[Word]:
-        """What is to be told, the oldest trouble first. `now`: seconds that only grow; `ending(trouble)`: how one
-        ended that does not stand any more; None if nothing is sure yet."""
+        """What is to be told, the oldest trouble first. `now`: seconds that only grow;
+        `ending(trouble)`: how one ended that does not stand any more; None if nothing is sure
+        yet."""
         words: list[Word] = []
         standing = _worst(troubles)
         self._follow_renamed(standing)
@@ -160,7 +171,8 @@ class Alarms:
         return words
 
     def next_due(self) -> float | None:
-        """When the next pending alarm has stood for its grace, by the same clock; None: nothing waits."""
+        """When the next pending alarm has stood for its grace, by the same clock; None: nothing
+        waits."""
         waiting = [
             each.seen_at + each.trouble.grace for each in self.known.values()
             if each.phase is Phase.PENDING and not each.trouble.held
@@ -170,7 +182,9 @@ class Alarms:
     def told(self, key: str, channels: Iterable[str]) -> None:
         """Who was told of it."""
         if (alarm := self.known.get(key)) is not None:
-            self.known[key] = replace(alarm, channels=tuple(dict.fromkeys((*alarm.channels, *channels))))
+            self.known[key] = replace(
+                alarm, channels=tuple(dict.fromkeys((*alarm.channels, *channels)))
+            )
             self.changed.add(key)
 
     def reset(self, key: str) -> None:
@@ -182,15 +196,29 @@ class Alarms:
 
     def _follow_renamed(self, standing: Mapping[str, AlarmTrouble]) -> None:
         """A container that a person gave another name is the same trouble under another key."""
-        ids = {each.object_id: each for each in standing.values() if each.object_id and each.kind in _RANK}
+        ids = {
+            each.object_id: each
+            for each in standing.values()
+            if each.object_id and each.kind in _RANK
+        }
         for key, alarm in list(self.known.items()):
             trouble = ids.get(alarm.trouble.object_id)
-            if key in standing or trouble is None or alarm.trouble.kind not in _RANK or trouble.key in self.known:
+            if (
+                key in standing
+                or trouble is None
+                or alarm.trouble.kind not in _RANK
+                or trouble.key in self.known
+            ):
                 continue
             del self.known[key]
             if key in self._unsteady:
                 self._unsteady[trouble.key] = self._unsteady.pop(key)
-            renamed = replace(alarm.trouble, key=trouble.key, target=trouble.target, object_name=trouble.object_name)
+            renamed = replace(
+                alarm.trouble,
+                key=trouble.key,
+                target=trouble.target,
+                object_name=trouble.object_name,
+            )
             self.known[trouble.key] = replace(alarm, trouble=renamed)
             if alarm.phase is Phase.TOLD:
                 self.changed.update((key, trouble.key))
@@ -222,7 +250,9 @@ class Alarms:
 
     def _nth(self, now: float, key: str, before: Phase) -> int:
         """The how manyth alarm it is; one that only says more of what was told counts with that."""
-        lately = {each: [at for at in told if now - at < WITHIN] for each, told in self._told_at.items()}
+        lately = {
+            each: [at for at in told if now - at < WITHIN] for each, told in self._told_at.items()
+        }
         self._told_at = {each: told for each, told in lately.items() if told}
         told = self._told_at.setdefault(key, [])
         if before is Phase.PENDING:
@@ -243,7 +273,9 @@ class Alarms:
         return True
 
 
-def _seen(now: float, alarm: Alarm, trouble: AlarmTrouble | None, ended: AlarmEnding | None) -> AlarmSeen:
+def _seen(
+    now: float, alarm: Alarm, trouble: AlarmTrouble | None, ended: AlarmEnding | None
+) -> AlarmSeen:
     if trouble is None:
         return AlarmSeen.UNSURE if ended is None else AlarmSeen.OVER
     if trouble.held:
@@ -255,7 +287,9 @@ def _seen(now: float, alarm: Alarm, trouble: AlarmTrouble | None, ended: AlarmEn
     return AlarmSeen.WORSE if more or again else AlarmSeen.DUE
 
 
-def _after(now: float, alarm: Alarm, trouble: AlarmTrouble | None, seen: AlarmSeen, phase: Phase, say: Say) -> Alarm:
+def _after(
+    now: float, alarm: Alarm, trouble: AlarmTrouble | None, seen: AlarmSeen, phase: Phase, say: Say
+) -> Alarm:
     if say is Say.ALARM:
         assert trouble is not None
         return replace(alarm, trouble=trouble, phase=phase, told_at=now, reset=False)
@@ -263,7 +297,12 @@ def _after(now: float, alarm: Alarm, trouble: AlarmTrouble | None, seen: AlarmSe
         return alarm  # what was told is what its end is told of
     assert trouble is not None
     # While a person has it in hand its grace does not run: they are given it anew.
-    return replace(alarm, trouble=trouble, phase=phase, seen_at=now if seen is AlarmSeen.HELD else alarm.seen_at)
+    return replace(
+        alarm,
+        trouble=trouble,
+        phase=phase,
+        seen_at=now if seen is AlarmSeen.HELD else alarm.seen_at,
+    )
 
 
 def _worst(troubles: Iterable[AlarmTrouble]) -> dict[str, AlarmTrouble]:

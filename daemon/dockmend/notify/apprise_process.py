@@ -1,12 +1,14 @@
-"""The process that hands messages to apprise: a request a line on standard input, an answer a line on standard output.
+"""The process that hands messages to apprise: a request a line on standard input, an answer a line
+on standard output.
 
-It is a process because a call of the library cannot be ended from a thread, and because importing it costs 36 MiB that
-are given back when the process goes. It ends as soon as its standard input does, so none outlives dockmend. Requests of
-one URL come one after the other; those of different URLs run in threads of their own, so one that hangs holds up none
-of the others; who started this process ends it when one does (sender.py).
+It is a process because a call of the library cannot be ended from a thread, and because importing
+it costs 36 MiB that are given back when the process goes. It ends as soon as its standard input
+does, so none outlives dockmend. Requests of one URL come one after the other; those of different
+URLs run in threads of their own, so one that hangs holds up none of the others; who started this
+process ends it when one does (sender.py).
 
-What comes in is not looked at here but for its form: the URL is the owner's, who may name any service; the text is a
-stranger's, and is passed on as text.
+What comes in is not looked at here but for its form: the URL is the owner's, who may name any
+service; the text is a stranger's, and is passed on as text.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 READY: Final = 0
-"""The id of the answer that nobody asked for: the library is loaded, requests are served from now on."""
+"""The id of the answer that nobody asked for: the library is loaded, requests are served from now
+on."""
 LARGEST_ANSWER: Final = 16 * 1024
 """Bytes of one line of standard output."""
 MOST_LINES: Final = 10
@@ -34,18 +37,20 @@ LONGEST_LINE: Final = 500
 LARGEST_HEARD: Final = 256 * 1024
 """Bytes of a receiver's answer that are read; what follows is nobody's concern."""
 _MEMORY: Final = 256 * 1024 * 1024
-"""Bytes: what a receiver makes the library hold fills the memory of this process, and no more. With dockmend's own it
-is less than MemoryHigh= of the unit, from where on both would be slowed down."""
+"""Bytes: what a receiver makes the library hold fills the memory of this process, and no more. With
+dockmend's own it is less than MemoryHigh= of the unit, from where on both would be slowed down."""
 _STACK: Final = 2 * 1024 * 1024
-"""Bytes of a thread's stack, which count as its memory. Python 3.13 reads no deeply nested JSON on less."""
+"""Bytes of a thread's stack, which count as its memory. Python 3.13 reads no deeply nested JSON on
+less."""
 _PR_SET_DUMPABLE: Final = 4
 _WHY: Final = "Socket Exception"
-"""How the one line of the library's debugging output begins that says why nobody answered; others hold the message."""
+"""How the one line of the library's debugging output begins that says why nobody answered; others
+hold the message."""
 
 
 class SendRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`type`: info, success, warning or failure, as the library has them. `only_look`: nothing is sent, and accepted is
-    a URL that the library understands."""
+    """`type`: info, success, warning or failure, as the library has them. `only_look`: nothing is
+    sent, and accepted is a URL that the library understands."""
 
     id: int
     url: str
@@ -79,20 +84,31 @@ def main() -> None:
     for line in sys.stdin.buffer:
         request = msgspec.json.decode(line, type=SendRequest)
         try:
-            threading.Thread(target=_serve, args=(services, request, answers, lock), daemon=True).start()
-        except (RuntimeError, MemoryError):  # no memory, or no task of the unit, is left for one more thread
-            _answer(SendAnswer(id=request.id, accepted=False, said=("too many at once",)), answers, lock)
+            threading.Thread(
+                target=_serve, args=(services, request, answers, lock), daemon=True
+            ).start()
+        except (
+            RuntimeError,
+            MemoryError,
+        ):  # no memory, or no task of the unit, is left for one more thread
+            _answer(
+                SendAnswer(id=request.id, accepted=False, said=("too many at once",)), answers, lock
+            )
     os._exit(0)  # what a thread still does nobody waits for
 
 
-def _serve(services: Services | None, request: SendRequest, answers: BinaryIO, lock: threading.Lock) -> None:
+def _serve(
+    services: Services | None, request: SendRequest, answers: BinaryIO, lock: threading.Lock
+) -> None:
     try:
         if services is None:
             answer = SendAnswer(id=request.id, accepted=False, said=("apprise cannot be loaded",))
         else:
             answer = services.send(request)
     except BaseException as error:  # noqa: BLE001 - whatever a plugin does wrong is an answer, and ends no other's
-        answer = SendAnswer(id=request.id, accepted=False, said=(f"{type(error).__name__} in the library",))
+        answer = SendAnswer(
+            id=request.id, accepted=False, said=(f"{type(error).__name__} in the library",)
+        )
     _answer(answer, answers, lock)
 
 
@@ -105,7 +121,8 @@ def _answer(answer: SendAnswer, answers: BinaryIO, lock: threading.Lock) -> None
 
 
 class Services:
-    """The library's services by URL: each knows when it was last asked, and how fast it may be asked again."""
+    """The library's services by URL: each knows when it was last asked, and how fast it may be
+    asked again."""
 
     def __init__(self) -> None:
         import apprise  # noqa: PLC0415 - only this process loads it
@@ -113,7 +130,8 @@ class Services:
         self._apprise = apprise
         self._asset = apprise.AppriseAsset(
             body_format=apprise.NotifyFormat.TEXT, interpret_emojis=False, interpret_escapes=False,
-            http_redirects=False,  # a POST that is redirected becomes a GET, and is taken for accepted
+            # a POST that is redirected becomes a GET, and is taken for accepted
+            http_redirects=False,
             pgp_autogen=False, pem_autogen=False, allow_templates=False,
             storage_mode=apprise.PersistentStoreMode.MEMORY,
             service_timeout=0,  # who started this process watches the time
@@ -124,15 +142,26 @@ class Services:
         """One message to one service; blocks."""
         service = self._service(request.url)
         if service is None:
-            return SendAnswer(id=request.id, accepted=False, said=("apprise does not understand this URL",))
+            return SendAnswer(
+                id=request.id, accepted=False, said=("apprise does not understand this URL",)
+            )
         if request.only_look:
             return SendAnswer(id=request.id, accepted=True)
         result = service.notify(
-            body=request.body, title=request.title, notify_type=request.type, log_level=logging.DEBUG
+            body=request.body,
+            title=request.title,
+            notify_type=request.type,
+            log_level=logging.DEBUG,
         )
-        said = [f"{each.level}: {each.message}" for each in result.logs() if _tells(each.level, each.message)]
+        said = [
+            f"{each.level}: {each.message}"
+            for each in result.logs()
+            if _tells(each.level, each.message)
+        ]
         return SendAnswer(
-            id=request.id, accepted=bool(result), said=tuple(line[:LONGEST_LINE] for line in said[:MOST_LINES])
+            id=request.id,
+            accepted=bool(result),
+            said=tuple(line[:LONGEST_LINE] for line in said[:MOST_LINES]),
         )
 
     def _service(self, url: str) -> Any:
@@ -143,7 +172,8 @@ class Services:
             if plugin is None:
                 return None
             if "overflow=" not in url:
-                # What a service does not take is cut, not refused: half a message is better than none.
+                # What a service does not take is cut, not refused: half a message is better than
+                # none.
                 plugin.overflow_mode = self._apprise.OverflowMode.TRUNCATE
             service = self._services[url] = self._apprise.Apprise(asset=self._asset)
             service.add(plugin)
@@ -151,12 +181,15 @@ class Services:
 
 
 def _hear_no_end() -> None:
-    """The library reads all of an answer; from here on that is its beginning, whatever a receiver sends."""
+    """The library reads all of an answer; from here on that is its beginning, whatever a receiver
+    sends."""
     import requests  # noqa: PLC0415 - only this process loads it
 
     whole: Any = requests.models.Response.iter_content
 
-    def beginning(self: Any, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
+    def beginning(
+        self: Any, chunk_size: int | None = 1, decode_unicode: bool = False
+    ) -> Iterator[Any]:
         room = LARGEST_HEARD
         for piece in whole(self, chunk_size, decode_unicode):
             yield piece[:room]
@@ -173,13 +206,20 @@ def _tells(level: str, message: str) -> bool:
 
 
 def _confine() -> None:
-    """No more memory than it needs, no files, no core that would hold the URLs; the first to go if memory is short."""
+    """No more memory than it needs, no files, no core that would hold the URLs; the first to go if
+    memory is short."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_DATA, _MEMORY)):
+    for what, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_DATA, _MEMORY),
+    ):
         _, hard = resource.getrlimit(what)
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard),) * 2)
+            resource.setrlimit(
+                what, (most if hard == resource.RLIM_INFINITY else min(most, hard),) * 2
+            )
     with contextlib.suppress(Exception):  # a core that is piped to a program knows no limit
         import ctypes  # noqa: PLC0415 - where that is forbidden, the rest is done all the same
 

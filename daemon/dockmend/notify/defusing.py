@@ -1,9 +1,10 @@
 """Strangers' text in a message: shown as it was written, and obeyed by nobody.
 
-Names, log lines, health output and errors come from strangers. A service may read a mention in them (`@everyone`), a
-link or markup, and who gets a message of dockmend's trusts it. So what begins one of those is replaced by a character
-that looks alike and means nothing. What a stranger wrote stands in quotes that it cannot close, or in lines that bear a
-bar (message.py): it cannot pass for a sentence of dockmend's, or for its command to paste.
+Names, log lines, health output and errors come from strangers. A service may read a mention in them
+(`@everyone`), a link or markup, and who gets a message of dockmend's trusts it. So what begins one
+of those is replaced by a character that looks alike and means nothing. What a stranger wrote stands
+in quotes that it cannot close, or in lines that bear a bar (message.py): it cannot pass for a
+sentence of dockmend's, or for its command to paste.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ _TARGET: Final = re.compile(r"[a-z]+:[a-zA-Z0-9][a-zA-Z0-9_./:-]*", re.ASCII)
 
 
 def defused(text: str, most: int = LONGEST_LINE) -> str:
-    """One line of at most `most` characters and two, without control characters, mentions, links and markup."""
+    """One line of at most `most` characters and two, without control characters, mentions, links
+    and markup."""
     told = shown(text.strip(), most).translate(_LOOKS_LIKE).replace("://", f":{_SLASHES}")
     return _BEGINS_MARKUP.sub("\N{MIDDLE DOT}", _no_link(told))
 

@@ -1,7 +1,8 @@
 """Sends what is due from the outbox: each URL of each channel in an order and at a pace of its own.
 
-A URL that takes nothing is tried again after a while that doubles, for a day; then what waited for it that long is
-given up, counted and logged. It holds up neither the other URLs of its channel nor another channel.
+A URL that takes nothing is tried again after a while that doubles, for a day; then what waited for
+it that long is given up, counted and logged. It holds up neither the other URLs of its channel nor
+another channel.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Delivery:
         self._dice = dice
         self._sending: Sender | None = None
         self.lanes: dict[str, dict[int, Lane]] = {
-            each.name: {number: Lane() for number in range(len(each.urls))} for each in self._channels
+            each.name: {number: Lane() for number in range(len(each.urls))}
+            for each in self._channels
         }
         """By channel and number of the URL. Times are those of `clock`."""
 
@@ -66,7 +68,8 @@ class Delivery:
                 self._sending = None
 
     async def try_now(self, channel: Channel, number: int, message: Message) -> Verdict:
-        """Hands one message to one URL, beside the outbox: nothing is kept, and nothing is tried again."""
+        """Hands one message to one URL, beside the outbox: nothing is kept, and nothing is tried
+        again."""
         if self._sending is None:
             return Verdict(accepted=False, said=("messages are not sent at the moment: try again",))
         return await self._sending.send(channel.urls[number], message, channel.logs)
@@ -124,7 +127,12 @@ class Delivery:
     def _well(self, channel: str, number: int) -> None:
         lane = self.lanes[channel][number]
         if lane.failing:
-            log.info("messages are accepted again", id="messages_accepted_again", channel=channel, url=number + 1)
+            log.info(
+                "messages are accepted again",
+                id="messages_accepted_again",
+                channel=channel,
+                url=number + 1,
+            )
         lane.failing, lane.delivered_at = False, self._clock()
 
 

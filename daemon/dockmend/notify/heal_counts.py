@@ -1,4 +1,5 @@
-"""What dockmend healed lately, by container: the how manyth time today, and what is healed again and again. Pure."""
+"""What dockmend healed lately, by container: the how manyth time today, and what is healed again
+and again. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ class Heals:
         self._flapping: set[str] = set()
 
     def healed(self, target: str, at: float, local: datetime) -> tuple[int, list[float]]:
-        """One heal more: the how manyth of its local day, and the times of those that make it flap: none if it does
-        not, or if that was told and it has not stayed well since. `local`: the same moment on the clock of the host."""
+        """One heal more: the how manyth of its local day, and the times of those that make it flap:
+        none if it does not, or if that was told and it has not stayed well since. `local`: the same
+        moment on the clock of the host."""
         mine = [*(each for each in self._at.pop(target, []) if at - each < DAY), at]
         self._at[target] = mine
         while len(self._at) > REMEMBERED:

@@ -1,4 +1,5 @@
-"""Asks a URL for each minute while dockmend is healthy: a monitor that hears nothing tells what a dead dockmend cannot.
+"""Asks a URL for each minute while dockmend is healthy: a monitor that hears nothing tells what a
+dead dockmend cannot.
 
 The URL is a secret, so nothing of it, nor of an answer or an error that may quote it, is told.
 """
@@ -25,7 +26,12 @@ class Heartbeat:
     """`healthy`: whether dockmend can do its work now; while it cannot, nothing is asked for."""
 
     def __init__(
-        self, url: Secret, healthy: Callable[[], bool], *, every: float = EVERY, patience: float = PATIENCE
+        self,
+        url: Secret,
+        healthy: Callable[[], bool],
+        *,
+        every: float = EVERY,
+        patience: float = PATIENCE,
     ) -> None:
         self._url = url
         self._healthy = healthy
@@ -43,7 +49,10 @@ class Heartbeat:
     def _tell(self, why: str | None) -> None:
         if why is not None and not self._failing:
             log.warning(
-                "the heartbeat was not taken and is tried again", id="heartbeat_failed", reason=why, seconds=self._every
+                "the heartbeat was not taken and is tried again",
+                id="heartbeat_failed",
+                reason=why,
+                seconds=self._every,
             )
         elif why is None and self._failing:
             log.info("the heartbeat is taken again", id="heartbeat_ok_again")
@@ -56,8 +65,11 @@ class Heartbeat:
         timeout = aiohttp.ClientTimeout(total=self._patience)
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
-                # Elsewhere may be anything in this network: whoever answers has no say in what dockmend asks for.
+                aiohttp.ClientSession(
+                    timeout=timeout, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+                ) as session,
+                # Elsewhere may be anything in this network: whoever answers has no say in what
+                # dockmend asks for.
                 session.get(self._url.reveal(), allow_redirects=False) as answer,
             ):
                 return None if answer.status < 300 else f"HTTP status {answer.status}"

@@ -1,4 +1,5 @@
-"""Channels as a person may see them: everything of the settings but the URLs, of which only the service is named."""
+"""Channels as a person may see them: everything of the settings but the URLs, of which only the
+service is named."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from dockmend.settings.url_schemes import service_of
 
 
 class Lane(Struct):
-    """What came of the tries at one URL of a channel since dockmend started. Times: None if there was none."""
+    """What came of the tries at one URL of a channel since dockmend started. Times: None if there
+    was none."""
 
     delivered_at: float | None = None
     failed_at: float | None = None
@@ -27,8 +29,8 @@ class UrlRow(Struct, frozen=True):
 
 
 class ChannelRow(Struct, frozen=True):
-    """`quiet`, `digest_at`: local time of day. `waiting`: messages in the outbox, None if nobody could tell;
-    `next_at`: when the first of them is due, wall seconds."""
+    """`quiet`, `digest_at`: local time of day. `waiting`: messages in the outbox, None if nobody
+    could tell; `next_at`: when the first of them is due, wall seconds."""
 
     name: str
     urls: tuple[UrlRow, ...]
@@ -48,12 +50,15 @@ def channel_row(
     due: Sequence[float] | None,
     lanes: Mapping[int, Lane] | None = None,
 ) -> ChannelRow:
-    """`due`: when each message that waits for the channel is due, wall seconds; None: unknown. `lanes`: by number of
-    the URL; one that is missing was not tried; None: no dockmend that runs was asked."""
+    """`due`: when each message that waits for the channel is due, wall seconds; None: unknown.
+    `lanes`: by number of the URL; one that is missing was not tried; None: no dockmend that runs
+    was asked."""
     return ChannelRow(
         name=channel.name,
         urls=tuple(
-            UrlRow(service_of(url.reveal()), lanes.get(number, Lane()) if lanes is not None else None)
+            UrlRow(
+                service_of(url.reveal()), lanes.get(number, Lane()) if lanes is not None else None
+            )
             for number, url in enumerate(channel.urls)
         ),
         at_once=tuple(kind.value for kind in LISTED if kind in channel.at_once),

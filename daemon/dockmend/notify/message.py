@@ -8,7 +8,17 @@ import msgspec
 
 from dockmend.settings.channels import Channel, Kind, Severity
 
-__all__ = ["LARGEST_BODY", "LARGEST_LOG", "LONGEST_TITLE", "Channel", "Kind", "Message", "Severity", "bounded", "cut"]
+__all__ = [
+    "LARGEST_BODY",
+    "LARGEST_LOG",
+    "LONGEST_TITLE",
+    "Channel",
+    "Kind",
+    "Message",
+    "Severity",
+    "bounded",
+    "cut",
+]
 
 LONGEST_TITLE: Final = 80
 """Characters: what a phone shows of a notification's first line."""
@@ -21,7 +31,8 @@ BAR: Final = "│ "
 
 
 class MessagePart(msgspec.Struct, frozen=True):
-    """One message of those that a list stands for, or the newest of several about one trouble (`count`)."""
+    """One message of those that a list stands for, or the newest of several about one trouble
+    (`count`)."""
 
     key: str
     title: str
@@ -34,10 +45,10 @@ class MessagePart(msgspec.Struct, frozen=True):
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """What is told.
 
-    `key`: the trouble, as in `down/TARGET`; a `resolved` has the key of what it resolves. `title`: up to LONGEST_TITLE
-    characters. `body`: plain text. `last_lines`: of the container's log, apart, so that a channel may leave them out.
-    `next_step`: a command line to paste; "" if there is none. `at`: wall seconds. `host`: where it happened.
-    `parts`: of a list, what it stands for.
+    `key`: the trouble, as in `down/TARGET`; a `resolved` has the key of what it resolves. `title`:
+    up to LONGEST_TITLE characters. `body`: plain text. `last_lines`: of the container's log, apart,
+    so that a channel may leave them out. `next_step`: a command line to paste; "" if there is none.
+    `at`: wall seconds. `host`: where it happened. `parts`: of a list, what it stands for.
     """
 
     kind: Kind
@@ -56,8 +67,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     def text(self, logs: int) -> str:
         """The body as it is sent, with the next step and the newest `logs` lines of the log.
 
-        The log stands last, since a service may cut off an end, and each of its lines bears a bar: no stranger's line
-        can be taken for dockmend's own.
+        The log stands last, since a service may cut off an end, and each of its lines bears a bar:
+        no stranger's line can be taken for dockmend's own.
         """
         step = f"Now: {self.next_step}" if self.next_step else ""
         lines = [f"{BAR}{line}" for line in (self.last_lines[-logs:] if logs > 0 else ())]
@@ -66,7 +77,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bounded(message: Message) -> Message:
-    """The message with nothing in it longer than it may be: what wrote its parts may be a stranger."""
+    """The message with nothing in it longer than it may be: what wrote its parts may be a
+    stranger."""
     room, lines = LARGEST_LOG, []
     for line in reversed(message.last_lines):
         room -= len(line) + 1
@@ -77,7 +89,8 @@ def bounded(message: Message) -> Message:
         message,
         title=cut(message.title, LONGEST_TITLE),
         body=cut(message.body, LARGEST_BODY),
-        next_step=message.next_step if len(message.next_step) <= LARGEST_BODY else "",  # half a command is none
+        # half a command is none
+        next_step=message.next_step if len(message.next_step) <= LARGEST_BODY else "",
         last_lines=tuple(reversed(lines)),
         key=message.key[:LARGEST_BODY],
         target=message.target[:LARGEST_BODY],

@@ -1,8 +1,10 @@
-"""The outbox: messages from the moment they are put until each URL of their channel took them, or was given up on.
+"""The outbox: messages from the moment they are put until each URL of their channel took them, or
+was given up on.
 
-Held in memory and written to the journal with every change, so a message that was put is sent, also by the dockmend
-that starts after this one died: at least once, in order within a channel. Rows and bytes of a channel are bounded: what
-cannot be delivered for a long time must not fill the memory, and never pushes another channel's messages out.
+Held in memory and written to the journal with every change, so a message that was put is sent, also
+by the dockmend that starts after this one died: at least once, in order within a channel. Rows and
+bytes of a channel are bounded: what cannot be delivered for a long time must not fill the memory,
+and never pushes another channel's messages out.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
 
 
 class DeliveryOutcome(StrEnum):
-    """What came of a message at one URL of its channel, or at the channel; a label of the metric."""
+    """What came of a message at one URL of its channel, or at the channel; a label of the
+    metric."""
 
     SENT = "sent"
     FAILED = "failed"  # a try; another follows
@@ -69,8 +72,8 @@ class OutboxJournal(Protocol):
 
 @dataclass(slots=True)
 class UndeliveredRow:
-    """A message on its way. `due_at`: by dockmend's clock. `taken`: the channel's URLs, by number, that are done with
-    it; `tries`: how often it was handed over, over all of them."""
+    """A message on its way. `due_at`: by dockmend's clock. `taken`: the channel's URLs, by number,
+    that are done with it; `tries`: how often it was handed over, over all of them."""
 
     sequence: int
     channel: str
@@ -83,13 +86,16 @@ class UndeliveredRow:
 
 
 class Outbox:
-    """`channels`: of each channel the number of its URLs, one or more. `on_outcome(channel, kind, outcome)` counts."""
+    """`channels`: of each channel the number of its URLs, one or more. `on_outcome(channel, kind,
+    outcome)` counts."""
 
     def __init__(
         self,
         channels: dict[str, int],
         journal: OutboxJournal,
-        on_outcome: Callable[[str, Kind, DeliveryOutcome], None] = lambda channel, kind, outcome: None,
+        on_outcome: Callable[[str, Kind, DeliveryOutcome], None] = lambda channel, kind, outcome: (
+            None
+        ),
     ) -> None:
         self._channels = channels
         self._journal = journal
@@ -97,17 +103,21 @@ class Outbox:
         self._rows: dict[str, dict[int, UndeliveredRow]] = {name: {} for name in channels}
         self._bytes = dict.fromkeys(channels, 0)
         self._last = 0
-        self.changed = {name: [asyncio.Event() for _ in range(urls)] for name, urls in channels.items()}
+        self.changed = {
+            name: [asyncio.Event() for _ in range(urls)] for name, urls in channels.items()
+        }
         """Set for each URL of a channel when something was put there or dropped."""
 
     def load(self, rows: Iterable[OutboxRow], last: int, moved: float = 0.0) -> None:
-        """Takes up what an earlier run left. `last`: the largest number there ever was; `moved`: what to add to times
-        of that run. Call it before anything is put."""
+        """Takes up what an earlier run left. `last`: the largest number there ever was; `moved`:
+        what to add to times of that run. Call it before anything is put."""
         self._last = last
         for each in rows:
             row = _read(each, moved)
             if row is None or row.channel not in self._channels:
-                why = "it cannot be read" if row is None else "its channel is not configured any more"
+                why = (
+                    "it cannot be read" if row is None else "its channel is not configured any more"
+                )
                 log.warning(
                     "a message of an earlier run is not sent",
                     id="message_of_earlier_run_dropped",
@@ -123,10 +133,11 @@ class Outbox:
             if row.taken:  # it may name fewer URLs than before
                 self._finish(row)
 
-    # ---------------------------------------------------------------------------------------- who has something to tell
+    # -------------------------------------------------------------------- who has something to tell
 
     def put(self, channel: str, message: Message, due_at: float) -> int:
-        """Queues a message for a channel that is configured; returns its number. `due_at`: by dockmend's clock."""
+        """Queues a message for a channel that is configured; returns its number. `due_at`: by
+        dockmend's clock."""
         message = bounded(message)
         self._last += 1
         row = UndeliveredRow(self._last, channel, message, due_at, size=len(_encoded(message)))
@@ -148,17 +159,19 @@ class Outbox:
         self._wake(row.channel)
         return True
 
-    # ------------------------------------------------------------------------------------------------- who delivers it
+    # ------------------------------------------------------------------------------ who delivers it
 
     def depth(self, channel: str) -> int:
         return len(self._rows[channel])
 
     def due(self, channel: str) -> list[float]:
-        """When each message of a channel is due that not every URL of it took, by dockmend's clock."""
+        """When each message of a channel is due that not every URL of it took, by dockmend's
+        clock."""
         return [row.due_at for row in self._rows[channel].values()]
 
     def next(self, channel: str, url: int) -> UndeliveredRow | None:
-        """What a URL of a channel is to be sent next, due or not: the first by time, then by number."""
+        """What a URL of a channel is to be sent next, due or not: the first by time, then by
+        number."""
         mine = (row for row in self._rows[channel].values() if url not in row.taken)
         return min(mine, key=lambda row: (row.due_at, row.sequence), default=None)
 
@@ -176,14 +189,19 @@ class Outbox:
         self._on_outcome(row.channel, row.message.kind, DeliveryOutcome.FAILED)
 
     def give_up(self, channel: str, url: int, before: float) -> int:
-        """Gives up on what was due before then at one URL, which takes nothing; returns how many messages."""
-        old = [row for row in self._rows[channel].values() if row.due_at < before and url not in row.taken]
+        """Gives up on what was due before then at one URL, which takes nothing; returns how many
+        messages."""
+        old = [
+            row
+            for row in self._rows[channel].values()
+            if row.due_at < before and url not in row.taken
+        ]
         for row in old:
             self._on_outcome(channel, row.message.kind, DeliveryOutcome.GIVEN_UP)
             self._taken(row, url, State.GIVEN_UP)
         return len(old)
 
-    # ------------------------------------------------------------------------------------------------------ from within
+    # ---------------------------------------------------------------------------------- from within
 
     def _taken(self, row: UndeliveredRow, url: int, end: State = State.SENT) -> None:
         if row.sequence not in self._rows[row.channel]:
@@ -216,7 +234,8 @@ class Outbox:
         row.state = state
 
     def _shrink(self, channel: str) -> None:
-        """What is least grave goes first; of that the trouble of which most waits, and of it the oldest."""
+        """What is least grave goes first; of that the trouble of which most waits, and of it the
+        oldest."""
         rows = self._rows[channel]
         while len(rows) > MOST_ROWS or self._bytes[channel] > MOST_BYTES:
             least = min(each.message.severity for each in rows.values())
@@ -248,7 +267,9 @@ class Outbox:
                 )
         except JournalError as error:
             log.warning(
-                "a message is only in memory: the journal takes nothing", id="message_in_memory_only", error=str(error)
+                "a message is only in memory: the journal takes nothing",
+                id="message_in_memory_only",
+                error=str(error),
             )
 
 
@@ -269,5 +290,12 @@ def _read(each: OutboxRow, moved: float) -> UndeliveredRow | None:
     if taken:
         state = State.TRIED
     return UndeliveredRow(
-        each.sequence, each.channel, message, each.due_at + moved, state, each.tries, taken, len(each.body)
+        each.sequence,
+        each.channel,
+        message,
+        each.due_at + moved,
+        state,
+        each.tries,
+        taken,
+        len(each.body),
     )

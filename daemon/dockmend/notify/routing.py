@@ -1,8 +1,10 @@
-"""Where a message goes and when: which channels take it, at once, in the digest, or after the quiet hours.
+"""Where a message goes and when: which channels take it, at once, in the digest, or after the quiet
+hours.
 
-What comes too often becomes one message with a list: what stands comes first in it, and of that what is grave. What is
-critical counts apart. So no flood of messages hides another. An alarm that has not gone out when its trouble is over
-becomes one message with that. The outbox holds what waits; nothing else is remembered but when something was put.
+What comes too often becomes one message with a list: what stands comes first in it, and of that
+what is grave. What is critical counts apart. So no flood of messages hides another. An alarm that
+has not gone out when its trouble is over becomes one message with that. The outbox holds what
+waits; nothing else is remembered but when something was put.
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ class RoutingOutbox(Protocol):
 
 
 class Addressed(Struct, frozen=True):
-    """A message and who may get it: names of channels; None: every channel that takes its kind. `by_rule`: a rule names
-    them, and it is for them however grave it is."""
+    """A message and who may get it: names of channels; None: every channel that takes its kind.
+    `by_rule`: a rule names them, and it is for them however grave it is."""
 
     message: Message
     to: tuple[str, ...] | None = None
@@ -60,8 +62,8 @@ class Addressed(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class RoutingMoment:
-    """One moment. `clock`: by dockmend's clock, as due times are; `local`: by the clock on the wall, in the host's
-    time zone."""
+    """One moment. `clock`: by dockmend's clock, as due times are; `local`: by the clock on the
+    wall, in the host's time zone."""
 
     clock: float
     local: datetime
@@ -75,7 +77,8 @@ class RoutingMoment:
 
 
 def takes(channel: Channel, message: Message) -> bool:
-    """Whether a channel wants a message at all. No channel lists what rules tell: its severity decides."""
+    """Whether a channel wants a message at all. No channel lists what rules tell: its severity
+    decides."""
     if message.kind in channel.at_once or message.kind is Kind.TOLD:
         return message.severity >= channel.severity
     return message.kind in channel.digest
@@ -126,7 +129,9 @@ class Router:
     def _digest(self, channel: Channel, messages: list[Message], now: RoutingMoment) -> None:
         if not messages:
             return
-        waiting = [row for row in self.outbox.waiting(channel.name) if row.message.key.startswith(DIGEST)]
+        waiting = [
+            row for row in self.outbox.waiting(channel.name) if row.message.key.startswith(DIGEST)
+        ]
         due_at = min((row.due_at for row in waiting), default=now.at(channel.digest_at))
         self._put_list(channel, DIGEST, waiting, messages, due_at, now)
 
@@ -151,7 +156,12 @@ class Router:
         return over_before_told(taken_back[-1], message) if taken_back else message
 
     def _put(
-        self, channel: Channel, messages: list[Message], due_at: float, critical: bool, now: RoutingMoment
+        self,
+        channel: Channel,
+        messages: list[Message],
+        due_at: float,
+        critical: bool,
+        now: RoutingMoment,
     ) -> None:
         """Those that are due together: one by one, or as a list where that would be too many."""
         later = due_at > now.clock
@@ -165,15 +175,23 @@ class Router:
             together = [row for row in waiting if row.due_at > now.clock + WITHIN]
             many = len(together) + len(messages) > AT_ONCE_MOST
         else:
-            together = [row for row in waiting if row.message.key.startswith(LIST) and row.due_at <= now.clock + WITHIN]
+            together = [
+                row
+                for row in waiting
+                if row.message.key.startswith(LIST) and row.due_at <= now.clock + WITHIN
+            ]
             # What a receiver that is slow, or away, has not got yet would go out at once too.
             backlog = [row for row in waiting if row.due_at <= now.clock]
             if len(backlog) + len(messages) <= AT_ONCE_MOST:
                 backlog = []
             together += [row for row in backlog if row not in together]
-            many = bool(together) or sum(at > now.clock - WITHIN for at in lately) + len(messages) > AT_ONCE_MOST
+            many = (
+                bool(together)
+                or sum(at > now.clock - WITHIN for at in lately) + len(messages) > AT_ONCE_MOST
+            )
             if many and not backlog and len(messages) <= AT_ONCE_MOST:
-                due_at = min((row.due_at for row in together), default=now.clock + WITHIN)  # more of them follow
+                # more of them follow
+                due_at = min((row.due_at for row in together), default=now.clock + WITHIN)
         if many:
             together.sort(key=lambda each: each.sequence)
             self._put_list(channel, LIST, together, messages, due_at, now)
@@ -211,7 +229,11 @@ def _listed(prefix: str, messages: Sequence[Message], now: RoutingMoment) -> Mes
     parts = parts[:LISTED]
     more = count - sum(part.count for part in parts)
     gravest = max(messages, key=lambda each: (each.kind is not Kind.RESOLVED, each.severity))
-    title = f"{gravest.host}: {count} messages" if prefix == LIST else f"{gravest.host}: what happened ({count})"
+    title = (
+        f"{gravest.host}: {count} messages"
+        if prefix == LIST
+        else f"{gravest.host}: what happened ({count})"
+    )
     rest = [f"and {more} more: dockmend incidents"] if more else []
     return bounded(
         replace(
@@ -237,7 +259,9 @@ def _parts(message: Message) -> Sequence[MessagePart]:
     if message.parts:
         return message.parts
     over = message.kind is Kind.RESOLVED
-    return (MessagePart(message.key[:LONGEST_KEY], message.title, message.at, message.severity, over),)
+    return (
+        MessagePart(message.key[:LONGEST_KEY], message.title, message.at, message.severity, over),
+    )
 
 
 def _of_each_trouble(parts: Sequence[MessagePart]) -> list[MessagePart]:
@@ -245,7 +269,9 @@ def _of_each_trouble(parts: Sequence[MessagePart]) -> list[MessagePart]:
     newest: dict[str, MessagePart] = {}
     for part in parts:
         before = newest.pop(part.key, None)
-        newest[part.key] = part if before is None else replace(part, count=before.count + part.count)
+        newest[part.key] = (
+            part if before is None else replace(part, count=before.count + part.count)
+        )
     return list(newest.values())
 
 

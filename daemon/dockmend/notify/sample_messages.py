@@ -14,7 +14,9 @@ from dockmend.notify.wording import Facts, Try, Where
 
 MARK: Final = "TEST "
 """How the title of a sample begins."""
-SAYS_SO: Final = "This is a test by `dockmend notify --test`. Nothing has happened. A real message reads:"
+SAYS_SO: Final = (
+    "This is a test by `dockmend notify --test`. Nothing has happened. A real message reads:"
+)
 """How the body of a sample begins."""
 _NAME: Final = "example"
 _TARGET: Final = f"container:{_NAME}"
@@ -24,11 +26,17 @@ _RULE: Final = "label:heal"
 def sample(kind: Kind, now: float, where: Where) -> Message:
     """What a channel would get of one kind, about a container `example`. `now`: wall seconds.
 
-    `kind`: one that channels list; what a rule of its owner tells has no sample, and is a ValueError.
+    `kind`: one that channels list; what a rule of its owner tells has no sample, and is a
+    ValueError.
     """
     message = _real(kind, now, where)
     return bounded(
-        replace(message, key=f"test/{kind}", title=f"{MARK}{message.title}", body=f"{SAYS_SO}\n\n{message.body}")
+        replace(
+            message,
+            key=f"test/{kind}",
+            title=f"{MARK}{message.title}",
+            body=f"{SAYS_SO}\n\n{message.body}",
+        )
     )
 
 
@@ -56,8 +64,8 @@ def _trouble(kind: Kind, now: float) -> AlarmTrouble:
         )  # fmt: skip
     needs_you = kind is Kind.NEEDS_YOU
     return AlarmTrouble(
-        key=f"{kind}/{_TARGET}", kind=kind, target=_TARGET, object_name=_NAME, since=since, rule=_RULE,
-        cause="its network's owner is unknown" if needs_you else "crashed",
+        key=f"{kind}/{_TARGET}", kind=kind, target=_TARGET, object_name=_NAME, since=since,
+        rule=_RULE, cause="its network's owner is unknown" if needs_you else "crashed",
         note="the container that it shares its network with does not exist any more" if needs_you else "",
         step=f"docker inspect {_NAME}" if needs_you else "",
     )  # fmt: skip
@@ -69,14 +77,16 @@ def _facts(kind: Kind, now: float) -> Facts:
     tries = tuple(Try("restart", now - before, "failed") for before in (220, 150, 60))
     return Facts(
         exit_code=1, lines=("SQLite: database is locked",), why_not="no rule acts on it",
-        tries=tries if kind is Kind.GAVE_UP else (), attempts=len(tries) if kind is Kind.GAVE_UP else 0,
+        tries=tries if kind is Kind.GAVE_UP else (),
+        attempts=len(tries) if kind is Kind.GAVE_UP else 0,
         reason="it ended with exit code 1 again" if kind is Kind.GAVE_UP else "",
     )  # fmt: skip
 
 
 def _incident(now: float) -> Incident:
     return Incident(
-        id="test", rule=_RULE, trigger="container.unhealthy", target=_TARGET, kind="container", object_id="",
-        object_name=_NAME, trouble="unhealthy", opened_at=now - 1.4, closed_at=now, state="closed", outcome="healed",
-        note="its health check failed", reason="healthy again", attempts=1,
+        id="test", rule=_RULE, trigger="container.unhealthy", target=_TARGET, kind="container",
+        object_id="", object_name=_NAME, trouble="unhealthy", opened_at=now - 1.4, closed_at=now,
+        state="closed", outcome="healed", note="its health check failed", reason="healthy again",
+        attempts=1,
     )  # fmt: skip

@@ -1,12 +1,14 @@
-"""Hands messages to the process that holds apprise (apprise_process.py), and ends that process in time.
+"""Hands messages to the process that holds apprise (apprise_process.py), and ends that process in
+time.
 
-The process is started with the first message and ends when it had none for a minute. What is not answered by its
-deadline makes it unfit: it gets nothing new, another one is started for what follows, and it is killed, with all that
-it started, as soon as its other requests are answered or have reached their own deadline. So a receiver that hangs
-holds up no other, and never more than two processes are at work for long.
+The process is started with the first message and ends when it had none for a minute. What is not
+answered by its deadline makes it unfit: it gets nothing new, another one is started for what
+follows, and it is killed, with all that it started, as soon as its other requests are answered or
+have reached their own deadline. So a receiver that hangs holds up no other, and never more than two
+processes are at work for long.
 
-A URL goes through standard input only: it is on no command line and in no environment. What the library said of it is
-told without it.
+A URL goes through standard input only: it is on no command line and in no environment. What the
+library said of it is told without it.
 """
 
 from __future__ import annotations
@@ -34,8 +36,9 @@ log = structlog.get_logger("dockmend.notify")
 PATIENCE: Final = 30.0
 """Seconds for one message, once the process has loaded the library."""
 START: Final = 300.0
-"""Seconds for that. On a host that is short of processor or memory, when there is something to tell, it takes longer
-than a message may: one that is killed meanwhile begins anew each time, and nothing is ever sent."""
+"""Seconds for that. On a host that is short of processor or memory, when there is something to
+tell, it takes longer than a message may: one that is killed meanwhile begins anew each time, and
+nothing is ever sent."""
 IDLE: Final = 60.0
 """Seconds without a message after which the process ends."""
 LOOK: Final = 0.5
@@ -45,8 +48,8 @@ PIPE_ENDS: Final = 2.0
 COMMAND: Final = (sys.executable, "-I", "-B", "-m", "dockmend.notify.apprise_process")
 """-I: nothing of the environment or the current folder says which code runs."""
 _PASSED_ON = frozenset({
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE", "TZ",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TZ",
 })  # fmt: skip
 """What the process gets of dockmend's environment, which may hold URLs."""
 
@@ -69,7 +72,8 @@ class _Child:
 
 
 class Sender:
-    """Used as an async context manager; at its end no process is left. `clock`: seconds; `environ`: dockmend's."""
+    """Used as an async context manager; at its end no process is left. `clock`: seconds; `environ`:
+    dockmend's."""
 
     def __init__(
         self,
@@ -96,7 +100,10 @@ class Sender:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for child in self._children:
             _kill(child)
@@ -108,9 +115,16 @@ class Sender:
         return [child.process.pid for child in self._children]
 
     async def send(self, url: Secret, message: Message, logs: int) -> Verdict:
-        """One message to one URL; returns when it was accepted or refused, or the time is over. Raises nothing."""
+        """One message to one URL; returns when it was accepted or refused, or the time is over.
+        Raises nothing."""
         return await self._ask(
-            SendRequest(id=0, url=url.reveal(), title=message.title, body=message.text(logs), type=type_of(message))
+            SendRequest(
+                id=0,
+                url=url.reveal(),
+                title=message.title,
+                body=message.text(logs),
+                type=type_of(message),
+            )
         )
 
     async def look(self, url: Secret) -> Verdict:
@@ -124,7 +138,10 @@ class Sender:
         try:
             child = await self._started()
         except OSError as error:
-            return Verdict(accepted=False, said=(f"the process for messages cannot be started: {error.strerror}",))
+            return Verdict(
+                accepted=False,
+                said=(f"the process for messages cannot be started: {error.strerror}",),
+            )
         future: asyncio.Future[SendAnswer] = asyncio.get_running_loop().create_future()
         child.pending[request.id] = future
         try:
@@ -137,7 +154,10 @@ class Sender:
                 return Verdict(answer.accepted, wiped(answer.said, request.url))
             self._unfit(child)
             if child.ready_at is None:
-                return Verdict(accepted=False, said=(f"the process for messages did not start within {START:.0f} s",))
+                return Verdict(
+                    accepted=False,
+                    said=(f"the process for messages did not start within {START:.0f} s",),
+                )
             return Verdict(accepted=False, said=(f"no answer within {self._patience:.0f} s",))
         finally:
             del child.pending[request.id]
@@ -156,8 +176,10 @@ class Sender:
                 return self._fit
             process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL, cwd="/", start_new_session=True, limit=2 * LARGEST_ANSWER,
-                # A home that is not there: the library's libraries look for settings and passwords in it.
+                stderr=asyncio.subprocess.DEVNULL, cwd="/", start_new_session=True,
+                limit=2 * LARGEST_ANSWER,
+                # A home that is not there: the library's libraries look for settings and passwords
+                # in it.
                 env={**self._environ, "HOME": "/dev/null", "LANG": "C.UTF-8"},
             )  # fmt: skip
             self._fit = child = _Child(process, now := self._clock(), now)
@@ -194,7 +216,11 @@ class Sender:
             _kill(child)
             for number, future in child.pending.items():
                 if not future.done():
-                    future.set_result(SendAnswer(id=number, accepted=False, said=("the process for messages ended",)))
+                    future.set_result(
+                        SendAnswer(
+                            id=number, accepted=False, said=("the process for messages ended",)
+                        )
+                    )
             await _closed(child.process)
             self._children.discard(child)
 
@@ -205,7 +231,8 @@ class Sender:
 
 
 async def _closed(process: asyncio.subprocess.Process) -> None:
-    """Waits for the end of a process that was killed, and for that of its pipes: each holds a file descriptor."""
+    """Waits for the end of a process that was killed, and for that of its pipes: each holds a file
+    descriptor."""
     assert process.stdin is not None
     process.stdin.close()
     with contextlib.suppress(TimeoutError):  # another process may hold the pipe
@@ -218,7 +245,9 @@ def type_of(message: Message) -> str:
     """The library's word for what a message is: services show a colour or a sign by it."""
     if message.kind in (Kind.RESOLVED, Kind.HEALED):
         return "success"
-    return {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}[message.severity]
+    return {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}[
+        message.severity
+    ]
 
 
 def _kill(child: _Child) -> None:

@@ -1,4 +1,5 @@
-"""What the library said about a URL, without the URL: it may quote it, whole or in parts, as it is or decoded."""
+"""What the library said about a URL, without the URL: it may quote it, whole or in parts, as it is
+or decoded."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _PORT = re.compile(r"(?:[^/?#]*@)?[^/?#@]*:([0-9]{1,5})(?![^/?#])")
 
 
 def wiped(lines: Iterable[str], url: str) -> tuple[str, ...]:
-    """The lines, one by one, without anything that the URL holds, host and path too: in many services these are tokens.
+    """The lines, one by one, without anything that the URL holds, host and path too: in many
+    services these are tokens.
 
     Stays: words of one or two characters, and the host's port.
     """
@@ -34,7 +36,9 @@ def wiped(lines: Iterable[str], url: str) -> tuple[str, ...]:
     port = _PORT.match(rest)
     stays = {scheme, port[1] if port is not None else ""}
     hidden = [word for word in found - stays if len(word) > 2]
-    every = re.compile("|".join(map(re.escape, sorted(hidden, key=len, reverse=True))), re.IGNORECASE)
+    every = re.compile(
+        "|".join(map(re.escape, sorted(hidden, key=len, reverse=True))), re.IGNORECASE
+    )
     return tuple(_wiped(line, every) for line in lines)
 
 

@@ -1,7 +1,7 @@
 """What a message says: what is wrong, since when, what was tried, what to do. Pure.
 
-A message says only what was observed. Everything in it that a stranger may have written is defused, and a command to
-paste names only what may stand in a command: else it is left out.
+A message says only what was observed. Everything in it that a stranger may have written is defused,
+and a command to paste names only what may stand in a command: else it is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ TRIES_SHOWN: Final = 5
 
 @dataclass(slots=True)
 class Where:
-    """The host's name as people know it, and its clock: `local` makes local time of wall seconds."""
+    """The host's name as people know it, and its clock: `local` makes local time of wall
+    seconds."""
 
     host: str
     local: Callable[[float], datetime]
@@ -46,7 +47,8 @@ class Where:
 
 
 class Try(Struct, frozen=True):
-    """One try of a rule's to put it right. `at`: wall seconds; `outcome`: what came of the action."""
+    """One try of a rule's to put it right. `at`: wall seconds; `outcome`: what came of the
+    action."""
 
     action: str
     at: float
@@ -59,9 +61,9 @@ class Facts(Struct, frozen=True):
 
     `image_before`: that of the container whose place it took, if it was another one.
 
-    `check`: what its health check said last; `made_at`: when it was made; `reason`: why its rule gave up; `why_not`:
-    why nothing is done about it; `attempts`: how many tries there were, which are not all listed in `tries`;
-    `first_at`: when what its rule gave up on was first seen.
+    `check`: what its health check said last; `made_at`: when it was made; `reason`: why its rule
+    gave up; `why_not`: why nothing is done about it; `attempts`: how many tries there were, which
+    are not all listed in `tries`; `first_at`: when what its rule gave up on was first seen.
     """
 
     exit_code: int | None = None
@@ -81,18 +83,30 @@ class Facts(Struct, frozen=True):
 
 
 def alarm(trouble: AlarmTrouble, facts: Facts, now: float, where: Where, nth: int = 1) -> Message:
-    """Something is wrong, and a person is to know. `nth`: the how manyth alarm about it within an hour."""
-    write = {Kind.DOWN: _down, Kind.GAVE_UP: _gave_up, Kind.DEGRADED: _degraded, Kind.NEEDS_YOU: _needs_you}
+    """Something is wrong, and a person is to know. `nth`: the how manyth alarm about it within an
+    hour."""
+    write = {
+        Kind.DOWN: _down,
+        Kind.GAVE_UP: _gave_up,
+        Kind.DEGRADED: _degraded,
+        Kind.NEEDS_YOU: _needs_you,
+    }
     title, sentences, step = write[trouble.kind](trouble, facts, now, where)
     if nth >= OFTEN:
         calm = f"its end is told once that has lasted for {span_text(CALM)}"
-        sentences.append(f"It is the {_ordinal(nth)} alarm about it within an hour: {calm}, and nothing before.")
+        sentences.append(
+            f"It is the {_ordinal(nth)} alarm about it within an hour: {calm}, and nothing before."
+        )
     return _message(trouble, trouble.kind, title, sentences, now, where, step, facts.lines)
 
 
 def resolved(trouble: AlarmTrouble, ending: AlarmEnding, now: float, where: Where) -> Message:
-    """What was told is over. It is as grave as what it ends: whoever was woken by that is to sleep again."""
-    lasted = f"It lasted {span_text(max(1.0, now - trouble.since))}, since {where.time(trouble.since, now)}."
+    """What was told is over. It is as grave as what it ends: whoever was woken by that is to sleep
+    again."""
+    lasted = (
+        f"It lasted {span_text(max(1.0, now - trouble.since))}, since "
+        f"{where.time(trouble.since, now)}."
+    )
     if trouble.kind is Kind.DEGRADED:
         part = PARTS.get(trouble.target, defusing.name(trouble.target))
         title = f"✅ dockmend on {defusing.name(where.host)} works again: {part}"
@@ -125,7 +139,9 @@ def healed(incident: Incident, nth: int, now: float, where: Where) -> Message:
         f"{where.time(incident.opened_at, now)}: {note}.",
         f"Rule {defusing.name(incident.rule)}, {_times(max(1, incident.attempts))}{reason}.",
     ]
-    return _of_incident(Kind.HEALED, Severity.INFO, f"✅ {name} healed in {took}{again}", body, incident, now, where)
+    return _of_incident(
+        Kind.HEALED, Severity.INFO, f"✅ {name} healed in {took}{again}", body, incident, now, where
+    )
 
 
 def flapping(incident: Incident, heals: Sequence[float], now: float, where: Where) -> Message:
@@ -133,7 +149,10 @@ def flapping(incident: Incident, heals: Sequence[float], now: float, where: Wher
     name = defusing.name(incident.object_name or incident.target)
     times = ", ".join(where.time(at, now) for at in heals)
     note = defusing.defused(incident.note or incident.trigger, LONGEST_REASON)
-    body = [f"Healed at {times}. Each time it works for a while and breaks again.", f"The last time: {note}."]
+    body = [
+        f"Healed at {times}. Each time it works for a while and breaks again.",
+        f"The last time: {note}.",
+    ]
     title = f"🟠 {name} was healed {len(heals)} times within an hour"
     step = ""
     if defusing.pastable(incident.object_name):
@@ -149,17 +168,25 @@ def told(
     now: float,
     where: Where,
 ) -> Message:
-    """A rule's own message. What its owner wrote stands as it is, links and mentions too; what is filled into it may be
-    a stranger's. `title` None: the text's first line; `fill(text, quoted)`: fills in fields, each as `quoted` makes it.
+    """A rule's own message. What its owner wrote stands as it is, links and mentions too; what is
+    filled into it may be a stranger's. `title` None: the text's first line; `fill(text, quoted)`:
+    fills in fields, each as `quoted` makes it.
     """
     lines = [shown(line, LARGEST_BODY) for line in fill(text, _filled).strip().split("\n")]
     heading = shown(fill(title, _filled).strip(), LONGEST_TITLE) if title is not None else ""
     body = lines if heading or len(lines) > 1 or len(lines[0]) > LONGEST_TITLE else []
-    name, subject = defusing.name(incident.rule), defusing.name(incident.object_name or incident.target)
-    heading = heading or shown(lines[0], LONGEST_TITLE) or f"Rule {name}"  # all of its fields may be empty
+    name, subject = (
+        defusing.name(incident.rule),
+        defusing.name(incident.object_name or incident.target),
+    )
+    # all of its fields may be empty
+    heading = heading or shown(lines[0], LONGEST_TITLE) or f"Rule {name}"
     body = [*body, f"Rule {name}, {subject}"]
-    message = _of_incident(Kind.TOLD, SEVERITIES[incident.severity], heading, body, incident, now, where)
-    # What two rules tell of one container is not about one thing: a list that has no room names both.
+    message = _of_incident(
+        Kind.TOLD, SEVERITIES[incident.severity], heading, body, incident, now, where
+    )
+    # What two rules tell of one container is not about one thing: a list that has no room names
+    # both.
     return replace(message, key=f"{message.key}/{incident.rule}")
 
 
@@ -167,7 +194,11 @@ def _filled(value: str) -> str:
     return defusing.defused(value, LONGEST_REASON)
 
 
-SEVERITIES: Final = {"info": Severity.INFO, "warning": Severity.WARNING, "critical": Severity.CRITICAL}
+SEVERITIES: Final = {
+    "info": Severity.INFO,
+    "warning": Severity.WARNING,
+    "critical": Severity.CRITICAL,
+}
 """How grave a rule says its incidents are."""
 PARTS: Final = {
     "engine": "the engine answers",
@@ -198,14 +229,18 @@ def _down(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> _Par
     name = defusing.name(trouble.object_name)
     title = f"🔴 {name} is {'unhealthy' if trouble.cause == 'unhealthy' else 'down'}"
     sentences = [*_what_happened(trouble, facts, now, where), *_before(trouble, facts, now, where)]
-    sentences.append(f"Nothing is done about it: {defusing.defused(facts.why_not or 'no rule acts on it')}.")
+    sentences.append(
+        f"Nothing is done about it: {defusing.defused(facts.why_not or 'no rule acts on it')}."
+    )
     return title, sentences, _logs(trouble)
 
 
 def _gave_up(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> _Parts:
     name = defusing.name(trouble.object_name)
     tried = f" after {_times(facts.attempts)}" if facts.attempts else ""
-    title = f"🔴 {name} is {'unhealthy' if trouble.cause == 'unhealthy' else 'down'}, gave up{tried}"
+    title = (
+        f"🔴 {name} is {'unhealthy' if trouble.cause == 'unhealthy' else 'down'}, gave up{tried}"
+    )
     sentences = [*_what_happened(trouble, facts, now, where), *_tried(facts, now, where)]
     if facts.reason:
         sentences.append(f"The last one: {defusing.quoted(facts.reason, LONGEST_REASON)}.")
@@ -224,7 +259,11 @@ def _degraded(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> 
     since = where.time(trouble.since, now)
     title = f"🟠 dockmend on {defusing.name(where.host)} cannot work: {ill} since {since}"
     why = defusing.defused(trouble.note, LONGEST_REASON)
-    return title, [f"{why}." if why else "", "A message follows when it works again."], _LOOK_AT.get(trouble.target, "")
+    return (
+        title,
+        [f"{why}." if why else "", "A message follows when it works again."],
+        _LOOK_AT.get(trouble.target, ""),
+    )
 
 
 def _needs_you(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> _Parts:
@@ -239,12 +278,16 @@ def _what_happened(trouble: AlarmTrouble, facts: Facts, now: float, where: Where
         "unhealthy": f"Its health check fails since {since}{said}.",
         "crashed": f"Exit code {code} at {since}; not stopped by anyone, not out of memory.",
         "oom_killed": f"The kernel killed it at {since} for want of memory.",
-        "left_down": f"It ran before the engine was lost and was not started again; down since {since}.",
+        "left_down": "It ran before the engine was lost and was not started again; down since "
+        f"{since}.",
         "unknown": f"It ended unseen with exit code {code}, noticed at {since}.",
         "not_started": f"Its start failed; it does not run since {since}.",
-        "looping": f"It ends and is restarted by the engine again and again since {since}; exit code {code}.",
+        "looping": f"It ends and is restarted by the engine again and again since {since}; exit "
+        f"code {code}.",
     }.get(trouble.cause, f"Since {since}.")
-    error = f"The engine says: {defusing.quoted(facts.error, LONGEST_REASON)}." if facts.error else ""
+    error = (
+        f"The engine says: {defusing.quoted(facts.error, LONGEST_REASON)}." if facts.error else ""
+    )
     return [what, error]
 
 
@@ -252,7 +295,8 @@ def _tried(facts: Facts, now: float, where: Where) -> list[str]:
     if not facts.tries:
         return []
     shown = [
-        f"{each.action} {where.time(each.at, now)}" + (f" ({each.outcome})" if each.outcome not in ("", "done") else "")
+        f"{each.action} {where.time(each.at, now)}"
+        + (f" ({each.outcome})" if each.outcome not in ("", "done") else "")
         for each in facts.tries[-TRIES_SHOWN:]
     ]
     more = f" (the last {len(shown)})" if facts.attempts > len(shown) else ""
@@ -316,7 +360,11 @@ def _of_incident(
 
 
 def _ordinal(number: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    ending = (
+        {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+        if number % 100 not in (11, 12, 13)
+        else "th"
+    )
     return f"{number}{ending}"
 
 
@@ -348,5 +396,6 @@ def _message(
 
 
 def _host(where: Where) -> str:
-    """The last line: which host it is about. A link to its page follows here once there is a page."""
+    """The last line: which host it is about. A link to its page follows here once there is a
+    page."""
     return f"Host: {defusing.name(where.host)}"

@@ -25,7 +25,8 @@ log = structlog.get_logger("dockmend.budget")
 FOR_EACH_DEPENDENT = 60.0
 """Seconds of waiting that each container which depends on the object counts for."""
 LATEST = 30.0
-"""Seconds after which a queue is looked at anyway: places that are kept may come free without a word."""
+"""Seconds after which a queue is looked at anyway: places that are kept may come free without a
+word."""
 HOST = ""
 """The key of the host's purse; a rule's is its name, which is never empty."""
 
@@ -38,9 +39,11 @@ class WaitingQueue:
     times: Callable[[], Iterable[float]]
     whose: str
     what: str  # that it pays for
-    waiting: dict[str, tuple[float, int]] = field(default_factory=dict)  # incident -> rank, places it takes
+    # incident -> rank, places it takes
+    waiting: dict[str, tuple[float, int]] = field(default_factory=dict)
     heap: list[tuple[float, str]] = field(default_factory=list)
-    admitted: dict[str, int] = field(default_factory=dict)  # let in, and not there yet: so many places are kept
+    # let in, and not there yet: so many places are kept
+    admitted: dict[str, int] = field(default_factory=dict)
     waited: int = 0
     since: float = 0.0
 
@@ -67,12 +70,15 @@ class WaitingQueue:
 
     @property
     def text(self) -> str:
-        return f"{self.whose} of {self.limit[0]} {self.what} per {span_text(self.limit[1])} is used up"
+        return (
+            f"{self.whose} of {self.limit[0]} {self.what} per {span_text(self.limit[1])} is used up"
+        )
 
 
 @dataclass(slots=True)
 class ActionBudget:
-    """`submit(incident_id)` brings an incident back to its lane; `dependents` counts what depends on its object."""
+    """`submit(incident_id)` brings an incident back to its lane; `dependents` counts what depends
+    on its object."""
 
     history: History
     host: Host
@@ -93,11 +99,14 @@ class ActionBudget:
         """The lower, the sooner."""
         return incident.opened_at - FOR_EACH_DEPENDENT * self.dependents(incident)
 
-    def ask(self, incident: Incident, rule: Rule, *, spends: int, rated: bool = True) -> WaitUntil | None:
-        """None: go on, and what is spent is to be counted before anything is awaited. Else it waits here.
+    def ask(
+        self, incident: Incident, rule: Rule, *, spends: int, rated: bool = True
+    ) -> WaitUntil | None:
+        """None: go on, and what is spent is to be counted before anything is awaited. Else it waits
+        here.
 
-        `spends`: actions that the host's budget pays for, all at once: what was begun is not held up in the middle.
-        `rated`: whether the rule's rate counts it, as one.
+        `spends`: actions that the host's budget pays for, all at once: what was begun is not held
+        up in the middle. `rated`: whether the rule's rate counts it, as one.
         """
         for key, takes in ((rule.name, int(rated)), (HOST, spends)):
             queue = self._queue(key, rule) if takes else None
@@ -106,11 +115,13 @@ class ActionBudget:
         for key, queue in self._queues.items():
             queue.admitted.pop(incident.id, None)
             if queue.waiting:
-                self.timers.set(key, self.clock())  # once it is counted, it is known when the next place is free
+                # once it is counted, it is known when the next place is free
+                self.timers.set(key, self.clock())
         return None
 
     def rejoin(self, incident: Incident, rule: Rule | None) -> bool:
-        """One that waited here when dockmend ended; False where it did not, or has nothing to wait for any more."""
+        """One that waited here when dockmend ended; False where it did not, or has nothing to wait
+        for any more."""
         if rule is None or incident.waiting_for not in ("budget", "rate"):
             return False
         key, takes = (HOST, rule.costs) if incident.waiting_for == "budget" else (rule.name, 1)
@@ -140,12 +151,16 @@ class ActionBudget:
             if key == HOST:
                 queue = WaitingQueue(limit, lambda: history.host, "the host's budget", "actions")
             else:
-                queue = WaitingQueue(limit, lambda: history.by_rule.get(key, ()), "the rule's rate", "attempts")
+                queue = WaitingQueue(
+                    limit, lambda: history.by_rule.get(key, ()), "the rule's rate", "attempts"
+                )
             self._queues[key] = queue
         queue.limit = limit
         return queue
 
-    def _ask(self, queue: WaitingQueue, key: str, incident: Incident, takes: int) -> WaitUntil | None:
+    def _ask(
+        self, queue: WaitingQueue, key: str, incident: Incident, takes: int
+    ) -> WaitUntil | None:
         now = self.clock()
         takes = min(takes, queue.limit[0])  # one of more than there are at all takes all of them
         if incident.id in queue.admitted:
@@ -175,7 +190,8 @@ class ActionBudget:
         self._due(key)
 
     def _due(self, key: str) -> None:
-        """As many are let in as there are places for; who takes several is not passed by those that take fewer."""
+        """As many are let in as there are places for; who takes several is not passed by those that
+        take fewer."""
         queue, now = self._queues[key], self.clock()
         while (first := queue.first()) is not None and queue.free(now) >= first[1]:
             queue.let_in(*first)

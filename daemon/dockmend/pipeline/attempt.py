@@ -17,14 +17,22 @@ from dockmend.model import Container, Object
 from dockmend.pipeline.attempt_end import AttemptEnds
 from dockmend.pipeline.attempt_state import AttemptState
 from dockmend.pipeline.live_state import LiveState
-from dockmend.pipeline.step_runner import RESTART_TOLD, STOP_RETRY, STOPS, Part, StepFailed, StepRunner
+from dockmend.pipeline.step_runner import (
+    RESTART_TOLD,
+    STOP_RETRY,
+    STOPS,
+    Part,
+    StepFailed,
+    StepRunner,
+)
 from dockmend.pipeline.verification import Verification, VerifyResult
 from dockmend.rules.rule import Rule, Step, changing
 
 log = structlog.get_logger("dockmend.treatment")
 
 REJOINS, REJOIN_RETRY = 3, 2.0
-"""How often guests of what an attempt restarted are brought back, where that fails, and seconds in between."""
+"""How often guests of what an attempt restarted are brought back, where that fails, and seconds in
+between."""
 
 HEARD_WITHIN = 1.0
 """Seconds within which the stream has told whose doing an end was that a look found."""
@@ -32,19 +40,22 @@ HEARD_WITHIN = 1.0
 
 @dataclass(frozen=True, slots=True)
 class PastAttempts:
-    """How far an attempt came. `done`: steps of `then` and, after those, of `finally` that were run; `failure`: of
-    `then`, which is over with it."""
+    """How far an attempt came. `done`: steps of `then` and, after those, of `finally` that were
+    run; `failure`: of `then`, which is over with it."""
 
     done: int
     failure: StepFailed | None = None
 
 
 def past_of(rule: Rule, attempt: int, records: Iterable[ActionRecord]) -> PastAttempts:
-    """What the journal tells of an attempt: a step whose outcome is known is not run again, failed or not."""
+    """What the journal tells of an attempt: a step whose outcome is known is not run again, failed
+    or not."""
     mine = [record for record in records if record.attempt == attempt]
     begun, ran = (
         {
-            part: [record for record in mine if record.part == part and record.outcome not in without]
+            part: [
+                record for record in mine if record.part == part and record.outcome not in without
+            ]
             for part in ("then", "finally")
         }
         for without in ((), (None, "interrupted"))
@@ -70,8 +81,8 @@ def _pauses_itself(rule: Rule) -> bool:
 
 @dataclass(slots=True)
 class AttemptRunner:
-    """`cut(incident_id)`: whether its attempt or its verification is to end before its time. `left_out`, by incident:
-    why guests of what it restarted could not be brought back."""
+    """`cut(incident_id)`: whether its attempt or its verification is to end before its time.
+    `left_out`, by incident: why guests of what it restarted could not be brought back."""
 
     steps: StepRunner
     live_state: LiveState
@@ -91,8 +102,8 @@ class AttemptRunner:
     async def attempt(
         self, incident: Incident, rule: Rule, subject: Object | None, began_at: float | None = None
     ) -> StepFailed | None:
-        """`then` from where it was left, `finally`, and guests of what they ended. EngineAway and JournalError leave
-        behind how far it came.
+        """`then` from where it was left, `finally`, and guests of what they ended. EngineAway and
+        JournalError leave behind how far it came.
 
         `began_at`: when it was counted, which is when its first step begins; None where it goes on.
         """
@@ -114,7 +125,9 @@ class AttemptRunner:
                 if self.attempt_ends.is_open(incident.id) and not state.superseded_by:
                     return None  # it waits, and goes on here
                 break
-            failure = await self.step(incident, rule, step, subject, began_at=began_at if index == 0 else None)
+            failure = await self.step(
+                incident, rule, step, subject, began_at=began_at if index == 0 else None
+            )
             incident, subject = await self._followed(incident, subject, index + 1)
             if failure is not None or not self.attempt_ends.is_open(incident.id):
                 break
@@ -124,7 +137,8 @@ class AttemptRunner:
         return failure
 
     def left(self, incident: Incident, rule: Rule, since: int = 0) -> int:
-        """Actions that are still to be done of an attempt that was cut short, from the step of that number on."""
+        """Actions that are still to be done of an attempt that was cut short, from the step of that
+        number on."""
         done = max(since, self.attempt_ends.states.get(incident.id).behind)
         return changing((*rule.then, *rule.finally_)[done:])
 
@@ -138,7 +152,9 @@ class AttemptRunner:
         else:
             await self._finally(incident, rule, subject, state, max(0, done - len(rule.then)))
 
-    async def _followed(self, incident: Incident, subject: Object | None, done: int) -> tuple[Incident, Object | None]:
+    async def _followed(
+        self, incident: Incident, subject: Object | None, done: int
+    ) -> tuple[Incident, Object | None]:
         """A step may have made the container anew: those after it are done to the successor."""
         now = self.live_state.incidents.open.get(incident.id, incident)
         if now.object_id == incident.object_id:
@@ -147,13 +163,15 @@ class AttemptRunner:
         return now, (await self.live_state.look(now)).subject
 
     def frozen(self, incident: Incident, rule: Rule, subject: Object | None) -> bool:
-        """Whether a person paused it in the middle of an attempt of which the next step would end that."""
+        """Whether a person paused it in the middle of an attempt of which the next step would end
+        that."""
         left = rule.then[self.attempt_ends.states.get(incident.id).behind :][:1]
         return not _pauses_itself(rule) and self.live_state.frozen(incident, left, subject)
 
     async def _overtaken(self, incident: Incident, rule: Rule, step: Step) -> bool:
-        """Steps take their time: who stopped or paused the container during those before is heard before one that
-        starts it. What somebody paused waits in the middle, else the incident is over."""
+        """Steps take their time: who stopped or paused the container during those before is heard
+        before one that starts it. What somebody paused waits in the middle, else the incident is
+        over."""
         forbidden = await self._forbidden_start(incident, rule, step)
         if isinstance(forbidden, Suppress):
             self.attempt_ends.close(incident.id, "suppressed", forbidden.reason, forbidden.code)
@@ -161,7 +179,9 @@ class AttemptRunner:
             self.attempt_ends.park(incident.id, forbidden)
         return forbidden is not None
 
-    async def _forbidden_start(self, incident: Incident, rule: Rule, step: Step) -> Suppress | WaitUntil | None:
+    async def _forbidden_start(
+        self, incident: Incident, rule: Rule, step: Step
+    ) -> Suppress | WaitUntil | None:
         if step.target is not None or incident.kind != "container" or not would_start((step,)):
             return None
         seen = await self.live_state.look(incident)
@@ -174,10 +194,13 @@ class AttemptRunner:
         return self.live_state.forbidden(incident, (step,), seen.subject)
 
     async def hear_out(self, incident: Incident, container_id: str) -> None:
-        """A look is ahead of the stream: it has just ended, and whose doing that was is still to be told."""
+        """A look is ahead of the stream: it has just ended, and whose doing that was is still to be
+        told."""
         await self._wait(incident, HEARD_WITHIN, lambda: self.mirror.stopped(container_id))
 
-    async def _wait(self, incident: Incident, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
+    async def _wait(
+        self, incident: Incident, seconds: float, over: Callable[[], bool] = lambda: False
+    ) -> None:
         clock = self.verification.clock
         until = clock() + seconds
         while (left := until - clock()) > 0 and not over():
@@ -208,7 +231,8 @@ class AttemptRunner:
     async def _finally(
         self, incident: Incident, rule: Rule, subject: Object | None, state: AttemptState, done: int
     ) -> None:
-        """It always runs, without those of its steps that are done; its failure changes nothing about the attempt's.
+        """It always runs, without those of its steps that are done; its failure changes nothing
+        about the attempt's.
 
         EngineAway, JournalError: it is gone on with where it is, unless the incident is over.
         """
@@ -229,11 +253,21 @@ class AttemptRunner:
                     state.one_more()
                     await self._obey(incident, rule, record.object_id)
             except StepFailed as error:
-                log.warning("a step of `finally` failed", id="finally_step_failed", rule=rule.name, error=str(error))
+                log.warning(
+                    "a step of `finally` failed",
+                    id="finally_step_failed",
+                    rule=rule.name,
+                    error=str(error),
+                )
             except (EngineAway, JournalError) as error:
                 if self.attempt_ends.is_open(incident.id):
                     raise
-                log.warning("`finally` was cut short", id="finally_cut_short", rule=rule.name, error=str(error))
+                log.warning(
+                    "`finally` was cut short",
+                    id="finally_cut_short",
+                    rule=rule.name,
+                    error=str(error),
+                )
                 break
         if self.attempt_ends.is_open(incident.id):
             state.at_step(len(rule.then) + len(rule.finally_))
@@ -242,11 +276,13 @@ class AttemptRunner:
         state.failure = None
 
     async def bring_guests_back(self, incident: Incident, rule: Rule) -> None:
-        """What lives in the namespaces of what this attempt restarted, started or made anew, as a step of its own.
-        Whoever is there already is left alone, so it bears repetition. Raises EngineAway, JournalError."""
+        """What lives in the namespaces of what this attempt restarted, started or made anew, as a
+        step of its own. Whoever is there already is left alone, so it bears repetition. Raises
+        EngineAway, JournalError."""
         living = self.steps.living
         self.left_out.pop(incident.id, None)
-        if self.attempt_ends.states.get(incident.id).failure is None:  # else it may be down because its start failed
+        # else it may be down because its start failed
+        if self.attempt_ends.states.get(incident.id).failure is None:
             for container_id in living.touched.get(incident.id, ()):
                 self.mirror.put_down(container_id)
         for container_id in living.to_bring_back(incident.id):
@@ -255,12 +291,14 @@ class AttemptRunner:
         living.over(incident.id)
 
     async def _rejoin(self, incident: Incident, rule: Rule, container_id: str) -> str | None:
-        """None, or why not all came back. It is of the guests of its subject alone, and of those that link to one whose
-        place that took."""
+        """None, or why not all came back. It is of the guests of its subject alone, and of those
+        that link to one whose place that took."""
         owner_id = self.mirror.identities.heir_of(container_id)
         step = Step("restart_dependents", params=Rejoin(replaced=owner_id != container_id))
         for left in reversed(range(REJOINS)):
-            owner = self.mirror.container(owner_id) or Container(id=owner_id, name=incident.object_name)
+            owner = self.mirror.container(owner_id) or Container(
+                id=owner_id, name=incident.object_name
+            )
             try:
                 await self.steps.carry_out(incident, rule, step, owner, "guests")
             except StepFailed as error:
@@ -277,13 +315,18 @@ class AttemptRunner:
         await self.stop_what_was_stopped(incident, rule, container_id, closes=closes)
 
     def is_its_own(self, incident: Incident, container_id: str) -> bool:
-        """Whether an incident is about this container, and not about another that a step of its names as `target`."""
-        return container_id in (incident.object_id, self.mirror.identities.heir_of(incident.object_id))
+        """Whether an incident is about this container, and not about another that a step of its
+        names as `target`."""
+        return container_id in (
+            incident.object_id,
+            self.mirror.identities.heir_of(incident.object_id),
+        )
 
     async def stop_what_was_stopped(
         self, incident: Incident, rule: Rule | None, container_id: str, *, closes: bool = True
     ) -> None:
-        """A stop that arrived during dockmend's own restart wins: the engine lost it, so it is done again."""
+        """A stop that arrived during dockmend's own restart wins: the engine lost it, so it is done
+        again."""
         try:
             asked = self.mirror.heard(container_id)
             container = await self.steps.engine.inspect(container_id)
@@ -304,20 +347,31 @@ class AttemptRunner:
     async def stop_for_person(
         self, incident: Incident, rule: Rule | None, container: Container, *, closes: bool = True
     ) -> None:
-        """The run of `container` is ended for the person whose stop was lost; one that somebody began since is not.
+        """The run of `container` is ended for the person whose stop was lost; one that somebody
+        began since is not.
 
         `closes`: the incident is over with it, which that of a group is not.
         """
         began_at = container.started_at
         for left in reversed(range(STOPS)):
             try:
-                await self.steps.carry_out(incident, rule, Step("stop", params=None), container, "after")
+                await self.steps.carry_out(
+                    incident, rule, Step("stop", params=None), container, "after"
+                )
                 break
             except StepFailed as error:
                 if not left or not error.again:
                     self.steps.owes_no_more(container.id)
-                    why = f"a person's stop during its restart was lost, and could not be done again: {error}"
-                    log.warning("a stop was lost", id="person_stop_lost", container=container.name, why=str(error))
+                    why = (
+                        "a person's stop during its restart was lost, and could not be done "
+                        f"again: {error}"
+                    )
+                    log.warning(
+                        "a stop was lost",
+                        id="person_stop_lost",
+                        container=container.name,
+                        why=str(error),
+                    )
                     if closes:
                         self.attempt_ends.close(incident.id, "failed", why, "stopped")
                     return
@@ -326,19 +380,26 @@ class AttemptRunner:
             if container.started_at != began_at:
                 if closes:
                     self.attempt_ends.close(
-                        incident.id, "on_purpose", "a person stopped it, and started it again", "stopped"
+                        incident.id,
+                        "on_purpose",
+                        "a person stopped it, and started it again",
+                        "stopped",
                     )
                 return
         self.stopped_for_person(incident, container.id, closes=closes)
 
-    def stopped_for_person(self, incident: Incident, container_id: str, *, closes: bool = True) -> None:
+    def stopped_for_person(
+        self, incident: Incident, container_id: str, *, closes: bool = True
+    ) -> None:
         self.mirror.stopped_by_person(container_id)
         if closes:
             self.attempt_ends.close(incident.id, "on_purpose", "stopped by a person", "stopped")
 
     def verifiable(self, incident: Incident, rule: Rule, steps: Iterable[Step]) -> bool:
         """Whether there is anything to verify after these steps."""
-        mended = any((step.action in HEALS or makes_again(step)) and step.target is None for step in steps)
+        mended = any(
+            (step.action in HEALS or makes_again(step)) and step.target is None for step in steps
+        )
         return mended and incident.kind == "container" and rule.verify.state != "none"
 
     async def outcome(self, incident: Incident, rule: Rule, began_at: float) -> VerifyResult:

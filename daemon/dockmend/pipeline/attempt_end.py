@@ -19,10 +19,11 @@ from dockmend.pipeline.timers import Timers
 from dockmend.rules.rule import Rule
 
 NOTHING_TRIED_RETRY = 30.0
-"""Seconds between two verifications of one that has no trouble any more and is not well either: such as one whose
-health check has no verdict yet."""
+"""Seconds between two verifications of one that has no trouble any more and is not well either:
+such as one whose health check has no verdict yet."""
 FROZEN_RETRY = 60.0
-"""Seconds after which an incident whose container somebody paused looks anyway: mostly the unpausing wakes it."""
+"""Seconds after which an incident whose container somebody paused looks anyway: mostly the
+unpausing wakes it."""
 
 
 @dataclass(slots=True)
@@ -40,14 +41,19 @@ class AttemptEnds:
     dice: random.Random
     closed: Callable[[Incident], None]
     states: AttemptStates = field(default_factory=AttemptStates)
-    put_off: set[str] = field(default_factory=set)  # targets of which something waits for its rule's hours
+    # targets of which something waits for its rule's hours
+    put_off: set[str] = field(default_factory=set)
 
     def is_open(self, incident_id: str) -> bool:
         return incident_id in self.incidents.open
 
     def until_it_goes_on(self) -> WaitUntil:
         """What is done about a container that somebody paused."""
-        return WaitUntil(self.clock() + FROZEN_RETRY, "paused", "somebody paused it: it is looked at when it goes on")
+        return WaitUntil(
+            self.clock() + FROZEN_RETRY,
+            "paused",
+            "somebody paused it: it is looked at when it goes on",
+        )
 
     def park(self, incident_id: str, wait: WaitUntil) -> None:
         """It waits, with a timer that brings it back."""
@@ -74,8 +80,11 @@ class AttemptEnds:
         if incident is not None:
             self.closed(incident)
 
-    def drop(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> Incident | None:
-        """Closes without looking at what came up meanwhile: for one whose place is taken at once."""
+    def drop(
+        self, incident_id: str, outcome: Outcome, reason: str, code: str = ""
+    ) -> Incident | None:
+        """Closes without looking at what came up meanwhile: for one whose place is taken at
+        once."""
         if incident_id not in self.incidents.open:
             return None
         self.timers.drop(incident_id)
@@ -90,7 +99,9 @@ class AttemptEnds:
         self.breakers.worked(rule, incident.target)
         self.close(incident.id, outcome, reason)
 
-    def verified(self, incident: Incident, rule: Rule, end: GuestsOut | Close | AwaitUnpause | GiveWay) -> None:
+    def verified(
+        self, incident: Incident, rule: Rule, end: GuestsOut | Close | AwaitUnpause | GiveWay
+    ) -> None:
         """A verification ended neither well nor badly."""
         match end:
             case GuestsOut(reason):
@@ -103,8 +114,8 @@ class AttemptEnds:
                 self.gave_way(incident.id)
 
     def guests_are_out(self, incident: Incident, rule: Rule, reason: str) -> None:
-        """It is well itself, and what is to come back with it is not: to try it again would only cut them off again.
-        Their own troubles are offered to the rules."""
+        """It is well itself, and what is to come back with it is not: to try it again would only
+        cut them off again. Their own troubles are offered to the rules."""
         self.history.of(rule.name, incident.target).ended_at = self.clock()
         self.breakers.worked(rule, incident.target)
         why = f"it is well again, but not all that is to come back with it: {reason}"
@@ -115,7 +126,8 @@ class AttemptEnds:
         opened, and it is to be escalated."""
         now = self.clock()
         mine = self.history.of(rule.name, incident.target)
-        # The trouble went after an attempt, and it did not become well: nothing new was tried since.
+        # The trouble went after an attempt, and it did not become well: nothing new was tried
+        # since.
         only_verified = mine.ended_at > max(mine.attempts, default=0.0)
         mine.ended_at = now
         self.states.get(incident.id).forget_steps()
@@ -129,7 +141,8 @@ class AttemptEnds:
         return False
 
     def gave_way(self, incident_id: str) -> bool:
-        """Closes an incident whose rule was triggered again (mode: restart); False where it was not."""
+        """Closes an incident whose rule was triggered again (mode: restart); False where it was
+        not."""
         reason = self.states.get(incident_id).superseded_by
         if not reason:
             return False
@@ -137,15 +150,26 @@ class AttemptEnds:
         return True
 
     def give_up(self, incident: Incident, rule: Rule, reason: str) -> bool:
-        """Opens the breaker. False where it was open already: it was escalated then, and is not again."""
+        """Opens the breaker. False where it was open already: it was escalated then, and is not
+        again."""
         if self.breakers.open(rule, incident.target, reason):
             return True
-        self.close(incident.id, "failed", f"{reason}; tried once more, and its breaker stays open", "exhausted")
+        self.close(
+            incident.id,
+            "failed",
+            f"{reason}; tried once more, and its breaker stays open",
+            "exhausted",
+        )
         return False
 
 
 def _without_backoff(now: float, only_verified: bool) -> WaitUntil:
-    """What comes after a failure if the rule's backoff asks for no wait. `only_verified`: nothing was tried again."""
+    """What comes after a failure if the rule's backoff asks for no wait. `only_verified`: nothing
+    was tried again."""
     if only_verified:
-        return WaitUntil(now + NOTHING_TRIED_RETRY, "backoff", f"verified again in {span_text(NOTHING_TRIED_RETRY)}")
+        return WaitUntil(
+            now + NOTHING_TRIED_RETRY,
+            "backoff",
+            f"verified again in {span_text(NOTHING_TRIED_RETRY)}",
+        )
     return WaitUntil(now, "backoff", "now it is tried again")

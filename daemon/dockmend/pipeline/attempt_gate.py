@@ -7,7 +7,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dockmend.decide import ACT, History, Host, Suppress, Verdict, WaitUntil, backoff, held_by_person, of_target
+from dockmend.decide import (
+    ACT,
+    History,
+    Host,
+    Suppress,
+    Verdict,
+    WaitUntil,
+    backoff,
+    held_by_person,
+    of_target,
+)
 from dockmend.journal.records import Incident
 from dockmend.model import ASKED, Object, target_of
 from dockmend.observer import Observer
@@ -41,10 +51,13 @@ class AttemptGate:
         """What those have to say in whose namespaces it lives, and those that live in its own."""
         if rule.remedies and (why := self._comes_back_anyway(incident, subject)):
             return WaitUntil(now + OWNER_RETRY, "owner", why)
-        return self.groups.hold(incident, rule, subject, now) or self.living.cut_off(rule, rule.then, subject)
+        return self.groups.hold(incident, rule, subject, now) or self.living.cut_off(
+            rule, rule.then, subject
+        )
 
     def _comes_back_anyway(self, incident: Incident, subject: Object | None) -> str:
-        """Which attempt is under way that is to bring it back; "" if there is none. Its closing wakes this one."""
+        """Which attempt is under way that is to bring it back; "" if there is none. Its closing
+        wakes this one."""
         if incident.trigger not in (*CONSEQUENCES, ASKED) or incident.cause == "stopped":
             return ""
         if self.living.treated_with(subject) not in (None, incident.id):
@@ -55,14 +68,19 @@ class AttemptGate:
             return "what it links to is being treated, and the engine does not start it meanwhile"
         return ""
 
-    def _of_target(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> Verdict:
-        verdict = of_target(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
+    def _of_target(
+        self, incident: Incident, rule: Rule, subject: Object | None, now: float
+    ) -> Verdict:
+        verdict = of_target(
+            rule, incident.target, self.history, self.host, now, failures=incident.attempts
+        )
         if isinstance(verdict, Suppress) and (kept := self.limit_renewal.kept(rule.name, subject)):
             return Suppress(verdict.code, f"{verdict.reason}; {kept}")
         return verdict
 
     def on(self, incident: Incident, rule: Rule, subject: Object | None) -> Verdict:
-        """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
+        """Asks the limits at the last moment, with no await between the answer and the attempt
+        being counted."""
         now = self.clock()
         if self.live_state.frozen(incident, rule.then, subject):
             return self.attempt_ends.until_it_goes_on()
@@ -71,12 +89,16 @@ class AttemptGate:
         if not incident.actor and (shut := outside(rule, self.clock)) is not None:
             return shut
         renamed = target_of(subject)
-        if renamed != incident.target and (held := held_by_person(rule, renamed, self.host, now)) is not None:
+        if (
+            renamed != incident.target
+            and (held := held_by_person(rule, renamed, self.host, now)) is not None
+        ):
             return held
         verdict = self._of_target(incident, rule, subject, now)
         if verdict is not ACT:
             return verdict
-        # The wait after a failed attempt was drawn when it failed; here it only holds back a new incident.
+        # The wait after a failed attempt was drawn when it failed; here it only holds back a new
+        # incident.
         if not incident.actor and incident.waiting_for != "backoff":
             mine = self.history.targets.get((rule.name, incident.target))
             if (wait := backoff(rule.limits, mine, now, self.dice)) is not None:

@@ -30,25 +30,36 @@ TRANSITIONS: tuple[tuple[AttemptStage, str, AttemptStage, str], ...] = (
     (AttemptStage.STEPS, "forget_steps", AttemptStage.IDLE, "it failed, or does not go on"),
     (AttemptStage.MADE, "at_step", AttemptStage.STEPS, "a start found a step that was cut short"),
     (AttemptStage.MADE, "all_done", AttemptStage.MADE, ""),
-    (AttemptStage.MADE, "forget_steps", AttemptStage.IDLE, "verified: it is well, or it did not help"),
+    (
+        AttemptStage.MADE,
+        "forget_steps",
+        AttemptStage.IDLE,
+        "verified: it is well, or it did not help",
+    ),
 )
-"""(before, what happens, after, when that is). What changes nothing has no text, and is not drawn."""
+"""(before, what happens, after, when that is). What changes nothing has no text, and is not
+drawn."""
 
 _NEXT = {(before, event): after for before, event, after, _ in TRANSITIONS}
 
 
 def diagram() -> str:
     """The stages as a Mermaid diagram, for docs/architecture.md."""
-    edges = [f"    {before.name} --> {after.name}: {when}" for before, _, after, when in TRANSITIONS if when]
+    edges = [
+        f"    {before.name} --> {after.name}: {when}"
+        for before, _, after, when in TRANSITIONS
+        if when
+    ]
     return "\n".join(("stateDiagram-v2", "    [*] --> IDLE", *edges))
 
 
 @dataclass(slots=True)
 class AttemptState:
     """The last attempt of one incident. `steps_done`: of `then` and, after those, of `finally`;
-    `failure`: of `then`, while `finally` may still have to wait; `began_at`: by dockmend's clock, None
-    if it has not begun; `finally_owed`: a step was cut short, so `finally` is to be run even if the
-    attempt does not go on; `superseded_by`: why the incident is to give way, "" if it is not."""
+    `failure`: of `then`, while `finally` may still have to wait; `began_at`: by dockmend's clock,
+    None if it has not begun; `finally_owed`: a step was cut short, so `finally` is to be run even
+    if the attempt does not go on; `superseded_by`: why the incident is to give way, "" if it is
+    not."""
 
     stage: AttemptStage = AttemptStage.IDLE
     steps_done: int = 0
@@ -84,7 +95,8 @@ class AttemptState:
 
     @property
     def stored(self) -> dict[str, Any]:
-        """What the journal keeps of it with the incident. An attempt of which no step is done begins anew."""
+        """What the journal keeps of it with the incident. An attempt of which no step is done
+        begins anew."""
         return {
             "stage": self.stage if self.goes_on else AttemptStage.IDLE,
             "finally_owed": self.finally_owed,

@@ -1,9 +1,11 @@
-"""Breakers: a rule that tried a target too often leaves it alone, tries once after a while, goes on if that holds.
+"""Breakers: a rule that tried a target too often leaves it alone, tries once after a while, goes on
+if that holds.
 
-closed → (attempts used up) open: it is escalated once; from then on silence, with a metric and a log line.
-open → (its rest is over) half-open: a trouble that still stands is offered again, and tried once.
-half-open → (that failed) open again, with no further escalation; (it worked, or nothing was wrong) closed, once it
-stayed well for a stable while. All of it is journalled: see docs/decisions/0007-breakers.md.
+closed → (attempts used up) open: it is escalated once; from then on silence, with a metric and a
+log line. open → (its rest is over) half-open: a trouble that still stands is offered again, and
+tried once. half-open → (that failed) open again, with no further escalation; (it worked, or nothing
+was wrong) closed, once it stayed well for a stable while. All of it is journalled: see
+docs/decisions/0007-breakers.md.
 """
 
 from __future__ import annotations
@@ -41,13 +43,15 @@ class Breakers:
     offer: Callable[[str, str], None]
     timers: Timers = field(init=False)
     _names: dict[str, tuple[str, str]] = field(default_factory=dict)
-    _offered: set[str] = field(default_factory=set)  # half-open ones of which what stood was offered
+    # half-open ones of which what stood was offered
+    _offered: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock, self._due)
 
     def refuses(self, rule: Rule, target: str) -> Suppress | None:
-        """Why a new trouble is not even looked at: the breaker is open, or what was done last did not last."""
+        """Why a new trouble is not even looked at: the breaker is open, or what was done last did
+        not last."""
         mine = self.history.targets.get((rule.name, target))
         if mine is None or mine.breaker_at is None:
             return None
@@ -67,7 +71,13 @@ class Breakers:
         if first:
             self.observer.breaker(rule.name, target, opened=True)
         else:
-            log.info("a breaker stays open", id="breaker_stays_open", rule=rule.name, target=target, why=reason)
+            log.info(
+                "a breaker stays open",
+                id="breaker_stays_open",
+                rule=rule.name,
+                target=target,
+                why=reason,
+            )
         return first
 
     def worked(self, rule: Rule, target: str) -> None:
@@ -89,7 +99,9 @@ class Breakers:
 
         Those of a rule that makes a missing container again stay: it would go on without end.
         """
-        for name, of in [key for key, mine in self.history.targets.items() if mine.breaker_at is not None]:
+        for name, of in [
+            key for key, mine in self.history.targets.items() if mine.breaker_at is not None
+        ]:
             rule = self.rules.named(name)
             if of == target and (rule is None or MISSING not in rule.named):
                 self.close(name, target)

@@ -108,7 +108,8 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the incident. `code`: for metrics; `decided`: it is counted as a decision not to act."""
+    """Close the incident. `code`: for metrics; `decided`: it is counted as a decision not to
+    act."""
 
     outcome: Outcome
     reason: str
@@ -152,7 +153,8 @@ NotNow = Park | GiveUp | Close
 AfterVerification = Succeeded | GuestsOut | Close | AwaitUnpause | GiveWay | Failed
 
 _CLOSES: dict[str, Outcome] = {
-    "dry_run": "dry_run", "owner": "failed", "unknown_owner": "failed", "owner_stopped": "on_purpose",
+    "dry_run": "dry_run", "owner": "failed", "unknown_owner": "failed",
+    "owner_stopped": "on_purpose",
 }  # fmt: skip
 """Outcomes of an incident that is not treated, by the code of the reason; else `suppressed`."""
 
@@ -211,11 +213,14 @@ def after_gate(incident: Incident, verdict: WaitUntil | Suppress) -> NotNow:
         return Park(verdict)
     if verdict.code == "attempts" and not incident.dry_run:
         return GiveUp(f"{verdict.reason}, and {incident.note}" if incident.note else verdict.reason)
-    return Close(_CLOSES.get(verdict.code, "suppressed"), verdict.reason, verdict.code, decided=True)
+    return Close(
+        _CLOSES.get(verdict.code, "suppressed"), verdict.reason, verdict.code, decided=True
+    )
 
 
 def after_verification(verified: VerifyResult, guests_left_out: str) -> AfterVerification:
-    """What follows from a verification. `guests_left_out`: why guests were not brought back, or ""."""
+    """What follows from a verification. `guests_left_out`: why guests were not brought back, or
+    ""."""
     match verified.result:
         case "guests":
             return GuestsOut(guests_left_out or verified.reason)

@@ -11,7 +11,8 @@ from dockmend.mirror import Mirror
 from dockmend.mirror.dependency_graph import build, reachable
 
 KEPT = 10.0
-"""Seconds for which a graph is taken for the present one: it is of who is told first, not of what is done."""
+"""Seconds for which a graph is taken for the present one: it is of who is told first, not of what
+is done."""
 
 
 class DependentCounts:

@@ -32,7 +32,8 @@ COUNTED_KEPT = 20_000
 STARTED = "container.started"
 """By somebody else than dockmend."""
 GONE = frozenset({"container.missing", "network.missing", "volume.missing"})
-"""The last that is ever said of an object: what was remembered of it for the matching is dropped."""
+"""The last that is ever said of an object: what was remembered of it for the matching is
+dropped."""
 
 
 class Treats(Protocol):
@@ -44,14 +45,17 @@ class Treats(Protocol):
     def supersede(self, incident_id: str, reason: str) -> None: ...
     def renew(self, subject: Object | None) -> None: ...
     def refuses(self, rule: Rule, target: str) -> Suppress | None: ...
-    def in_the_way(self, rule: Rule, subject: Object | None, *, even_if_stopped: bool) -> Suppress | None: ...
+    def in_the_way(
+        self, rule: Rule, subject: Object | None, *, even_if_stopped: bool
+    ) -> Suppress | None: ...
     def follows_from(self, change: Change) -> str | None: ...
     def removed(self, target: str) -> None: ...
     def needed_no_more(self, container: Container) -> None: ...
 
 
 class HeldChange(Enum):
-    """The rule begins no incident: one of its own is open for the target and answers this trouble."""
+    """The rule begins no incident: one of its own is open for the target and answers this
+    trouble."""
 
     HELD = "held"
 
@@ -84,7 +88,8 @@ class Dispatcher:
         self.matcher = Matcher(self.rules, owners)
         self._seen: dict[tuple[str, int, str], deque[tuple[float, str]]] = {}
         self._queued: dict[tuple[str, str], deque[Change]] = {}
-        self._refused: dict[str, dict[str, Change]] = {}  # by target and trouble: what came up meanwhile
+        # by target and trouble: what came up meanwhile
+        self._refused: dict[str, dict[str, Change]] = {}
 
     def use(self, rules: RuleSet) -> None:
         self.rules = rules
@@ -103,7 +108,9 @@ class Dispatcher:
         if change.cause == "stopped" and isinstance(change.subject, Container):
             self.treats.needed_no_more(change.subject)
         if change.triggers[0] in GONE:
-            self.matcher.forget(getattr(change.subject, "id", "") or getattr(change.subject, "name", ""))
+            self.matcher.forget(
+                getattr(change.subject, "id", "") or getattr(change.subject, "name", "")
+            )
             self.treats.removed(change.target)
 
     def again(self, change: Change) -> None:
@@ -143,18 +150,24 @@ class Dispatcher:
             self._begin_unless_refused(rule, change)
 
     def _behind(self, held: Iterable[Rule], rule: Rule, change: Change) -> bool:
-        """Whether the trouble is another rule's, which treats its target already: else a container that is unhealthy
-        again after its restart would get the next lower rule as well, and twice the attempts."""
+        """Whether the trouble is another rule's, which treats its target already: else a container
+        that is unhealthy again after its restart would get the next lower rule as well, and twice
+        the attempts."""
         if not rule.remedies:
             return False
         for other in held:
-            if other.remedies and other.dry_run is rule.dry_run and order_remedies((other, rule))[0][0] is other:
+            if (
+                other.remedies
+                and other.dry_run is rule.dry_run
+                and order_remedies((other, rule))[0][0] is other
+            ):
                 self._lose([rule], change)
                 return True
         return False
 
     def _may(self, rule: Rule, change: Change, now: float) -> Act | WaitUntil | HeldChange | None:
-        """None where it does not answer; Wait where its hours have yet to begin; HELD where its own incident does."""
+        """None where it does not answer; Wait where its hours have yet to begin; HELD where its own
+        incident does."""
         if change.group and rule.grouped:
             change = replace(change, target=change.group)
         running = self.incidents.about(rule.name, change)
@@ -163,7 +176,11 @@ class Dispatcher:
             return HELD
         if change.recovered:
             self.incidents.record(
-                rule, change, "recovered", "recovered", "recovered on its own: the engine restarted it"
+                rule,
+                change,
+                "recovered",
+                "recovered",
+                "recovered on its own: the engine restarted it",
             )
             self.observer.decision(rule.name, "suppress", "recovered")
             return None
@@ -201,11 +218,17 @@ class Dispatcher:
         return True
 
     def _blocks(self, rule: Rule, running: Incident, change: Change) -> bool:
-        """True where the incident that is open stays, and the change is not for `mode: queued` or `restart`."""
+        """True where the incident that is open stays, and the change is not for `mode: queued` or
+        `restart`."""
         if running.trouble == change.trouble:
             return True
-        renamed = running.target != change.target  # its lane is another: it waits, whatever the mode
-        if not renamed and not (change.group and rule.grouped) and (rule.mode != "single" or _is_void(running, change)):
+        # its lane is another: it waits, whatever the mode
+        renamed = running.target != change.target
+        if (
+            not renamed
+            and not (change.group and rule.grouped)
+            and (rule.mode != "single" or _is_void(running, change))
+        ):
             return False
         self._refuse(running.target, change)
         return True
@@ -217,14 +240,21 @@ class Dispatcher:
             refused[change.trouble] = change
 
     def _makes_way(self, rule: Rule, running: Incident, change: Change) -> bool:
-        """True where the incident that is open gives way to this change; else it is queued behind it."""
+        """True where the incident that is open gives way to this change; else it is queued behind
+        it."""
         if rule.mode == "queued":
-            queue = self._queued.setdefault((rule.name, change.target), deque(maxlen=QUEUED_AT_MOST))
+            queue = self._queued.setdefault(
+                (rule.name, change.target), deque(maxlen=QUEUED_AT_MOST)
+            )
             if all(each.trouble != change.trouble for each in queue):
                 queue.append(change)
             self.observer.decision(rule.name, "wait", "running")
             return False
-        why = "triggered again (mode: restart)" if rule.mode == "restart" else "another trouble took its place"
+        why = (
+            "triggered again (mode: restart)"
+            if rule.mode == "restart"
+            else "another trouble took its place"
+        )
         self.treats.supersede(running.id, why)
         return True
 
@@ -261,15 +291,22 @@ class Dispatcher:
             self.observer.decision(name, "suppress", "other_rule")
         return names
 
-    def _put_off(self, shut: list[tuple[Rule, WaitUntil]], winners: Sequence[Rule], change: Change) -> None:
-        """Rules whose hours have yet to begin: of the remedies the first to begin, where none acts now."""
+    def _put_off(
+        self, shut: list[tuple[Rule, WaitUntil]], winners: Sequence[Rule], change: Change
+    ) -> None:
+        """Rules whose hours have yet to begin: of the remedies the first to begin, where none acts
+        now."""
         opening = {rule.name: wait for rule, wait in shut}
-        waiting: list[tuple[Rule, tuple[str, ...]]] = [(rule, ()) for rule, _ in shut if not rule.remedies]
+        waiting: list[tuple[Rule, tuple[str, ...]]] = [
+            (rule, ()) for rule, _ in shut if not rule.remedies
+        ]
         for shadow in (False, True):
             group = [rule for rule, _ in shut if rule.remedies and rule.dry_run is shadow]
             if group and not any(winner.dry_run is shadow for winner in winners):
                 first = min(opening[rule.name].until for rule in group)
-                (winner, *_), _ = order_remedies([rule for rule in group if opening[rule.name].until == first])
+                (winner, *_), _ = order_remedies(
+                    [rule for rule in group if opening[rule.name].until == first]
+                )
                 group.remove(winner)
                 waiting.append((winner, self._lose(group, change)))
             else:
@@ -278,13 +315,18 @@ class Dispatcher:
             self._begin(rule, change, wait=opening[rule.name], over=over)
 
     def _begin(
-        self, rule: Rule, change: Change, actor: str = "", wait: WaitUntil | None = None, over: tuple[str, ...] = (), *,
-        even_if_stopped: bool = False,
+        self, rule: Rule, change: Change, actor: str = "", wait: WaitUntil | None = None,
+        over: tuple[str, ...] = (), *, even_if_stopped: bool = False,
     ) -> Incident:  # fmt: skip
         if change.group and rule.grouped:
             change = replace(change, target=change.group)
         incident = self.incidents.begin(
-            rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor, over=over, even_if_stopped=even_if_stopped
+            rule,
+            change,
+            dry_run=rule.dry_run or self.dry_run,
+            actor=actor,
+            over=over,
+            even_if_stopped=even_if_stopped,
         )
         self.treats.keep(incident, change.subject)
         if rule.hold and not actor and (wait is None or wait.until < change.at + rule.hold):
@@ -296,15 +338,20 @@ class Dispatcher:
             self.treats.submit(incident.id)
         return incident
 
-    def asked(self, rule: Rule, change: Change, actor: str, *, even_if_stopped: bool = False) -> Incident | Suppress:
-        """`dockmend trigger`: when, for, if and the standing of the trouble are replaced; the guards hold.
+    def asked(
+        self, rule: Rule, change: Change, actor: str, *, even_if_stopped: bool = False
+    ) -> Incident | Suppress:
+        """`dockmend trigger`: when, for, if and the standing of the trouble are replaced; the
+        guards hold.
 
         `even_if_stopped`: also what somebody stopped or paused is to run.
         """
         whole = replace(change, target=change.group) if change.group and rule.grouped else change
         if self.incidents.about(rule.name, whole) is not None:
             return Suppress("running", "an incident of this rule is open for it")
-        if forbidden := self.guards.forbids(change.subject) or self.guards.forbidden_step(rule.then):
+        if forbidden := self.guards.forbids(change.subject) or self.guards.forbidden_step(
+            rule.then
+        ):
             return forbidden
         if forbidden := begins_a_task(rule.then, change.subject):
             return forbidden
@@ -316,8 +363,8 @@ class Dispatcher:
         return self._begin(rule, change, actor, even_if_stopped=even_if_stopped)
 
     def closed(self, rule: str, target: str) -> Iterable[Change]:
-        """An incident of a rule is over: what was queued behind it comes next. Returns what came up meanwhile and was
-        refused, to be offered again where it still stands."""
+        """An incident of a rule is over: what was queued behind it comes next. Returns what came up
+        meanwhile and was refused, to be offered again where it still stands."""
         found = self.rules.by_name(rule)
         queue = self._queued.pop((rule, target), None)
         while queue and found is not None and found.enabled:
@@ -331,6 +378,8 @@ class Dispatcher:
 
 
 def _is_void(running: Incident, change: Change) -> bool:
-    """What an incident waits with is over where its rule is triggered by a new trouble: `for` begins anew. Networks
-    are troubles side by side."""
-    return running.state == "waiting" and running.attempts == 0 and running.network == change.network
+    """What an incident waits with is over where its rule is triggered by a new trouble: `for`
+    begins anew. Networks are troubles side by side."""
+    return (
+        running.state == "waiting" and running.attempts == 0 and running.network == change.network
+    )

@@ -39,7 +39,8 @@ class ErrorIsolation:
         return ()
 
     def each(self, offer: Offer) -> Offer:
-        """The same offers, each change on its own: what a rule trips over in one keeps no other from its rules."""
+        """The same offers, each change on its own: what a rule trips over in one keeps no other
+        from its rules."""
 
         def offered(changes: Iterable[Change]) -> None:
             for change in changes:

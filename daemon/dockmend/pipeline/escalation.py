@@ -40,12 +40,13 @@ class Escalation:
     preconditions: Preconditions
 
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
-        """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
+        """From the rung where the incident is: the first remedy that heals ends it, the last rung
+        closes it."""
         verifying = incident.stage is AttemptStage.MADE and incident.rung
         self.attempt_ends.states.get(incident.id).forget_steps()
         incident = self.incidents.update(
-            incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None,
-            stage=AttemptStage.STEPS,
+            incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="",
+            due_at=None, stage=AttemptStage.STEPS,
         )  # fmt: skip
         if verifying:
             await self.attempt_runner.bring_guests_back(incident, rule)
@@ -72,7 +73,9 @@ class Escalation:
             return True
         if (seen := await self._allowed(incident, rule, step, rung)) is None:
             return self._climbs_on(incident.id)
-        async with self.caps.of(changes=not step.tells).taken(self.action_budget.rank(incident)) as waited:
+        async with self.caps.of(changes=not step.tells).taken(
+            self.action_budget.rank(incident)
+        ) as waited:
             if waited and (seen := await self._allowed(incident, rule, step, rung)) is None:
                 return self._climbs_on(incident.id)
             if wait := self._wait(incident, rule, step, seen.subject):
@@ -81,10 +84,16 @@ class Escalation:
             began_at = self.clock()
             if not step.tells:
                 self.history.acted(began_at)
-            failure = await self.attempt_runner.step(incident, rule, step, seen.subject, "escalate", began_at)
-            if self.attempt_ends.is_open(incident.id) and self.attempt_runner.steps.living.to_bring_back(incident.id):
+            failure = await self.attempt_runner.step(
+                incident, rule, step, seen.subject, "escalate", began_at
+            )
+            if self.attempt_ends.is_open(
+                incident.id
+            ) and self.attempt_runner.steps.living.to_bring_back(incident.id):
                 self.attempt_ends.states.of(incident.id).all_done()
-                self.incidents.update(incident.id, rung=rung + 1, state="verifying", stage=AttemptStage.MADE)
+                self.incidents.update(
+                    incident.id, rung=rung + 1, state="verifying", stage=AttemptStage.MADE
+                )
                 await self.attempt_runner.bring_guests_back(incident, rule)
             self.attempt_ends.states.get(incident.id).forget_steps()
         if not self.attempt_ends.is_open(incident.id):
@@ -94,8 +103,11 @@ class Escalation:
             return True
         return not await self._worked(incident, rule, step, began_at)
 
-    async def _allowed(self, incident: Incident, rule: Rule, step: Step, rung: int) -> Observation | None:
-        """The live state; None where the step may not be taken on it: the next rung comes, it waits, or all is over."""
+    async def _allowed(
+        self, incident: Incident, rule: Rule, step: Step, rung: int
+    ) -> Observation | None:
+        """The live state; None where the step may not be taken on it: the next rung comes, it
+        waits, or all is over."""
         seen = await self.live_state.look(incident)
         if not self.attempt_ends.is_open(incident.id):
             return None
@@ -117,7 +129,8 @@ class Escalation:
         """True where the incident is over, or is to be left as it is."""
         if not self.attempt_runner.verifiable(incident, rule, (step,)):
             return False
-        self.attempt_ends.states.of(incident.id).all_done()  # whatever interrupts this, it is not made again
+        # whatever interrupts this, it is not made again
+        self.attempt_ends.states.of(incident.id).all_done()
         self.incidents.update(incident.id, state="verifying", stage=AttemptStage.MADE)
         await self.live_state.look(incident)
         verified = await self.attempt_runner.outcome(incident, rule, began_at)
@@ -128,12 +141,16 @@ class Escalation:
                 self.live_state.persists(incident)
                 return False
             case Succeeded(reason):
-                self.attempt_ends.succeeded(incident, rule, "healed", f"{reason}, by {step.action} of its escalation")
+                self.attempt_ends.succeeded(
+                    incident, rule, "healed", f"{reason}, by {step.action} of its escalation"
+                )
             case end:
                 self.attempt_ends.verified(incident, rule, end)
         return True
 
-    def _wait(self, incident: Incident, rule: Rule, step: Step, subject: Object | None) -> WaitUntil | None:
+    def _wait(
+        self, incident: Incident, rule: Rule, step: Step, subject: Object | None
+    ) -> WaitUntil | None:
         """Person and host come before escalation too."""
         if step.tells:
             return None
@@ -141,7 +158,8 @@ class Escalation:
         shut = None if incident.actor else outside(rule, self.clock)
         if isinstance(shut, WaitUntil):
             return shut
-        for target in dict.fromkeys((incident.target, target_of(subject))):  # it may have been renamed
+        # it may have been renamed
+        for target in dict.fromkeys((incident.target, target_of(subject))):
             if held := held_by_person(rule, target, self.host, now):
                 return held
         return self.action_budget.ask(incident, rule, spends=1, rated=False)

@@ -19,7 +19,8 @@ LATEST = 5.0
 
 
 def tell(mirror: Mirror, record: ActionRecord, moved: float = 0.0) -> None:
-    """`record`: a step with times of the wall clock; `moved`: by how many seconds that was set since.
+    """`record`: a step with times of the wall clock; `moved`: by how many seconds that was set
+    since.
 
     What was done for a person whose stop was lost (`after`) is that person's.
     """
@@ -28,7 +29,10 @@ def tell(mirror: Mirror, record: ActionRecord, moved: float = 0.0) -> None:
     if undo.get("step") == MAKES:
         return  # of a recreation that had not asked for any end yet
     if record.action in STOPPING and undo:
-        began, patience = float(undo.get("started_at") or 0.0), float(undo.get("stop_timeout") or 0.0)
+        began, patience = (
+            float(undo.get("started_at") or 0.0),
+            float(undo.get("stop_timeout") or 0.0),
+        )
         again = record.action == "restart"
         mirror.asks_to_stop(record.object_id, record.id, began, again=again, patience=patience)
     if record.action in SIGNALLING:
@@ -38,7 +42,8 @@ def tell(mirror: Mirror, record: ActionRecord, moved: float = 0.0) -> None:
     begun = float(undo.get("started_at") or math.inf)
     stopped_at = float(undo.get("at", record.began_at))
     until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
-    successor = str(undo.get("new") or "") if undo.get("back") else ""  # only to put the old one back is it stopped
+    # only to put the old one back is it stopped
+    successor = str(undo.get("new") or "") if undo.get("back") else ""
     for container_id in filter(None, {record.object_id, successor}):
         of = begun if container_id == record.object_id else math.inf
         mirror.acted(container_id, record.began_at, until + GRACE, of)

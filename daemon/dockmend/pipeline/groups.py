@@ -1,8 +1,8 @@
-"""Groups: the dependents of one owner, treated as one incident: whether any of them is still broken, and how long the
-owner is waited for.
+"""Groups: the dependents of one owner, treated as one incident: whether any of them is still
+broken, and how long the owner is waited for.
 
-An incident of a group waits with a timer, not in its lane: the owner's return wakes it, and after `within` it is given
-up, said, and taken up anew should the owner come back after all.
+An incident of a group waits with a timer, not in its lane: the owner's return wakes it, and after
+`within` it is given up, said, and taken up anew should the owner come back after all.
 """
 
 from __future__ import annotations
@@ -21,25 +21,30 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.rule import Rule
 
 RESTART_WITHIN = 5.0
-"""Seconds in which an owner that a person stopped may turn out to be restarted: its dependents stand down later."""
+"""Seconds in which an owner that a person stopped may turn out to be restarted: its dependents
+stand down later."""
 OWNER_RETRY = 30.0
-"""Seconds after which an incident that waits for an owner looks anyway: mostly the owner wakes it."""
+"""Seconds after which an incident that waits for an owner looks anyway: mostly the owner wakes
+it."""
 OWNER_WITHIN = 1800.0
 """Seconds an owner is waited for where the rule says nothing."""
 AWAITED_KEPT, GIVEN_UP_KEPT = 4096, 1024
-"""Owners remembered whose return wakes an incident, and that were given up: names that never repeat have no end."""
+"""Owners remembered whose return wakes an incident, and that were given up: names that never repeat
+have no end."""
 
 
 @dataclass(slots=True)
 class GroupState:
-    """How it stands with the members of a group: those that should be well, and what was seen of the others."""
+    """How it stands with the members of a group: those that should be well, and what was seen of
+    the others."""
 
     to_be_well: list[Container] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
-    unseen: list[str] = field(default_factory=list)  # ids of those that the stream has still to tell of
+    # ids of those that the stream has still to tell of
+    unseen: list[str] = field(default_factory=list)
 
     def told(self) -> str:
         return "; ".join([*self.gone, *self.stopped, *self.paused, *self.left_alone])
@@ -50,9 +55,12 @@ class Groups:
     mirror: Mirror
     incidents: Incidents
     guards: Guards
-    awaited: set[str] = field(default_factory=set)  # targets of owners whose return wakes an incident
-    given_up: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # by owner: (rule, trouble)
-    asks: Callable[[Incident, Container], bool] = lambda incident, guest: True  # see RulesInForce.asks
+    # targets of owners whose return wakes an incident
+    awaited: set[str] = field(default_factory=set)
+    # by owner: (rule, trouble)
+    given_up: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    # see RulesInForce.asks
+    asks: Callable[[Incident, Container], bool] = lambda incident, guest: True
 
     def broken(self, incident: Incident) -> list[Container]:
         """Members whose trouble stands and to whom something may be done."""
@@ -67,16 +75,24 @@ class Groups:
         return [each for each in self.members(incident) if self.mirror.taken_down(each.id)]
 
     def members(self, incident: Incident) -> list[Container]:
-        """Those that should be well in the end: not what a person stopped or paused, or what is never touched."""
+        """Those that should be well in the end: not what a person stopped or paused, or what is
+        never touched."""
         return self.standing_of(incident).to_be_well
 
     def standing_of(self, incident: Incident) -> GroupState:
-        """How it stands with each that was treated, or its heir, and with each that shares the owner's network now."""
+        """How it stands with each that was treated, or its heir, and with each that shares the
+        owner's network now."""
         found, known = GroupState(), self.mirror.identities
-        members = self.incidents.open.get(incident.id, incident).members  # each attempt may have added some
+        # each attempt may have added some
+        members = self.incidents.open.get(incident.id, incident).members
         ids = [known.heir_of(each) for each in members]
         owner = owner_in(incident.target)
-        ids += [each.id for each in (self._left_behind(incident) if owner is None else self.mirror.guests(owner))]
+        ids += [
+            each.id
+            for each in (
+                self._left_behind(incident) if owner is None else self.mirror.guests(owner)
+            )
+        ]
         for container_id in dict.fromkeys(ids):
             container = self.mirror.container(container_id)
             if container is None and not self.mirror.is_gone(container_id):
@@ -98,8 +114,11 @@ class Groups:
         return found
 
     def has_guests(self, incident: Incident) -> bool:
-        """Whether an incident of one container has others to answer for: brought back with it, or left behind by it."""
-        return bool(self.incidents.open.get(incident.id, incident).members) or bool(self._left_behind(incident))
+        """Whether an incident of one container has others to answer for: brought back with it, or
+        left behind by it."""
+        return bool(self.incidents.open.get(incident.id, incident).members) or bool(
+            self._left_behind(incident)
+        )
 
     def _left_behind(self, incident: Incident) -> list[Container]:
         """Those that are to live in the network of what was treated, and do not."""
@@ -108,8 +127,8 @@ class Groups:
         return [each for each in living if self.mirror.standing_of(each.id, ("orphaned",))]
 
     def _is_nobodys(self, incident: Incident, container: Container) -> bool:
-        """Whether it is a Compose one-off, which only a rule that asks for one-offs acts on: its incidents are about
-        one."""
+        """Whether it is a Compose one-off, which only a rule that asks for one-offs acts on: its
+        incidents are about one."""
         about = self.mirror.container(self.mirror.identities.heir_of(incident.object_id))
         return container.one_off and (about is None or not about.one_off)
 
@@ -122,9 +141,11 @@ class Groups:
             for change in self.mirror.standing_of(each.id, ("orphaned",)):
                 self.incidents.remember_answered(rule.name, change.trouble)
 
-    # --- the owner -----------------------------------------------------------------------------------------------
+    # --- the owner --------------------------------------------------------------------------------
 
-    def hold(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> WaitUntil | Suppress | None:
+    def hold(
+        self, incident: Incident, rule: Rule, subject: Object | None, now: float
+    ) -> WaitUntil | Suppress | None:
         """None where the owner is well; a wait while it may come back; the end of that."""
         owner = owner_in(incident.target)
         if (stands_down := self._stands_down(incident, rule, subject, now)) is not None:
@@ -144,19 +165,26 @@ class Groups:
         until = incident.opened_at + _within(rule)
         if now >= until:
             self._give_up(owner, incident, rule)
-            return Suppress("owner", f"{why}, and did not come back within {span_text(_within(rule))}")
+            return Suppress(
+                "owner", f"{why}, and did not come back within {span_text(_within(rule))}"
+            )
         self._await(owner)
         return WaitUntil(min(until, now + OWNER_RETRY), "owner", f"{why}: it is waited for")
 
     def _stands_down(
         self, incident: Incident, rule: Rule, subject: Object | None, now: float
     ) -> WaitUntil | Suppress | None:
-        """If a person or a rule stopped the owner, what befalls its dependents by that is on purpose as well, and over
-        once the owner is back. Whether a person restarts it, shows soon."""
+        """If a person or a rule stopped the owner, what befalls its dependents by that is on
+        purpose as well, and over once the owner is back. Whether a person restarts it, shows
+        soon."""
         key = owner_in(incident.target)
         if key is not None:
             owner = self.mirror.of_owner(key)
-        elif incident.trigger in CONSEQUENCES and incident.cause != "stopped" and isinstance(subject, Container):
+        elif (
+            incident.trigger in CONSEQUENCES
+            and incident.cause != "stopped"
+            and isinstance(subject, Container)
+        ):
             owner = self.mirror.stopped_owner(subject)
         else:
             return None
@@ -170,25 +198,39 @@ class Groups:
             return WaitUntil(until, "owner", why)
         self._give_up(key, incident, rule)
         who = "rule" if by_rule else "person"
-        why = f"owner stopped by a {who}: {owner.name} does not run; what lives in its namespaces comes back with it"
+        why = (
+            f"owner stopped by a {who}: {owner.name} does not run; what lives in its "
+            "namespaces comes back with it"
+        )
         return Suppress("owner_stopped", why)
 
     def _tell_restart(self, owner: Container, incident: Incident) -> None:
         note = f"{owner.name}, whose network it shares, was restarted by a person"
-        if self.mirror.restarted(owner.id) and incident.note != note and incident.id in self.incidents.open:
+        if (
+            self.mirror.restarted(owner.id)
+            and incident.note != note
+            and incident.id in self.incidents.open
+        ):
             self.incidents.update(incident.id, note=note)
 
     def _unknown(self, owner: str, incident: Incident) -> str:
-        names = ", ".join(sorted(each.name for each in self.mirror.guests(owner))) or incident.object_name
+        names = (
+            ", ".join(sorted(each.name for each in self.mirror.guests(owner)))
+            or incident.object_name
+        )
         return (
-            f"{names}: joined the network of container {owner.removeprefix(UNKNOWN)}, which is gone and was never seen"
-            " here, so nobody can tell what took its place; make them again so that they name the present one"
-            " (docker compose up --force-recreate, or docker rm and docker run --network container:NAME)"
+            f"{names}: joined the network of container {owner.removeprefix(UNKNOWN)}, which is "
+            "gone and was never seen"
+            " here, so nobody can tell what took its place; make them again so that they name the "
+            "present one"
+            " (docker compose up --force-recreate, or docker rm and docker run --network "
+            "container:NAME)"
         )
 
     def _await(self, owner: str) -> None:
         if len(self.awaited) >= AWAITED_KEPT:
-            self.awaited.clear()  # who still waits looks again within OWNER_RETRY, and is back among them
+            # who still waits looks again within OWNER_RETRY, and is back among them
+            self.awaited.clear()
         self.awaited.add(owner)
 
     def _give_up(self, owner: str, incident: Incident, rule: Rule) -> None:
@@ -198,14 +240,21 @@ class Groups:
             self._forget(self.given_up.pop(next(iter(self.given_up))))
         told.add((rule.name, incident.trouble))
         for each in self.mirror.orphans(incident.target):
-            told |= {(rule.name, change.trouble) for change in self.mirror.standing_of(each.id, ("orphaned",))}
+            told |= {
+                (rule.name, change.trouble)
+                for change in self.mirror.standing_of(each.id, ("orphaned",))
+            }
 
     def wakes(self, after: Container) -> bool:
-        """Whether a container's new state is what an incident waits for. Costs nothing while none does."""
-        return bool(self.awaited) and ready(after) and not self.awaited.isdisjoint(self._called(after))
+        """Whether a container's new state is what an incident waits for. Costs nothing while none
+        does."""
+        return (
+            bool(self.awaited) and ready(after) and not self.awaited.isdisjoint(self._called(after))
+        )
 
     def returns(self, after: Container) -> bool:
-        """Whether an owner that was given up is back: then what was answered by that is forgotten."""
+        """Whether an owner that was given up is back: then what was answered by that is
+        forgotten."""
         if not (self.given_up and ready(after)):
             return False
         back = [owner for owner in self._called(after) if owner in self.given_up]

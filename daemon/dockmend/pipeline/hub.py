@@ -82,11 +82,12 @@ class Hub:
             steps=parts.steps, incidents=parts.incidents, mirror=parts.mirror, lanes=parts.workers,
             history=parts.history, guards=parts.guards, observer=parts.observer,
             verification=Verification(parts.mirror, parts.wakeups, parts.clock, groups),
-            host=parts.host, clock=parts.clock, dice=parts.dice, parallel=parts.parallel, hub=self, rules=parts.rules,
+            host=parts.host, clock=parts.clock, dice=parts.dice, parallel=parts.parallel, hub=self,
+            rules=parts.rules,
         )  # fmt: skip
         self.dispatcher = Dispatcher(
-            parts.incidents, self.reconciler, parts.guards, parts.observer, parts.host_name, parts.dry_run,
-            parts.clock.wall, parts.mirror,
+            parts.incidents, self.reconciler, parts.guards, parts.observer, parts.host_name,
+            parts.dry_run, parts.clock.wall, parts.mirror,
         )  # fmt: skip
         self.reoffering = Reoffering(parts.mirror, self.again)
         self._follower = follow(self)
@@ -105,7 +106,8 @@ class Hub:
                 self.dispatcher.again(change)
 
     def container_changed(self, before: Container | None, after: Container | None) -> None:
-        """A container's record changed. `before` is None for a new one, `after` for one that is gone."""
+        """A container's record changed. `before` is None for a new one, `after` for one that is
+        gone."""
         self._wakeups.touch(before, after)
         if before is not None and after is None:
             self.dispatcher.matcher.forget(before.id)
@@ -115,7 +117,11 @@ class Hub:
         # An incident that waits for a person's pause to end goes on when the container is unpaused.
         if before is not None and before.state == "paused":
             reconciler.look_again("paused")
-        if after is not None and after.health == "healthy" and (before is None or before.health != "healthy"):
+        if (
+            after is not None
+            and after.health == "healthy"
+            and (before is None or before.health != "healthy")
+        ):
             reconciler.needed_no_more(after)
         if reconciler.attempt_ends.put_off and (container := after or before) is not None:
             reconciler.changed(container)
@@ -144,7 +150,8 @@ class Hub:
             self.dispatcher.again(change)
 
     def closed(self, incident: Incident) -> None:
-        """An incident is closed: what came up while it was open is offered again if it still stands."""
+        """An incident is closed: what came up while it was open is offered again if it still
+        stands."""
         for each in self._at_closing:
             each.closed(incident)
         for change in self.dispatcher.closed(incident.rule, incident.target):

@@ -1,7 +1,7 @@
 """The incidents that are open, and the one place where any is opened, changed or closed.
 
-Every change of an incident goes to the journal and to the observers from here, so that log, metrics, MQTT and the
-record cannot disagree.
+Every change of an incident goes to the journal and to the observers from here, so that log,
+metrics, MQTT and the record cannot disagree.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from dockmend.rules.rule import Rule
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TWO = [first + second for first in _ALPHABET for second in _ALPHABET]
 ANSWERED_KEPT = 20_000
-"""Troubles remembered as answered, the newest; also how many (rule, target) pairs' last outcomes are. One that is
-forgotten is mostly of a run that is over; if it still stands, it is answered anew."""
+"""Troubles remembered as answered, the newest; also how many (rule, target) pairs' last outcomes
+are. One that is forgotten is mostly of a run that is over; if it still stands, it is answered
+anew."""
 FOLDED_FOR = 3600.0
 """Seconds for which suppressions with the same reason are folded into one record."""
 
@@ -51,7 +52,9 @@ def trigger_of(rule: Rule, change: Change) -> str:
 
 
 class Incidents:
-    def __init__(self, journal: Journal, observer: Observer, clock: Callable[[], float], dice: random.Random) -> None:
+    def __init__(
+        self, journal: Journal, observer: Observer, clock: Callable[[], float], dice: random.Random
+    ) -> None:
         self._journal = journal
         self.backlog = WriteRetry()
         self._observer = observer
@@ -61,12 +64,15 @@ class Incidents:
         self.recovery: set[str] = set()
         """Closed ones of which a step was cut short, and is looked after."""
         self._by_key: dict[tuple[str, str], str] = {}
-        self._by_container: dict[tuple[str, str], str] = {}  # rule and id: its name may change meanwhile
+        # rule and id: its name may change meanwhile
+        self._by_container: dict[tuple[str, str], str] = {}
         self._answered: dict[tuple[str, str], None] = {}
-        self._last: dict[tuple[str, str], Outcome] = {}  # how the latest incident of a rule and target ended
+        # how the latest incident of a rule and target ended
+        self._last: dict[tuple[str, str], Outcome] = {}
         self._folded: dict[tuple[str, str, str], Incident] = {}
         self.began: Callable[[Incident], None] = lambda incident: None
-        """Told of each new incident before anything is done about it: what it rests on is to be kept as well."""
+        """Told of each new incident before anything is done about it: what it rests on is to be
+        kept as well."""
 
     def of(self, rule: str, target: str) -> Incident | None:
         found = self._by_key.get((rule, target))
@@ -77,17 +83,23 @@ class Incidents:
         return incident_id in self.open or incident_id in self.recovery
 
     def about(self, rule: str, change: Change) -> Incident | None:
-        """The open incident that a change concerns: of its target, or of a container that was renamed since."""
+        """The open incident that a change concerns: of its target, or of a container that was
+        renamed since."""
         found = self._by_key.get((rule, change.target))
         if found is None and change.kind == "container" and owner_in(change.target) is None:
-            found = self._by_container.get((rule, change.subject.id)) if isinstance(change.subject, Container) else None
+            found = (
+                self._by_container.get((rule, change.subject.id))
+                if isinstance(change.subject, Container)
+                else None
+            )
         return self.open[found] if found else None
 
     def answered(self, rule: str, trouble: str) -> bool:
         return (rule, trouble) in self._answered
 
     def last_of(self, rule: str, target: str) -> Outcome | None:
-        """How the last incident of a rule and target ended, as far as it is remembered; None where none did."""
+        """How the last incident of a rule and target ended, as far as it is remembered; None where
+        none did."""
         return self._last.get((rule, target))
 
     def remember_outcome(self, incident: Incident | ClosedIncident) -> None:
@@ -116,8 +128,8 @@ class Incidents:
             self.remember_answered(rule, incident.trouble)
 
     def begin(
-        self, rule: Rule, change: Change, dry_run: bool, actor: str = "", over: tuple[str, ...] = (), *,
-        even_if_stopped: bool = False,
+        self, rule: Rule, change: Change, dry_run: bool, actor: str = "",
+        over: tuple[str, ...] = (), *, even_if_stopped: bool = False,
     ) -> Incident:  # fmt: skip
         made = self._make(rule, change, self.clock(), dry_run, actor, over)
         incident = replace(made, even_if_stopped=even_if_stopped)
@@ -128,7 +140,13 @@ class Incidents:
         return incident
 
     def _make(
-        self, rule: Rule, change: Change, now: float, dry_run: bool, actor: str, over: tuple[str, ...]
+        self,
+        rule: Rule,
+        change: Change,
+        now: float,
+        dry_run: bool,
+        actor: str,
+        over: tuple[str, ...],
     ) -> Incident:
         subject = change.subject
         name = subject.name if subject is not None else ""
@@ -187,8 +205,8 @@ class Incidents:
     def close(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> Incident:
         now, reason = self.clock(), redaction.text(reason)
         incident = replace(
-            self.open.pop(incident_id), state="closed", outcome=outcome, reason=reason, reason_code=code,
-            closed_at=now, due_at=None, waiting_for="", updated_at=now,
+            self.open.pop(incident_id), state="closed", outcome=outcome, reason=reason,
+            reason_code=code, closed_at=now, due_at=None, waiting_for="", updated_at=now,
         )  # fmt: skip
         if self._by_key.get((incident.rule, incident.target)) == incident_id:
             del self._by_key[incident.rule, incident.target]
@@ -202,13 +220,16 @@ class Incidents:
             del self._by_container[incident.rule, incident.object_id]
 
     def record(self, rule: Rule, change: Change, outcome: Outcome, code: str, reason: str) -> None:
-        """A decision not to act, as a closed incident; the same one again within the hour only counts."""
+        """A decision not to act, as a closed incident; the same one again within the hour only
+        counts."""
         now, reason = self.clock(), redaction.text(reason)
         self.remember_answered(rule.name, change.trouble)
         key = (rule.name, change.target, code)
         known = self._folded.get(key)
         if known is not None and now - known.opened_at < FOLDED_FOR:
-            incident = replace(known, count=known.count + 1, reason=reason, trouble=change.trouble, updated_at=now)
+            incident = replace(
+                known, count=known.count + 1, reason=reason, trouble=change.trouble, updated_at=now
+            )
         else:
             incident = replace(
                 self._make(rule, change, now, dry_run=False, actor="", over=()),

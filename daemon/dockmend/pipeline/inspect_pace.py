@@ -14,4 +14,5 @@ class InspectPace:
     ping_timeout: float = 10.0
     pings: int = 2  # without an answer, in a row, after which the engine is given up
     backoff: tuple[float, float] = (0.1, 10.0)
-    stalled: float = 2.0  # in which nothing here ran: the engine drops events once 1,024 wait for a reader
+    # in which nothing here ran: the engine drops events once 1,024 wait for a reader
+    stalled: float = 2.0

@@ -19,19 +19,22 @@ from dockmend.model import Change, Container
 
 AT_ONCE = 16
 IN_A_ROW = 3
-"""Inspects of a container of which events come meanwhile, after which the last answer is taken as it is."""
+"""Inspects of a container of which events come meanwhile, after which the last answer is taken as
+it is."""
 LOOK_TIMEOUT = 10.0
 """Seconds for one answer."""
 RETRY = (1.0, 30.0)
-"""Seconds until a look that failed is tried again: the first time, and at most; doubled each time."""
+"""Seconds until a look that failed is tried again: the first time, and at most; doubled each
+time."""
 ALIVE_TIMEOUT = 5.0
 NETWORKS, VOLUMES = "networks", "volumes"  # beside the ids of containers
 
 
 @dataclass(slots=True)
 class InspectQueue:
-    """`learn` takes an inspect answer, `looked` is told when nothing is being looked at any more; `clock`: wall
-    seconds; `work` is set whenever there may be something to look at; `fault` is told of an error of dockmend's own."""
+    """`learn` takes an inspect answer, `looked` is told when nothing is being looked at any more;
+    `clock`: wall seconds; `work` is set whenever there may be something to look at; `fault` is told
+    of an error of dockmend's own."""
 
     engine: Engine
     mirror: Mirror
@@ -63,7 +66,11 @@ class InspectQueue:
         mirror = self.mirror
         free, found = AT_ONCE - len(self._at_work), []
         for key, stale in ((NETWORKS, mirror.stale_networks), (VOLUMES, mirror.stale_volumes)):
-            if stale and key not in self._at_work and self.clock() >= self._not_before.get(key, 0.0):
+            if (
+                stale
+                and key not in self._at_work
+                and self.clock() >= self._not_before.get(key, 0.0)
+            ):
                 found.append(key)
         kept: list[str] = []  # those that are being looked at already: few
         while mirror.wanted and len(found) < free:

@@ -32,7 +32,8 @@ class WorkerSlots:
 
     @asynccontextmanager
     async def taken(self, rank: float) -> AsyncIterator[bool]:
-        """True where the place had to be waited for: what was looked at before may be otherwise by now."""
+        """True where the place had to be waited for: what was looked at before may be otherwise by
+        now."""
         waited = self._free <= 0
         await self._take(rank)
         try:
@@ -64,8 +65,8 @@ class WorkerSlots:
 
 
 class WorkerCaps:
-    """How many may be at work at a time over all targets. What only tells has a cap of its own: a wait, a broker or a
-    collection that hangs must not keep anything from being healed."""
+    """How many may be at work at a time over all targets. What only tells has a cap of its own: a
+    wait, a broker or a collection that hangs must not keep anything from being healed."""
 
     def __init__(self, parallel: int) -> None:
         self._changing = WorkerSlots(parallel)
@@ -78,7 +79,8 @@ class WorkerCaps:
 class KeyedWorkers:
     """Use as an async context manager; leaving it cancels what still runs.
 
-    `on_error(lane, error)` is told of a job that raised: the lane goes on. It must not raise itself.
+    `on_error(lane, error)` is told of a job that raised: the lane goes on. It must not raise
+    itself.
     """
 
     def __init__(self, on_error: Callable[[str, Exception], None]) -> None:

@@ -22,8 +22,9 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.rules_in_force import RulesInForce
 
 OFTEN = 5
-"""How often a target begins anew within the rest of its breaker, where its rule has no number of attempts to say so: an
-orchestrator that stamps the time into each environment makes another container each time."""
+"""How often a target begins anew within the rest of its breaker, where its rule has no number of
+attempts to say so: an orchestrator that stamps the time into each environment makes another
+container each time."""
 
 log = structlog.get_logger("dockmend.breakers")
 
@@ -39,7 +40,8 @@ class LimitRenewal:
     rules: RulesInForce
 
     def of(self, subject: Object | None) -> None:
-        """To be asked before the limits are: what is about to be answered is a trouble of `subject`."""
+        """To be asked before the limits are: what is about to be answered is a trouble of
+        `subject`."""
         if not isinstance(subject, Container):
             return
         target = target_of(subject)
@@ -61,10 +63,14 @@ class LimitRenewal:
         tried = self.history.tried.get(target, subject.id)
         if subject.id in (tried, self.mirror.identities.heir_of(tried)):
             return ""
-        return f"that was the container before this one; to let this one have its own: {reset_line(rule, target)}"
+        return (
+            "that was the container before this one; to let this one have its own: "
+            f"{reset_line(rule, target)}"
+        )
 
     def _has_it_in_hand(self, target: str) -> bool:
-        """Whether something is done to it, which may be to make it anew: who is whose heir is known at its end."""
+        """Whether something is done to it, which may be to make it anew: who is whose heir is known
+        at its end."""
         return any(each.target == target for each in self.incidents.open.values())
 
     def _is_there(self, tried: str, target: str) -> bool:

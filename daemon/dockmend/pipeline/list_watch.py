@@ -30,12 +30,13 @@ from dockmend.pipeline.raw_events import RawEvents
 from dockmend.pipeline.reoffering import AT_ONCE, in_slices, offer_standing
 
 OVERLAP_NS = 1_000_000_000
-"""How far before the last event a replay begins: `timeNano` steps back, and the engine's search of its ring ends at the
-first older event."""
+"""How far before the last event a replay begins: `timeNano` steps back, and the engine's search of
+its ring ends at the first older event."""
 REMEMBERED = 2048
 """Keys of events kept for de-duplication: more than the engine's ring of 256 can replay."""
 REREADS = 3
-"""How often the engine's ring is asked for what lines that were no events may have hidden, until it answers whole."""
+"""How often the engine's ring is asked for what lines that were no events may have hidden, until it
+answers whole."""
 STREAM_LAG = 5.0
 """Seconds within which the stream brings what the ring holds already: one that does not is dead."""
 LIST_RETRY, LIST_TRIES = 5.0, 3
@@ -65,7 +66,8 @@ class ListWatch:
         self.observer = observer
         self.clock = clock
         self.dice = dice
-        self.listed = listed  # awaited after the first complete listing of each session, before anything is offered
+        # awaited after the first complete listing of each session, before anything is offered
+        self.listed = listed
         # Gets what stands, told before or not, after every list.
         self.again = self.faults.each(again) if again is not None else self.offer
         self.raw = RawEvents(mirror, lambda change: self.again((change,)))
@@ -86,7 +88,8 @@ class ListWatch:
         self._looks = InspectQueue(
             engine, mirror, self.offer, self.learn_from, looked, clock, self._work, self.faults.of
         )
-        self._hung_up = False  # the engine ended the stream, or nobody listened: it was not merely slow
+        # the engine ended the stream, or nobody listened: it was not merely slow
+        self._hung_up = False
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -131,7 +134,13 @@ class ListWatch:
             await self._merge(listing, stream, gap)
             try:
                 async with asyncio.TaskGroup() as group:
-                    parts = (self._looks.run, self._tick, self._probe, self._list_now_and_then, self._notice_stalls)
+                    parts = (
+                        self._looks.run,
+                        self._tick,
+                        self._probe,
+                        self._list_now_and_then,
+                        self._notice_stalls,
+                    )
                     tasks = [group.create_task(part()) for part in parts]
                     await self._consume(stream)
                     for task in tasks:
@@ -143,14 +152,20 @@ class ListWatch:
         """What was replayed first (it says who did what), then the list, which is the truth."""
         first = not self._connected_before
         local = self.engine.url.startswith("unix:")
-        if first:  # at the first start ever, what came and went before is history; another host's clock cannot say when
-            self.mirror.known_until_ns = self.cursor.time_ns or (int(listing.began_at * 1e9) if local else 0)
+        # at the first start ever, what came and went before is history; another host's clock cannot
+        # say when
+        if first:
+            self.mirror.known_until_ns = self.cursor.time_ns or (
+                int(listing.began_at * 1e9) if local else 0
+            )
         boot, renewed = self._another_engine(listing, gap)
         if gap and self.cursor.type:
             self.observer.gap("restart" if renewed else "marker")
         origin: Origin = "started" if first else "relisted"
         changes: list[Change] = []
-        asked = {container_id: self.mirror.heard(container_id) for container_id in self.mirror.entries}
+        asked = {
+            container_id: self.mirror.heard(container_id) for container_id in self.mirror.entries
+        }
         touched: set[str] = set()  # while it was listed: the list may tell of a time before
         while (batch := await _buffered(stream)) is not None:
             events = await self._whole(batch)
@@ -159,8 +174,8 @@ class ListWatch:
         now = self.clock()
         known = bool(self.mirror.entries)
         changes += self.mirror.relist(
-            listing.containers, listing.networks, listing.volumes, now, "relisted" if known else origin, blind=gap,
-            asked=asked,
+            listing.containers, listing.networks, listing.volumes, now,
+            "relisted" if known else origin, blind=gap, asked=asked,
         )  # fmt: skip
         if not first:
             changes += self.mirror.engine_back(now)
@@ -179,16 +194,26 @@ class ListWatch:
         self._work.set()
 
     def _another_engine(self, listing: Listing, gap: bool) -> tuple[str, bool]:
-        """What tells this start of the engine from others, and whether it is another one than before.
+        """What tells this start of the engine from others, and whether it is another one than
+        before.
 
-        The default network is made anew at each start, after what the engine before it left running was stopped;
-        with live-restore nothing is stopped and the network stays.
+        The default network is made anew at each start, after what the engine before it left running
+        was stopped; with live-restore nothing is stopped and the network stays.
         """
-        bridge = next((each for each in listing.networks if each.name == "bridge" and each.driver == "bridge"), None)
+        bridge = next(
+            (
+                each
+                for each in listing.networks
+                if each.name == "bridge" and each.driver == "bridge"
+            ),
+            None,
+        )
         if self.info is not None:
             made_at = bridge.created_at if bridge is not None else 0.0
             was = self.mirror.engine_start
-            self.mirror.engine_start = self.starts.watched(self.info, made_at, was, listing.containers)
+            self.mirror.engine_start = self.starts.watched(
+                self.info, made_at, was, listing.containers
+            )
         boot, before = bridge.id if bridge is not None else "", self.cursor.boot
         if gap and bridge is not None and before and boot != before:
             last_heard = self.cursor.time_ns / 1e9 if self._connected_before else bridge.created_at
@@ -208,14 +233,20 @@ class ListWatch:
                 self._gap("overflow")
             events, origin = await self._whole(batch), _ORIGINS[batch.malformed > 0]
             for begin in range(0, len(events), SLICE):
-                self._take(events[begin : begin + SLICE] if len(events) > SLICE else events, origin, self.offer)
+                self._take(
+                    events[begin : begin + SLICE] if len(events) > SLICE else events,
+                    origin,
+                    self.offer,
+                )
                 await asyncio.sleep(0)
             self.wake()
 
     async def _whole(self, batch: Batch) -> list[Event]:
-        """The events of a batch. Where lines were none, what they hid is asked of the engine's ring first.
+        """The events of a batch. Where lines were none, what they hid is asked of the engine's ring
+        first.
 
-        Nothing that came after them is applied before that: a `die` without its `kill` would be a crash.
+        Nothing that came after them is applied before that: a `die` without its `kill` would be a
+        crash.
         """
         if not batch.malformed:
             return batch.events
@@ -226,7 +257,8 @@ class ListWatch:
             if not past.malformed:
                 break
         known = {event.key for event in past.events}
-        if past.malformed or marker is None or marker.key not in known:  # some of it is gone for good
+        # some of it is gone for good
+        if past.malformed or marker is None or marker.key not in known:
             self._relist.set()
         others = [event for event in batch.events if event.key not in known]
         begins = past.events[0].time_ns if past.events else 0
@@ -243,12 +275,15 @@ class ListWatch:
         self.observer.gap(cause)
         self._relist.set()
 
-    def _take(self, events: list[Event], origin: Origin, offer: Callable[[Iterable[Change]], None]) -> None:
+    def _take(
+        self, events: list[Event], origin: Origin, offer: Callable[[Iterable[Change]], None]
+    ) -> None:
         recent, apply = self._recent, self.mirror.apply
         now = self.clock()
         raw, fresh = self.raw, []
         for event in events:
-            key = (event.time_ns, event.type, event.action, event.actor.ID)  # Event.key, without the call
+            # Event.key, without the call
+            key = (event.time_ns, event.type, event.action, event.actor.ID)
             if key in recent:
                 continue
             recent[key] = None
@@ -266,17 +301,22 @@ class ListWatch:
         if len(recent) > 2 * REMEMBERED:
             self._recent = dict.fromkeys(list(recent)[-REMEMBERED:])
         if events:
-            last = max(events, key=lambda each: each.time_ns) if origin == "replayed" else events[-1]
+            last = (
+                max(events, key=lambda each: each.time_ns) if origin == "replayed" else events[-1]
+            )
             if last.time_ns > self.cursor.time_ns:
-                self.cursor = EventCursor(last.time_ns, last.type, last.action, last.actor.ID, self.cursor.boot)
+                self.cursor = EventCursor(
+                    last.time_ns, last.type, last.action, last.actor.ID, self.cursor.boot
+                )
 
-    # --- looking ------------------------------------------------------------------------------------------------
+    # --- looking ----------------------------------------------------------------------------------
 
     def learn_from(self, container: Any, asked: int) -> None:
         """An inspect answer, whoever asked; `asked`: what the mirror had heard of it then.
 
-        Raises EngineAway without a stream: an end that is looked at before it is known what became of the engine would
-        be taken for a person's doing (the engine stops its containers as it goes down).
+        Raises EngineAway without a stream: an end that is looked at before it is known what became
+        of the engine would be taken for a person's doing (the engine stops its containers as it
+        goes down).
         """
         if not self.up:
             raise EngineAway("what happened meanwhile is not known yet")
@@ -303,13 +343,15 @@ class ListWatch:
                     await asyncio.sleep(LIST_RETRY)
 
     async def _notice_stalls(self) -> None:
-        """A dockmend that was stopped, or starved, read nothing meanwhile; what the engine dropped it tells nobody."""
+        """A dockmend that was stopped, or starved, read nothing meanwhile; what the engine dropped
+        it tells nobody."""
         elapsed = asyncio.get_running_loop().time
         while True:
             before = elapsed()
             await asyncio.sleep(self.pace.stalled / 2)
             if elapsed() - before > 1.5 * self.pace.stalled:
-                await asyncio.sleep(self.pace.stalled / 2)  # what the engine did keep comes first: it knows the causes
+                # what the engine did keep comes first: it knows the causes
+                await asyncio.sleep(self.pace.stalled / 2)
                 self._gap("stalled")
 
     async def _list_again(self, *, blind: bool) -> None:
@@ -336,7 +378,9 @@ class ListWatch:
             self._due.clear()
             with contextlib.suppress(TimeoutError):
                 # Never longer: the clock that `due` is by may be set.
-                async with asyncio.timeout(min(self.pace.ping_every, max(0.0, (due or now + 3600.0) - now))):
+                async with asyncio.timeout(
+                    min(self.pace.ping_every, max(0.0, (due or now + 3600.0) - now))
+                ):
                     await self._due.wait()
             self.offer(self.mirror.tick(self.clock(), AT_ONCE))
             if self.mirror.wanted:
@@ -369,13 +413,16 @@ class ListWatch:
         waited = 0.0
         while unheard := unheard - self._recent.keys():
             if waited >= STREAM_LAG:
-                raise StreamDead("the event stream is silent although the engine has events: it is taken again")
+                raise StreamDead(
+                    "the event stream is silent although the engine has events: it is taken again"
+                )
             await asyncio.sleep(STREAM_LAG / 10)
             waited += STREAM_LAG / 10
 
 
 class StreamDead(Temporary):
-    """The subscription brings nothing although the engine answers: a half-open connection, or a proxy that hangs."""
+    """The subscription brings nothing although the engine answers: a half-open connection, or a
+    proxy that hangs."""
 
 
 _ORIGINS: tuple[Origin, Origin] = ("live", "replayed")

@@ -26,15 +26,17 @@ MISSING = "container.missing"
 _DOWN = ("health", "end")
 LASTING = {
     "container.unhealthy": _DOWN, "container.crashed": _DOWN, "container.oom_killed": _DOWN,
-    "container.left_down": _DOWN, "container.exited": _DOWN, "container.orphaned": ("orphaned", *_DOWN),
-    "container.stuck": ("stuck",),
+    "container.left_down": _DOWN, "container.exited": _DOWN,
+    "container.orphaned": ("orphaned", *_DOWN), "container.stuck": ("stuck",),
 }  # fmt: skip
-"""What may stand after an attempt that failed: one that was unhealthy and now ends at once is not well."""
+"""What may stand after an attempt that failed: one that was unhealthy and now ends at once is not
+well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """`subject`: as it is, or as it last was where it is `gone`; None for what has no object (the engine)."""
+    """`subject`: as it is, or as it last was where it is `gone`; None for what has no object (the
+    engine)."""
 
     subject: Object | None
     gone: bool = False
@@ -42,8 +44,8 @@ class Observation:
 
 @dataclass(slots=True)
 class LiveState:
-    """`learn` takes an inspect answer to the mirror (and what that had heard when it was asked for), and offers what
-    follows."""
+    """`learn` takes an inspect answer to the mirror (and what that had heard when it was asked
+    for), and offers what follows."""
 
     engine: Engine
     mirror: Mirror
@@ -51,7 +53,8 @@ class LiveState:
     guards: Guards
     learn: Callable[[Container, int], None]
     groups: Groups
-    kept: dict[str, Object] = field(default_factory=dict)  # of moments, by incident: the object may be gone
+    # of moments, by incident: the object may be gone
+    kept: dict[str, Object] = field(default_factory=dict)
 
     async def look(self, incident: Incident) -> Observation:
         """The live state, immediately before each attempt."""
@@ -67,13 +70,18 @@ class LiveState:
                 return Observation(await self.engine.inspect_volume(incident.object_name))
             if incident.kind == "network":
                 network = await self.engine.inspect_network(incident.object_name)
-                if network.name == incident.object_name:  # the engine also takes the beginning of an id
+                # the engine also takes the beginning of an id
+                if network.name == incident.object_name:
                     return Observation(network)
                 return self._absent(incident)
         except NotFound:
-            if (now := self.incidents.open.get(incident.id, incident)).object_id != incident.object_id:
+            if (
+                now := self.incidents.open.get(incident.id, incident)
+            ).object_id != incident.object_id:
                 return await self.look(now)  # another remedy made it anew meanwhile
-            successor = self.mirror.of_target(incident.target) if incident.trigger == MISSING else None
+            successor = (
+                self.mirror.of_target(incident.target) if incident.trigger == MISSING else None
+            )
             if successor is not None:
                 return Observation(successor)
             return self._absent(incident)
@@ -89,7 +97,10 @@ class LiveState:
             asked = self.mirror.heard(owner.id)
             with contextlib.suppress(NotFound):
                 self.learn(await self.engine.inspect(owner.id), asked)
-        ids = [incident.object_id, *(each.id for each in self.groups.broken(incident) + self.groups.members(incident))]
+        ids = [
+            incident.object_id,
+            *(each.id for each in self.groups.broken(incident) + self.groups.members(incident)),
+        ]
         for container_id in dict.fromkeys(ids):
             asked = self.mirror.heard(container_id)
             try:
@@ -103,7 +114,9 @@ class LiveState:
     def _absent(self, incident: Incident) -> Observation:
         """It is not there; where that is the trouble, it is as it last was, and not `gone`."""
         if incident.trigger == "network.missing":
-            return Observation(self.mirror.network_definition(incident.object_name) or stand_in(incident))
+            return Observation(
+                self.mirror.network_definition(incident.object_name) or stand_in(incident)
+            )
         return Observation(self.kept.get(incident.id) or stand_in(incident), gone=True)
 
     def keep(self, incident: Incident, subject: Object | None) -> None:
@@ -117,10 +130,16 @@ class LiveState:
             if not isinstance(subject, Network) or subject.id == incident.object_id:
                 return True  # one that was made again has another id
             return incident.attempts > 0 and self.mirror.members_out(incident.object_name)
-        if incident.trigger not in TROUBLES or incident.cause == "stopped" or not isinstance(subject, Container):
+        if (
+            incident.trigger not in TROUBLES
+            or incident.cause == "stopped"
+            or not isinstance(subject, Container)
+        ):
             return True
         if owner_in(incident.target) is not None:
-            return bool(self.groups.broken(incident) or (incident.attempts and self.groups.halted(incident)))
+            return bool(
+                self.groups.broken(incident) or (incident.attempts and self.groups.halted(incident))
+            )
         if incident.attempts and (self.mirror.taken_down(subject.id) or self.persists(incident)):
             return True
         if incident.attempts and self.groups.halted(incident):
@@ -128,11 +147,17 @@ class LiveState:
         return self.mirror.stands(subject.id, incident.trouble)
 
     def persists(self, incident: Incident) -> bool:
-        """After an attempt the trouble may stand under another name, as the run is another: it is the same trouble.
+        """After an attempt the trouble may stand under another name, as the run is another: it is
+        the same trouble.
 
-        Its record bears the latest name from then on, so that the next dockmend knows it for answered as well.
+        Its record bears the latest name from then on, so that the next dockmend knows it for
+        answered as well.
         """
-        kinds = (f"network/{incident.network}",) if incident.network else LASTING.get(incident.trigger, ())
+        kinds = (
+            (f"network/{incident.network}",)
+            if incident.network
+            else LASTING.get(incident.trigger, ())
+        )
         if owner_in(incident.target) is not None:
             return bool(self.groups.broken(incident))
         self._learn_of_end(incident)
@@ -150,40 +175,69 @@ class LiveState:
         if incident.id in self.incidents.open and lasted > self.incidents.open[incident.id].lasted:
             self.incidents.update(incident.id, lasted=lasted)
 
-    def forbidden(self, incident: Incident, steps: Iterable[Step], subject: Object | None) -> Suppress | None:
+    def forbidden(
+        self, incident: Incident, steps: Iterable[Step], subject: Object | None
+    ) -> Suppress | None:
         """Why these steps may not be taken on an object as it is now, or None."""
         steps = tuple(steps)
         if any(not step.tells for step in steps) and (forbidden := self.guards.forbids(subject)):
             return forbidden
         if forbidden := self.guards.forbidden_step(steps) or begins_a_task(steps, subject):
             return forbidden
-        down = isinstance(subject, Container) and subject.state == "exited" and self.mirror.stopped(subject.id)
-        if down and not incident.even_if_stopped and (starts if incident.actor else would_start)(steps):
+        down = (
+            isinstance(subject, Container)
+            and subject.state == "exited"
+            and self.mirror.stopped(subject.id)
+        )
+        if (
+            down
+            and not incident.even_if_stopped
+            and (starts if incident.actor else would_start)(steps)
+        ):
             return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
         return None
 
     def frozen(self, incident: Incident, steps: Iterable[Step], subject: Object | None) -> bool:
-        """Whether somebody's `docker pause` would be ended by these steps: it is no trouble but a person's will."""
-        if not isinstance(subject, Container) or subject.state != "paused" or incident.even_if_stopped:
+        """Whether somebody's `docker pause` would be ended by these steps: it is no trouble but a
+        person's will."""
+        if (
+            not isinstance(subject, Container)
+            or subject.state != "paused"
+            or incident.even_if_stopped
+        ):
             return False
         return incident.trigger in (*TROUBLES, ASKED) and ends_a_pause(steps)
 
     def reconnected_while_down(self, incident: Incident) -> bool:
-        """Whether a container that does not run has its network back: there is nothing to wait for."""
+        """Whether a container that does not run has its network back: there is nothing to wait
+        for."""
         container = self.mirror.container(incident.object_id)
-        return container is not None and not container.running and incident.network in container.networks
+        return (
+            container is not None
+            and not container.running
+            and incident.network in container.networks
+        )
 
 
 def outside(rule: Rule, clock: Clock) -> WaitUntil | Suppress | None:
-    """None within the rule's hours, which go by the clock on the wall; what to wait for is a time of `clock`."""
+    """None within the rule's hours, which go by the clock on the wall; what to wait for is a time
+    of `clock`."""
     shut = outside_hours(rule, clock.wall())
-    return WaitUntil(clock.at(shut.until), shut.code, shut.reason) if isinstance(shut, WaitUntil) else shut
+    return (
+        WaitUntil(clock.at(shut.until), shut.code, shut.reason)
+        if isinstance(shut, WaitUntil)
+        else shut
+    )
 
 
 def stand_in(incident: Incident) -> Object | None:
     """A gone object as far as its incident's record tells."""
     if incident.kind == "container":
-        return Container(id=incident.object_id, name=incident.object_name, labels=_compose_labels(incident.target))
+        return Container(
+            id=incident.object_id,
+            name=incident.object_name,
+            labels=_compose_labels(incident.target),
+        )
     if incident.kind == "network":
         return Network(id=incident.object_id, name=incident.object_name)
     return Volume(name=incident.object_name) if incident.kind == "volume" else None

@@ -18,7 +18,8 @@ from dockmend.rules.rule import Step
 def in_the_way(
     view: MirrorQueries, steps: Iterable[Step], subject: Object | None, *, even_if_stopped: bool
 ) -> Suppress | None:
-    """Why these steps are not taken, or None. `subject`: as the mirror holds it; a later look asks the same again."""
+    """Why these steps are not taken, or None. `subject`: as the mirror holds it; a later look asks
+    the same again."""
     steps = tuple(steps)
     if not isinstance(subject, Container):
         return None
@@ -34,8 +35,8 @@ def in_the_way(
 
 
 def starts(steps: Iterable[Step]) -> bool:
-    """Whether a container that is down runs after these steps. `recreate` leaves one that a person stopped down, and
-    Compose's steps leave it out."""
+    """Whether a container that is down runs after these steps. `recreate` leaves one that a person
+    stopped down, and Compose's steps leave it out."""
     return any(step.action in ("start", "restart") and step.target is None for step in steps)
 
 
@@ -45,7 +46,9 @@ def ends_a_pause(steps: Iterable[Step]) -> bool:
     return would_start(steps) and all(step.action != "unpause" for step in steps)
 
 
-def _owner_down(view: MirrorQueries, steps: tuple[Step, ...], subject: Container) -> Container | None:
+def _owner_down(
+    view: MirrorQueries, steps: tuple[Step, ...], subject: Container
+) -> Container | None:
     """The owner without which the first of these steps that changes something can only fail."""
     first = next((step for step in steps if not step.tells), None)
     if first is None or first.action not in BEGINS_RUN or first.target is not None:

@@ -119,37 +119,58 @@ class Reconciler:
         self.caps = WorkerCaps(self.parallel)
         self.groups = self.verification.groups
         self.groups.asks = self.rules.asks
-        self.action_budget = ActionBudget(self.history, self.host, self.clock, self.submit, self.hub.dependents)
+        self.action_budget = ActionBudget(
+            self.history, self.host, self.clock, self.submit, self.hub.dependents
+        )
         self.live_state = LiveState(
             self.steps.engine, self.mirror, self.incidents, self.guards, self.hub.learn, self.groups
         )
         self.breakers = Breakers(
-            self.history, self.incidents, self.steps.journal, self.observer, self.clock, self.rules, self.hub.offer_to
+            self.history,
+            self.incidents,
+            self.steps.journal,
+            self.observer,
+            self.clock,
+            self.rules,
+            self.hub.offer_to,
         )
         self.limit_renewal = LimitRenewal(
-            self.history, self.breakers, self.incidents, self.steps.journal, self.mirror, self.clock, self.rules
+            self.history,
+            self.breakers,
+            self.incidents,
+            self.steps.journal,
+            self.mirror,
+            self.clock,
+            self.rules,
         )
         self.attempt_ends = AttemptEnds(
-            self.incidents, self.breakers, self.action_budget, self.history, self.live_state, self.observer,
-            self.timers, self.clock, self.dice, self.hub.closed,
+            self.incidents, self.breakers, self.action_budget, self.history, self.live_state,
+            self.observer, self.timers, self.clock, self.dice, self.hub.closed,
         )  # fmt: skip
         self.attempt_gate = AttemptGate(
-            self.live_state, self.attempt_ends, self.groups, self.steps.living, self.action_budget, self.history,
-            self.host, self.observer, self.clock, self.dice, self.limit_renewal,
+            self.live_state, self.attempt_ends, self.groups, self.steps.living, self.action_budget,
+            self.history, self.host, self.observer, self.clock, self.dice, self.limit_renewal,
         )  # fmt: skip
         self.attempt_runner = AttemptRunner(
-            self.steps, self.live_state, self.attempt_ends, self.verification, self.mirror, self._cut
+            self.steps,
+            self.live_state,
+            self.attempt_ends,
+            self.verification,
+            self.mirror,
+            self._cut,
         )
-        self.preconditions = Preconditions(self.live_state, self.attempt_ends, self.attempt_runner, self.mirror)
+        self.preconditions = Preconditions(
+            self.live_state, self.attempt_ends, self.attempt_runner, self.mirror
+        )
         self.recovery = Recovery(
             self.steps, self.attempt_runner, self.attempt_ends, self.incidents, self.history, self.mirror, self.clock
         )  # fmt: skip
         self.escalation = Escalation(
-            self.attempt_runner, self.live_state, self.attempt_ends, self.incidents, self.history, self.host,
-            self.observer, self.clock, self.caps, self.action_budget, self.preconditions,
+            self.attempt_runner, self.live_state, self.attempt_ends, self.incidents, self.history,
+            self.host, self.observer, self.clock, self.caps, self.action_budget, self.preconditions,
         )  # fmt: skip
 
-    # --- what the dispatcher and the app call -------------------------------------------------------------------
+    # --- what the dispatcher and the app call -----------------------------------------------------
 
     def submit(self, incident_id: str) -> None:
         incident = self.incidents.open.get(incident_id)
@@ -158,7 +179,8 @@ class Reconciler:
             self.lanes.submit(self._lane(incident), lambda: self.run(incident_id))
 
     def _lane(self, incident: Incident) -> str:
-        """What changes nothing does not wait behind a remedy: it would tell of a trouble when that is over."""
+        """What changes nothing does not wait behind a remedy: it would tell of a trouble when that
+        is over."""
         rule = self.rules.of(incident)
         aside = rule is not None and (incident.dry_run or not rule.remedies)
         return f"{incident.target} aside" if aside else incident.target
@@ -166,7 +188,8 @@ class Reconciler:
     def hold(self, incident: Incident, wait: WaitUntil) -> None:
         """A new incident waits: for its rule's hours, or for as long as its trouble is to hold.
 
-        `wait.until`: by the wall clock, which stamped the change that is held for; never longer than the rule asks.
+        `wait.until`: by the wall clock, which stamped the change that is held for; never longer
+        than the rule asks.
         """
         until = self.clock.at(wait.until)
         if wait.code == "for":
@@ -179,14 +202,17 @@ class Reconciler:
         self.live_state.keep(incident, subject)
 
     def renew(self, subject: Object | None) -> None:
-        """A trouble of it is about to be answered: one that somebody made another way begins with fresh limits."""
+        """A trouble of it is about to be answered: one that somebody made another way begins with
+        fresh limits."""
         self.limit_renewal.of(subject)
 
     def refuses(self, rule: Rule, target: str) -> Suppress | None:
         """Why a new trouble is not even looked at."""
         return self.breakers.refuses(rule, target)
 
-    def in_the_way(self, rule: Rule, subject: Object | None, *, even_if_stopped: bool) -> Suppress | None:
+    def in_the_way(
+        self, rule: Rule, subject: Object | None, *, even_if_stopped: bool
+    ) -> Suppress | None:
         """Why a person who asks for a rule is refused."""
         return in_the_way(self.mirror, rule.then, subject, even_if_stopped=even_if_stopped)
 
@@ -214,16 +240,19 @@ class Reconciler:
         return any(each.object_id == container_id and each.state != "waiting" for each in open_)
 
     def supersede(self, incident_id: str, reason: str, untried: Outcome = "recovered") -> None:
-        """No further attempt of an incident is made: another one takes its place, or its rule is gone.
+        """No further attempt of an incident is made: another one takes its place, or its rule is
+        gone.
 
-        At once if it waits between two attempts, else as soon as its step has ended, or is settled, and `finally` was
-        run. `untried`: the outcome of one that had no attempt.
+        At once if it waits between two attempts, else as soon as its step has ended, or is settled,
+        and `finally` was run. `untried`: the outcome of one that had no attempt.
         """
         incident = self.incidents.open.get(incident_id)
         if incident is None:
             return
         if incident.state == "waiting" and not self._in_an_attempt(incident_id):
-            self.attempt_ends.drop(incident_id, "interrupted" if incident.attempts else untried, reason)
+            self.attempt_ends.drop(
+                incident_id, "interrupted" if incident.attempts else untried, reason
+            )
             self._guests_are_free(incident_id)
         else:
             state = self.attempt_ends.states.of(incident_id)
@@ -241,17 +270,23 @@ class Reconciler:
                 self.supersede(incident.id, self.rules.why_none(incident), "interrupted")
 
     def needed_no_more(self, container: Container) -> None:
-        """It is well again, or somebody stopped it: what waits to treat it looks at once, and not when its time is up.
+        """It is well again, or somebody stopped it: what waits to treat it looks at once, and not
+        when its time is up.
 
         Else an incident stands open for the rest of its wait, though nothing will be done.
         """
         for incident in list(self.incidents.open.values()):
-            waits = incident.state == "waiting" and incident.waiting_for in PATIENT and incident.id in self.timers
+            waits = (
+                incident.state == "waiting"
+                and incident.waiting_for in PATIENT
+                and incident.id in self.timers
+            )
             if waits and incident.object_id == container.id:
                 self.submit(incident.id)
 
     def _in_an_attempt(self, incident_id: str) -> bool:
-        """Whether an attempt was begun and cut short: a step of it is to be settled, or `finally` is still owed."""
+        """Whether an attempt was begun and cut short: a step of it is to be settled, or `finally`
+        is still owed."""
         state = self.attempt_ends.states.get(incident_id)
         return state.midway or state.finally_owed or bool(self.steps.unsettled.get(incident_id))
 
@@ -265,37 +300,56 @@ class Reconciler:
         self.look_again("engine")
 
     def owner_changed(self, after: Container) -> bool:
-        """An owner may be back: what waits for it goes on. True where one is back that had been given up, so that what
-        stands is to be offered again."""
+        """An owner may be back: what waits for it goes on. True where one is back that had been
+        given up, so that what stands is to be offered again."""
         if self.groups.wakes(after):
             self.look_again("owner")
         return self.groups.returns(after)
 
     def look_again(self, reason: str) -> None:
-        """What incidents waited for is over: a pause was lifted, a limit reset, the engine is back."""
+        """What incidents waited for is over: a pause was lifted, a limit reset, the engine is
+        back."""
         for incident in list(self.incidents.open.values()):
-            if incident.state == "waiting" and incident.waiting_for == reason and incident.id in self.timers:
+            if (
+                incident.state == "waiting"
+                and incident.waiting_for == reason
+                and incident.id in self.timers
+            ):
                 self.submit(incident.id)
 
     def changed(self, container: Container) -> None:
-        """Whether a trouble still stands of which nothing is done before its rule's hours begin, is looked at anew."""
+        """Whether a trouble still stands of which nothing is done before its rule's hours begin, is
+        looked at anew."""
         target = target_of(container)
         if target in self.attempt_ends.put_off:
             self.attempt_ends.put_off.discard(target)
             for incident in list(self.incidents.open.values()):
-                if incident.target == target and incident.waiting_for == "window" and incident.id in self.timers:
+                if (
+                    incident.target == target
+                    and incident.waiting_for == "window"
+                    and incident.id in self.timers
+                ):
                     self.submit(incident.id)
 
-    def take_up(self, incident: Incident, records: Iterable[ActionRecord], past: Iterable[ActionRecord] = ()) -> None:
-        """One that was open when dockmend ended. `records`: its intents without an outcome; `past`: its steps."""
+    def take_up(
+        self, incident: Incident, records: Iterable[ActionRecord], past: Iterable[ActionRecord] = ()
+    ) -> None:
+        """One that was open when dockmend ended. `records`: its intents without an outcome; `past`:
+        its steps."""
         records, past = tuple(records), tuple(past)
         for record in records:
             self.steps.leave_unsettled(record)
         if times := [each.began_at for each in past if _is_of_attempt(each, incident)]:
             self.attempt_ends.states.of(incident.id).began_at = min(times)
         self.attempt_ends.states.of(incident.id).load(incident)
-        in_finally = any(each.attempt == incident.attempts and each.part == "finally" for each in past)
-        if incident.stage is AttemptStage.STEPS or records or (incident.finally_owed and in_finally):
+        in_finally = any(
+            each.attempt == incident.attempts and each.part == "finally" for each in past
+        )
+        if (
+            incident.stage is AttemptStage.STEPS
+            or records
+            or (incident.finally_owed and in_finally)
+        ):
             self.steps.living.take_up(incident.id, incident.attempts, past)
             rule = self.rules.of(incident)
             if incident.rung is None and rule is not None:
@@ -305,7 +359,7 @@ class Reconciler:
         elif not self.action_budget.rejoin(incident, self.rules.of(incident)):
             self.timers.set(incident.id, incident.due_at or self.clock())
 
-    # --- the way through the lane -------------------------------------------------------------------------------
+    # --- the way through the lane -----------------------------------------------------------------
 
     async def run(self, incident_id: str) -> None:
         with structlog.contextvars.bound_contextvars(incident=incident_id):
@@ -317,7 +371,8 @@ class Reconciler:
                 self._guests_are_free(incident_id)
 
     def _guests_are_free(self, incident_id: str) -> None:
-        """Its attempts are over: what else waits to treat what lives in its target's namespaces may go on."""
+        """Its attempts are over: what else waits to treat what lives in its target's namespaces may
+        go on."""
         self.attempt_runner.left_out.pop(incident_id, None)
         self.steps.living.over(incident_id)
         self.look_again("owner")
@@ -331,18 +386,27 @@ class Reconciler:
             self.attempt_ends.park(incident_id, wait)
         except JournalError as error:
             self.attempt_ends.park(
-                incident_id, WaitUntil(now() + JOURNAL_RETRY, "journal", f"nothing is done unwritten: {error}")
+                incident_id,
+                WaitUntil(now() + JOURNAL_RETRY, "journal", f"nothing is done unwritten: {error}"),
             )
         except EngineError as error:
-            self.attempt_ends.park(incident_id, WaitUntil(now() + JOURNAL_RETRY, "engine", str(error)))
-        except Exception as error:  # a fault of dockmend's own must not leave the incident open for ever
+            self.attempt_ends.park(
+                incident_id, WaitUntil(now() + JOURNAL_RETRY, "engine", str(error))
+            )
+        except (
+            Exception
+        ) as error:  # a fault of dockmend's own must not leave the incident open for ever
             self.attempt_ends.close(
-                incident_id, "failed", f"internal error: {type(error).__name__}: {error}", "internal"
+                incident_id,
+                "failed",
+                f"internal error: {type(error).__name__}: {error}",
+                "internal",
             )
             raise
 
     async def _run(self, incident_id: str) -> None:
-        """Settles what was cut short; then decides and acts until the incident is closed or waits."""
+        """Settles what was cut short; then decides and acts until the incident is closed or
+        waits."""
         incident = self.incidents.open[incident_id]
         await self.recovery.all_of(incident, self.rules.of(incident))
         seen: Observation | None = None
@@ -363,7 +427,9 @@ class Reconciler:
                     await self._run_finally(incident, _known(rule), subject)
                     seen, cut = None, True  # that took its time
                 case RunSteps(resumed):
-                    if self.stopping or not await self._treat(incident, _known(rule), _looked(seen), resumed):
+                    if self.stopping or not await self._treat(
+                        incident, _known(rule), _looked(seen), resumed
+                    ):
                         return
                     seen, cut = None, False
                 case AwaitVerification():
@@ -375,7 +441,9 @@ class Reconciler:
                 case GiveWay():
                     self.attempt_ends.gave_way(incident_id)
 
-    def _situation(self, incident: Incident, rule: Rule | None, seen: Observation | None, cut: bool) -> Situation:
+    def _situation(
+        self, incident: Incident, rule: Rule | None, seen: Observation | None, cut: bool
+    ) -> Situation:
         attempt = self.attempt_ends.states.get(incident.id)
         if rule is None or not rule.enabled:
             return Situation(incident, attempt, self.rules.why_none(incident))
@@ -388,14 +456,20 @@ class Reconciler:
     def _close(self, incident: Incident, close: Close) -> None:
         if close.decided:
             self.observer.decision(incident.rule, "suppress", close.code)
-        if close.code == "owner_stopped":  # a person's will is no trouble, whatever the rule calls its own
+        # a person's will is no trouble, whatever the rule calls its own
+        if close.code == "owner_stopped":
             self.incidents.update(incident.id, severity="info")
         self.attempt_ends.close(incident.id, close.outcome, close.reason, close.code)
 
-    async def _treat(self, incident: Incident, rule: Rule, seen: Observation, resumed: bool) -> bool:
-        """One attempt. One that was cut short goes on or, if nothing of it was done, is made anew; if neither can be,
-        its `finally` is still owed. True if the incident has to be looked at again."""
-        async with self.caps.of(changes=rule.remedies).taken(self.action_budget.rank(incident)) as waited:
+    async def _treat(
+        self, incident: Incident, rule: Rule, seen: Observation, resumed: bool
+    ) -> bool:
+        """One attempt. One that was cut short goes on or, if nothing of it was done, is made anew;
+        if neither can be, its `finally` is still owed. True if the incident has to be looked at
+        again."""
+        async with self.caps.of(changes=rule.remedies).taken(
+            self.action_budget.rank(incident)
+        ) as waited:
             if waited:  # what was seen may be seconds old: a person may have stopped it since
                 seen = await self.live_state.look(incident)
                 now = self._situation(incident, rule, seen, cut=False)
@@ -408,7 +482,9 @@ class Reconciler:
                 began_at = self.clock()
                 incident = self._begin(incident, rule, began_at, resumed=resumed)
                 self.steps.living.begins(incident.id, rule.then, seen.subject)
-                failure = await self._attempt(incident, rule, seen.subject, None if resumed else began_at)
+                failure = await self._attempt(
+                    incident, rule, seen.subject, None if resumed else began_at
+                )
         if not isinstance(verdict, Act):
             await self._hold_back(incident, rule, seen.subject, verdict, resumed=resumed)
         elif self.attempt_ends.gave_way(incident.id) or not self.attempt_ends.is_open(incident.id):
@@ -421,7 +497,9 @@ class Reconciler:
             await self._failed(incident, rule, failure)
         return False
 
-    def _verdict(self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool) -> Verdict:
+    def _verdict(
+        self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool
+    ) -> Verdict:
         if not resumed:
             return self.attempt_gate.on(incident, rule, subject)
         superseded = self.attempt_ends.states.get(incident.id).superseded_by
@@ -438,7 +516,9 @@ class Reconciler:
         """What is left of `finally` of an attempt that was cut short and does not go on."""
         self.attempt_ends.states.of(incident.id).finally_owed = False
         async with self.caps.of(changes=rule.remedies).taken(self.action_budget.rank(incident)):
-            self.history.acted(self.clock(), self.attempt_runner.left(incident, rule, len(rule.then)))
+            self.history.acted(
+                self.clock(), self.attempt_runner.left(incident, rule, len(rule.then))
+            )
             await self.attempt_runner.run_finally(incident, rule, subject)
 
     def _goes_on(self, incident_id: str) -> bool:
@@ -448,7 +528,13 @@ class Reconciler:
         return self.stopping or bool(self.attempt_ends.states.get(incident_id).superseded_by)
 
     async def _hold_back(
-        self, incident: Incident, rule: Rule, subject: Object | None, verdict: WaitUntil | Suppress, *, resumed: bool
+        self,
+        incident: Incident,
+        rule: Rule,
+        subject: Object | None,
+        verdict: WaitUntil | Suppress,
+        *,
+        resumed: bool,
     ) -> None:
         """The gate lets no attempt begin now."""
         if self.attempt_ends.states.get(incident.id).finally_owed and not resumed:
@@ -489,13 +575,14 @@ class Reconciler:
     async def _attempt(
         self, incident: Incident, rule: Rule, subject: Object | None, counted_at: float | None
     ) -> StepFailed | None:
-        """`counted_at`: when it was counted as an attempt. It was none where nothing at all was done."""
+        """`counted_at`: when it was counted as an attempt. It was none where nothing at all was
+        done."""
         try:
             return await self.attempt_runner.attempt(incident, rule, subject, counted_at)
         except (JournalError, EngineAway):
-            untouched = not self.attempt_ends.states.get(incident.id).goes_on and not self.steps.unsettled.get(
+            untouched = not self.attempt_ends.states.get(
                 incident.id
-            )
+            ).goes_on and not self.steps.unsettled.get(incident.id)
             if untouched and counted_at is not None and self.attempt_ends.is_open(incident.id):
                 self.recovery.take_back(incident, rule, counted_at)
             raise
@@ -507,7 +594,8 @@ class Reconciler:
             else:
                 self.attempt_ends.succeeded(incident, rule, "done", "done")
             return
-        self.attempt_ends.states.of(incident.id).all_done()  # whatever interrupts this, it is not made again
+        # whatever interrupts this, it is not made again
+        self.attempt_ends.states.of(incident.id).all_done()
         self.incidents.update(incident.id, state="verifying", stage=AttemptStage.MADE)
         await self.live_state.look(incident)  # the stream may be behind what was just done
         began_at = self.attempt_ends.states.get(incident.id).began_at
@@ -524,7 +612,8 @@ class Reconciler:
 
 
 def _known(rule: Rule | None) -> Rule:
-    """The rule of an incident: of one whose rule is not in force, nothing but its closing is decided."""
+    """The rule of an incident: of one whose rule is not in force, nothing but its closing is
+    decided."""
     assert rule is not None
     return rule
 
@@ -536,5 +625,6 @@ def _looked(seen: Observation | None) -> Observation:
 
 
 def _is_of_attempt(record: ActionRecord, incident: Incident) -> bool:
-    """Whether a step was one of an incident's last attempt; one of which nothing was asked of the engine is none."""
+    """Whether a step was one of an incident's last attempt; one of which nothing was asked of the
+    engine is none."""
     return record.attempt == incident.attempts and record.part == "then" and not record.untouched

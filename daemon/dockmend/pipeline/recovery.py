@@ -41,14 +41,20 @@ class Recovery:
                 await self._one(incident, rule, record, settled)
         self.steps.unsettled.pop(incident.id, None)
 
-    async def _one(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
-        """What a settled step means for its incident. Where nothing of an attempt was done, it is made anew."""
+    async def _one(
+        self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled
+    ) -> None:
+        """What a settled step means for its incident. Where nothing of an attempt was done, it is
+        made anew."""
         state = self.attempt_ends.states.of(incident.id)
         if record.part == "then":
             state.finally_owed = True
         if record.part == "escalate" and settled.done:
             self.incidents.update(
-                incident.id, rung=(incident.rung or 0) + 1, state="verifying", stage=AttemptStage.MADE
+                incident.id,
+                rung=(incident.rung or 0) + 1,
+                state="verifying",
+                stage=AttemptStage.MADE,
             )
         if record.part == "finally" and settled.done and state.stage is AttemptStage.STEPS:
             state.one_more()
@@ -57,11 +63,20 @@ class Recovery:
         if record.part == "then":
             self._of_then(incident, rule, record, settled)
         if record.object_id in self.steps.owed:
-            closes = record.part != "member" and self.attempt_runner.is_its_own(incident, record.object_id)
-            await self.attempt_runner.stop_what_was_stopped(incident, rule, record.object_id, closes=closes)
+            closes = record.part != "member" and self.attempt_runner.is_its_own(
+                incident, record.object_id
+            )
+            await self.attempt_runner.stop_what_was_stopped(
+                incident, rule, record.object_id, closes=closes
+            )
 
-    def _of_then(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
-        state, mine = self.attempt_ends.states.of(incident.id), self.history.of(incident.rule, incident.target)
+    def _of_then(
+        self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled
+    ) -> None:
+        state, mine = (
+            self.attempt_ends.states.of(incident.id),
+            self.history.of(incident.rule, incident.target),
+        )
         if settled.done:
             state.one_more()
         elif not state.goes_on:
@@ -71,13 +86,22 @@ class Recovery:
         else:
             # It counts: a step that takes the engine down each time must not be repeated for ever.
             self.history.attempted(incident.rule, incident.target, self.clock(), actions=0)
-            if rule and (limit := rule.limits.attempts) and mine.in_window(self.clock(), limit[1]) > limit[0]:
+            if (
+                rule
+                and (limit := rule.limits.attempts)
+                and mine.in_window(self.clock(), limit[1]) > limit[0]
+            ):
                 state.forget_steps()
 
-    async def _stop_again(self, incident: Incident, rule: Rule | None, record: ActionRecord, *, done: bool) -> None:
-        """A person's stop that a restart had swallowed: what dockmend began for that person is finished. The incident
-        is over with it, unless it goes on: it is about another container, or a group of them is treated."""
-        whole = not self.steps.unsettled.get(incident.id) and self.attempt_runner.is_its_own(incident, record.object_id)
+    async def _stop_again(
+        self, incident: Incident, rule: Rule | None, record: ActionRecord, *, done: bool
+    ) -> None:
+        """A person's stop that a restart had swallowed: what dockmend began for that person is
+        finished. The incident is over with it, unless it goes on: it is about another container, or
+        a group of them is treated."""
+        whole = not self.steps.unsettled.get(incident.id) and self.attempt_runner.is_its_own(
+            incident, record.object_id
+        )
         if done:
             self.attempt_runner.stopped_for_person(incident, record.object_id, closes=whole)
             return
@@ -95,9 +119,11 @@ class Recovery:
 
     def take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:
         """An attempt in which nothing was asked of the engine was none."""
-        self.history.take_back(incident.rule, incident.target, counted_at, rule.costs if rule is not None else 1)
+        self.history.take_back(
+            incident.rule, incident.target, counted_at, rule.costs if rule is not None else 1
+        )
         self.attempt_ends.states.of(incident.id).began_at = None
-        # If it is down now, it died while we waited for its restart. We had attributed that exit to ourselves, so it
-        # must still be treated.
+        # If it is down now, it died while we waited for its restart. We had attributed that exit to
+        # ourselves, so it must still be treated.
         if not self.mirror.taken_down(incident.object_id):
             self.incidents.update(incident.id, attempts=incident.attempts - 1)

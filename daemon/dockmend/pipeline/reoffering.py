@@ -12,7 +12,8 @@ from dockmend.mirror import Mirror
 from dockmend.model import Change
 
 AT_ONCE = 50
-"""Containers, or changes, that are offered before other tasks get their turn: each may begin an incident."""
+"""Containers, or changes, that are offered before other tasks get their turn: each may begin an
+incident."""
 
 
 async def in_slices(changes: list[Change], offer: Callable[[Iterable[Change]], None]) -> None:
@@ -32,7 +33,8 @@ async def offer_standing(mirror: Mirror, again: Callable[[Iterable[Change]], Non
 
 @dataclass(slots=True)
 class Reoffering:
-    """Whoever has a reason to offer all that stands calls `ask`; several reasons at once are one round."""
+    """Whoever has a reason to offer all that stands calls `ask`; several reasons at once are one
+    round."""
 
     mirror: Mirror
     again: Callable[[Iterable[Change]], None]

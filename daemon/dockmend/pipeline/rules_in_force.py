@@ -1,4 +1,5 @@
-"""The rules in force, and what each of them is for one object: the one place where the parts of the pipeline ask."""
+"""The rules in force, and what each of them is for one object: the one place where the parts of the
+pipeline ask."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class PresentObjects(Protocol):
 
 
 class RulesInForce:
-    """A rule of labels differs from object to object, so an incident's rule is looked up together with its object."""
+    """A rule of labels differs from object to object, so an incident's rule is looked up together
+    with its object."""
 
     def __init__(self, present: PresentObjects, rules: RuleSet | None = None) -> None:
         self._present = present
@@ -40,12 +42,14 @@ class RulesInForce:
             return rule if self._somebody_asks(rule, incident.target) else None
         if rule is None or rule.tailor is None:
             return rule
-        subject = self._present.container(incident.object_id) or self._present.of_target(incident.target)
+        subject = self._present.container(incident.object_id) or self._present.of_target(
+            incident.target
+        )
         return rule.tailored(subject, incident.trigger)
 
     def asks(self, incident: Incident, guest: Container) -> bool:
-        """Whether one may be treated with others of its group: it asks for the incident's rule as well, if that is a
-        rule of labels."""
+        """Whether one may be treated with others of its group: it asks for the incident's rule as
+        well, if that is a rule of labels."""
         rule = self.all.by_name(incident.rule)
         return rule is None or rule.wanted_with(guest, self._present.owners(guest))
 
@@ -56,16 +60,19 @@ class RulesInForce:
         return "its rule is no longer in force" if gone else "the labels that asked for it are gone"
 
     def about(self, name: str, target: str) -> Rule | None:
-        """A rule as it is for what bears a target now: its limits, whatever the trouble. None if it is gone, or if what
-        is there asks for nothing of the kind."""
+        """A rule as it is for what bears a target now: its limits, whatever the trouble. None if it
+        is gone, or if what is there asks for nothing of the kind."""
         rule = self.all.by_name(name)
         if rule is None or not self._somebody_asks(rule, target):
             return None
         return rule if rule.tailor is None else rule.tailored(self._present.of_target(target))
 
     def _somebody_asks(self, rule: Rule, target: str) -> bool:
-        """False if a rule is for those that ask by labels, and of a group that is there nobody does."""
+        """False if a rule is for those that ask by labels, and of a group that is there nobody
+        does."""
         if rule.asks is None:
             return True
         guests = self._present.guests(owner_in(target) or "")
-        return not guests or any(rule.wanted_with(each, self._present.owners(each)) for each in guests)
+        return not guests or any(
+            rule.wanted_with(each, self._present.owners(each)) for each in guests
+        )

@@ -35,7 +35,15 @@ from dockmend.actions.containers_recovery import patiently
 from dockmend.actions.notify_publish_wait import TOLD
 from dockmend.decide import begins_a_task
 from dockmend.engine.engine_api import Engine
-from dockmend.errors import EngineAway, EngineError, JournalError, NotFound, Permanent, Temporary, lacking
+from dockmend.errors import (
+    EngineAway,
+    EngineError,
+    JournalError,
+    NotFound,
+    Permanent,
+    Temporary,
+    lacking,
+)
 from dockmend.guards import Guards
 from dockmend.journal.journal_api import Journal
 from dockmend.journal.records import ActionRecord, Incident
@@ -62,7 +70,8 @@ LONG_TIMEOUT = 3600.0
 
 
 TOLD_WITHIN, TOLD_LOOKS = 1.0, 50
-"""Seconds within which the stream has told of a run that inspect shows, and how often that is asked meanwhile."""
+"""Seconds within which the stream has told of a run that inspect shows, and how often that is asked
+meanwhile."""
 STOPS, STOP_RETRY = 5, 2.0
 """How often a person's stop that a restart swallowed is asked for again, and seconds in between."""
 RESTART_TOLD = 0.5
@@ -78,10 +87,11 @@ WITHIN: tuple[Part, ...] = ("member", "after")
 
 @dataclass(slots=True)
 class Intent:
-    """An intent and what was remembered of it so far: what it takes to put right what is left half-done. `written`:
-    some of it is on disk, and the engine was asked for something since; `echoes`: what is expected to be heard of its
-    target and of containers that its action made or set right, by id; `asked_at`: when the engine was last to be asked
-    for something, by the clock that cannot be set and by the wall's."""
+    """An intent and what was remembered of it so far: what it takes to put right what is left
+    half-done. `written`: some of it is on disk, and the engine was asked for something since;
+    `echoes`: what is expected to be heard of its target and of containers that its action made or
+    set right, by id; `asked_at`: when the engine was last to be asked for something, by the clock
+    that cannot be set and by the wall's."""
 
     record: ActionRecord
     written: bool = False
@@ -90,7 +100,8 @@ class Intent:
 
 
 class StepFailed(Exception):
-    """`again` False: another attempt cannot help; `may_come`: the engine may still do it. The text is for a person."""
+    """`again` False: another attempt cannot help; `may_come`: the engine may still do it. The text
+    is for a person."""
 
     def __init__(self, detail: str, again: bool = True, may_come: bool = False) -> None:
         super().__init__(detail)
@@ -105,7 +116,8 @@ async def nothing_kept(container_id: str) -> Mapping[str, Any] | None:
 
 @dataclass(slots=True)
 class StepRunner:
-    """Runs and settles single steps. The mirror, people and the engine's stamps go by the wall clock."""
+    """Runs and settles single steps. The mirror, people and the engine's stamps go by the wall
+    clock."""
 
     engine: Engine
     own: Ownership
@@ -121,13 +133,15 @@ class StepRunner:
     clock: Clock
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = nothing_kept
     messenger: Messenger = field(default_factory=Nobody)
-    keep: Callable[[str], None] = lambda container: None  # puts what is known of a container on disk
+    # puts what is known of a container on disk
+    keep: Callable[[str], None] = lambda container: None
     put_identities: Callable[[], None] = lambda: None  # puts on disk what was learnt of who is who
     unsettled: dict[str, list[ActionRecord]] = field(default_factory=dict)
     """By incident: intents whose outcome is not known; several where a group was cut short."""
     owed: dict[str, ActionRecord] = field(default_factory=dict)
-    """By container: restarts that undid a person's stop. Their records stay open until the stop's own is on its way to
-    disk, so that a dockmend that dies in between is followed by one that looks again."""
+    """By container: restarts that undid a person's stop. Their records stay open until the stop's
+    own is on its way to disk, so that a dockmend that dies in between is followed by one that looks
+    again."""
     claims: set[str] = field(default_factory=set)  # references under which an image is being made
     reserve: int | None = None  # the setting `snapshots.reserve`
     living: Guests = field(init=False)  # what lives in the namespaces of what steps are done to
@@ -144,15 +158,19 @@ class StepRunner:
         part: Part = "then",
         began_at: float | None = None,
     ) -> tuple[ActionRecord, Expectation | None]:
-        """Raises StepFailed; JournalError where nothing was done, since it could not be written down; EngineAway where
-        the engine went away in the middle (the record then stays open until it is settled).
+        """Raises StepFailed; JournalError where nothing was done, since it could not be written
+        down; EngineAway where the engine went away in the middle (the record then stays open until
+        it is settled).
 
-        `began_at`: when the limits counted it, if they did. The record says the same: were it milliseconds later, who
-        counts in the journal would find one more in a window than the limits allow.
+        `began_at`: when the limits counted it, if they did. The record says the same: were it
+        milliseconds later, who counts in the journal would find one more in a window than the
+        limits allow.
         """
         if forbidden := self.guards.forbidden_step((step,)):
             raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
-        return await self.carry_out(incident, rule, step, await self._target(step, subject), part, began_at)
+        return await self.carry_out(
+            incident, rule, step, await self._target(step, subject), part, began_at
+        )
 
     async def carry_out(
         self,
@@ -163,7 +181,8 @@ class StepRunner:
         part: Part,
         began_at: float | None = None,
     ) -> tuple[ActionRecord, Expectation | None]:
-        """The same, without asking what the policy allows: for what finishes a person's own doing."""
+        """The same, without asking what the policy allows: for what finishes a person's own
+        doing."""
         record, echo, _ = await self._do(incident, rule, step, subject, part, began_at)
         return record, echo
 
@@ -181,8 +200,13 @@ class StepRunner:
         intent = Intent(self._intent(incident, step, subject, part, began_at))
         self._written(intent.record)
         self.observer.action(intent.record)
-        # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
-        touched = subject if isinstance(subject, Container) and not step.tells and action.touches else None
+        # On disk it is once the action has awaited `remember`, which each does before its first
+        # change: one commit.
+        touched = (
+            subject
+            if isinstance(subject, Container) and not step.tells and action.touches
+            else None
+        )
         could_undo = touched is not None and self._could_undo_a_stop(step, touched)
         echo = self._expect(intent, touched) if touched is not None else None
         if part in _OF_RULE:
@@ -196,10 +220,12 @@ class StepRunner:
             self._refused(intent, error)
             raise
         except JournalError as error:
-            if intent.written:  # in the middle of it: what became of it is found out, as after a death
+            # in the middle of it: what became of it is found out, as after a death
+            if intent.written:
                 self._cut_short(intent.record)
             else:
-                # The intent is pending all the same, and will be written once the disk takes it: with its true end.
+                # The intent is pending all the same, and will be written once the disk takes it:
+                # with its true end.
                 untouched = replace(intent.record, untouched=True)
                 self._end(untouched, "interrupted", f"nothing was done unwritten: {error}")
             raise
@@ -207,7 +233,8 @@ class StepRunner:
             self._cut_short(intent.record)
             raise
         except asyncio.CancelledError:
-            if part in WITHIN:  # the group's time is up: what became of this one is found out before it goes on
+            # the group's time is up: what became of this one is found out before it goes on
+            if part in WITHIN:
                 self._cut_short(intent.record)
             raise
         finally:
@@ -221,14 +248,15 @@ class StepRunner:
         return self._end(intent.record, "done", done.detail), echo, done
 
     def _could_undo_a_stop(self, step: Step, touched: Container) -> bool:
-        """Whether a step begins a run after one that a person can stop meanwhile, or could as dockmend stopped it: what
-        is told of that may still be on its way. What nobody stopped and does not run cannot be stopped: the engine
-        answers that it is so already, and nothing tells of it."""
+        """Whether a step begins a run after one that a person can stop meanwhile, or could as
+        dockmend stopped it: what is told of that may still be on its way. What nobody stopped and
+        does not run cannot be stopped: the engine answers that it is so already, and nothing tells
+        of it."""
         return step.action in STARTING and (touched.running or self.mirror.was_to_stop(touched.id))
 
     def _undoes_a_stop(self, step: Step, touched: Container) -> bool:
-        """The same, told only since the step began. A stop for that person is no such step, though its end may be
-        told of after its answer."""
+        """The same, told only since the step began. A stop for that person is no such step, though
+        its end may be told of after its answer."""
         return step.action in STARTING and self.mirror.owes_a_stop(touched.id)
 
     def _action(self, step: Step, subject: Object | None) -> Action:
@@ -251,7 +279,8 @@ class StepRunner:
             self._end(owes, "done", owes.detail)
 
     def _written(self, record: ActionRecord) -> None:
-        """An intent goes to disk; with that of a stop that was owed, the restart that owed it is over."""
+        """An intent goes to disk; with that of a stop that was owed, the restart that owed it is
+        over."""
         owes = self.owed.pop(record.object_id, None) if record.part == "after" else None
         try:
             self.journal.put_action(record)
@@ -263,17 +292,18 @@ class StepRunner:
             self._end(owes, "done", owes.detail)
 
     def _took(self, intent: Intent) -> float | None:
-        """Seconds from a restart's call to its answer, as the wall's clock or the one that cannot be set tells more;
-        None of anything else."""
+        """Seconds from a restart's call to its answer, as the wall's clock or the one that cannot
+        be set tells more; None of anything else."""
         if intent.asked_at is None or intent.record.action != "restart":
             return None
         since, wall = intent.asked_at
         return max(self.clock() - since, self.clock.wall() - wall)
 
     async def _look_for_a_stop(self, record: ActionRecord, took: float | None = None) -> None:
-        """A person's stop during a restart is lost: the engine goes on. What became of the run before, the stream has
-        told once it tells of the run that inspect shows. Raises EngineAway if the engine gives no answer; the record
-        then stays open. `took`: seconds from its call to its answer."""
+        """A person's stop during a restart is lost: the engine goes on. What became of the run
+        before, the stream has told once it tells of the run that inspect shows. Raises EngineAway
+        if the engine gives no answer; the record then stays open. `took`: seconds from its call to
+        its answer."""
         try:
             seen = await self.engine.inspect(record.object_id)
         except NotFound:
@@ -295,7 +325,8 @@ class StepRunner:
             await asyncio.sleep(TOLD_WITHIN / TOLD_LOOKS)
 
     async def _owes_still(self, container_id: str) -> bool:
-        """A person's restart may have overlapped: that is no stop, and is told of once it is over."""
+        """A person's restart may have overlapped: that is no stop, and is told of once it is
+        over."""
         for _ in range(TOLD_LOOKS):
             if not self.mirror.owes_a_stop(container_id):
                 self.owes_no_more(container_id)
@@ -312,7 +343,8 @@ class StepRunner:
 
     def _refused(self, intent: Intent, error: StepFailed) -> None:
         if intent.record.action in STOPPING and not self.mirror.stopped(intent.record.object_id):
-            self.mirror.signals(intent.record.object_id)  # of a call that failed halfway no `stop` is told
+            # of a call that failed halfway no `stop` is told
+            self.mirror.signals(intent.record.object_id)
         if intent.record.action in STARTING and not error.may_come:
             self.mirror.asks(intent.record.object_id, None)
         self._note_left_down(intent.record)
@@ -346,9 +378,16 @@ class StepRunner:
             self.mirror.expected(container_id, self.clock.wall())
 
     def _noted(self, incident: Incident, record: ActionRecord, facts: Mapping[str, Any]) -> None:
-        """What is verified in the end, whose end is a person's, and which networks dockmend gave back."""
-        if record.action == "restart_dependents" and (now := self.incidents.open.get(incident.id)) is not None:
-            members = (*now.members, *(each for each in facts.get("members", ()) if each not in now.members))
+        """What is verified in the end, whose end is a person's, and which networks dockmend gave
+        back."""
+        if (
+            record.action == "restart_dependents"
+            and (now := self.incidents.open.get(incident.id)) is not None
+        ):
+            members = (
+                *now.members,
+                *(each for each in facts.get("members", ()) if each not in now.members),
+            )
             self.incidents.update(incident.id, members=members)
         self._note_left_down(record)
         for container, networks in facts.get("reconnected", {}).items():
@@ -358,11 +397,16 @@ class StepRunner:
             self.mirror.stopped_by_person(facts["successor"])
 
     def _note_left_down(self, record: ActionRecord) -> None:
-        """Who was stopped for a project's restart and does not run after it is this incident's to bring back."""
+        """Who was stopped for a project's restart and does not run after it is this incident's to
+        bring back."""
         group, now = record.undo.get("compose"), self.incidents.open.get(record.incident)
         if record.action != "compose_restart" or not isinstance(group, dict) or now is None:
             return
-        down = [each for each in group["began"] if each not in now.members and self.mirror.taken_down(each)]
+        down = [
+            each
+            for each in group["began"]
+            if each not in now.members and self.mirror.taken_down(each)
+        ]
         if down:
             self.incidents.update(now.id, members=(*now.members, *down))
 
@@ -378,7 +422,13 @@ class StepRunner:
                 self.observer.snapshot(each["volume"], each["bytes"], self.clock.wall())
 
     async def _call(
-        self, run: Any, intent: Intent, incident: Incident, rule: Rule | None, step: Step, subject: Object | None
+        self,
+        run: Any,
+        intent: Intent,
+        incident: Incident,
+        rule: Rule | None,
+        step: Step,
+        subject: Object | None,
     ) -> ActionResult:
         timeout = step.timeout or (LONG_TIMEOUT if step.action in LONG else TIMEOUT)
         context = self._context(intent, incident, rule, subject, timeout)
@@ -387,14 +437,18 @@ class StepRunner:
             async with asyncio.timeout(timeout):
                 result = await run(context, step.params, subject)
         except ActionFailed as error:
-            raise StepFailed(f"{step.action}: {redaction.text(str(error), secrets)}", error.again) from None
+            raise StepFailed(
+                f"{step.action}: {redaction.text(str(error), secrets)}", error.again
+            ) from None
         except EngineAway:
             raise
         except EngineError as error:
             said = redaction.text(str(error), secrets)
             raise StepFailed(f"{step.action}: {said}", not isinstance(error, Permanent)) from None
         except TimeoutError:
-            raise StepFailed(f"{step.action}: not done within {timeout:g} s", may_come=True) from None
+            raise StepFailed(
+                f"{step.action}: not done within {timeout:g} s", may_come=True
+            ) from None
         except (OSError, MemoryError, RuntimeError) as error:
             if (lacks := lacking(error)) is None:
                 raise
@@ -404,7 +458,9 @@ class StepRunner:
 
     def _cut_short(self, record: ActionRecord) -> None:
         self.leave_unsettled(record)
-        expected_ends.tell(self.mirror, replace(record, began_at=self.clock.wall_at(record.began_at)))
+        expected_ends.tell(
+            self.mirror, replace(record, began_at=self.clock.wall_at(record.began_at))
+        )
 
     def leave_unsettled(self, record: ActionRecord) -> None:
         mine = self.unsettled.setdefault(record.incident, [])
@@ -414,7 +470,8 @@ class StepRunner:
     async def _part(
         self, incident: Incident, rule: Rule | None, action: str, params: Any, subject: Container
     ) -> ActionResult:
-        """A step within a step: done to a member of a group, with an intent and an outcome of its own."""
+        """A step within a step: done to a member of a group, with an intent and an outcome of its
+        own."""
         step = Step(action, params=params)
         if forbidden := self.guards.forbidden_step((step,)):
             raise ActionFailed(f"{subject.name}: {forbidden.reason}", again=False)
@@ -422,7 +479,9 @@ class StepRunner:
             _, _, done = await self._do(incident, rule, step, subject, "member")
             undone = subject.id in self.owed and await self._owes_still(subject.id)
             if undone and await self._stop_again(incident, rule, subject):
-                return ActionResult(f"{done.detail}; stopped by a person meanwhile, and so stopped again")
+                return ActionResult(
+                    f"{done.detail}; stopped by a person meanwhile, and so stopped again"
+                )
         except StepFailed as error:
             raise ActionFailed(f"{subject.name}: {error}", error.again) from None
         except asyncio.CancelledError:
@@ -432,15 +491,20 @@ class StepRunner:
         return done
 
     async def _stop_again(self, incident: Incident, rule: Rule | None, member: Container) -> bool:
-        """Ends a member's run for a person whose stop its restart undid; False if somebody has begun another run since.
-        Raises StepFailed if the engine goes on refusing."""
+        """Ends a member's run for a person whose stop its restart undid; False if somebody has
+        begun another run since. Raises StepFailed if the engine goes on refusing."""
         for left in reversed(range(STOPS)):
             try:
                 await self._do(incident, rule, Step("stop", params=None), member, "after")
                 break
             except StepFailed as error:
                 if not left or not error.again:
-                    log.warning("a stop was lost", id="person_stop_lost", container=member.name, why=str(error))
+                    log.warning(
+                        "a stop was lost",
+                        id="person_stop_lost",
+                        container=member.name,
+                        why=str(error),
+                    )
                     raise
             await asyncio.sleep(STOP_RETRY)
             if not self.mirror.owes_a_stop(member.id):
@@ -451,17 +515,22 @@ class StepRunner:
         self.mirror.stopped_by_person(member.id)
         return True
 
-    async def _obey(self, incident: Incident, rule: Rule | None, member: Container, since: float) -> bool:
+    async def _obey(
+        self, incident: Incident, rule: Rule | None, member: Container, since: float
+    ) -> bool:
         """See Context.obey."""
         try:
             seen = await patiently(lambda: self.engine.inspect(member.id))
         except NotFound:
             return False
         await self._told_of(seen)
-        return self.mirror.undoes_a_stop(seen, since) and await self._stop_again(incident, rule, seen)
+        return self.mirror.undoes_a_stop(seen, since) and await self._stop_again(
+            incident, rule, seen
+        )
 
     async def settle(self, record: ActionRecord, incident: Incident, rule: Rule | None) -> Settled:
-        """What became of an intent without an outcome; puts right what it left half-done, and closes its record."""
+        """What became of an intent without an outcome; puts right what it left half-done, and
+        closes its record."""
         action = REGISTRY.get(record.action)
         if action is None:
             settled = Settled(done=False, detail="this version does not know the action")
@@ -482,7 +551,8 @@ class StepRunner:
             if record.action == "remove" and not settled.done:
                 self.mirror.taken_away.discard(record.object_id)
             for container_id in {record.object_id, *intent.echoes}:
-                if not (settled.done and container_id in intent.echoes):  # what settling itself began may still come
+                # what settling itself began may still come
+                if not (settled.done and container_id in intent.echoes):
                     self.mirror.asks(container_id, None)  # what it began before was listed by now
         if settled.facts.get("stopped_by_person"):
             self.mirror.stopped_by_person(record.object_id)
@@ -493,7 +563,12 @@ class StepRunner:
         return settled
 
     def _intent(
-        self, incident: Incident, step: Step, subject: Object | None, part: Part, began_at: float | None
+        self,
+        incident: Incident,
+        step: Step,
+        subject: Object | None,
+        part: Part,
+        began_at: float | None,
     ) -> ActionRecord:
         return ActionRecord(
             id=new_id("a", self.clock(), self.incidents.dice),
@@ -510,13 +585,20 @@ class StepRunner:
         )
 
     def _end(self, record: ActionRecord, outcome: Any, detail: str) -> ActionRecord:
-        record = replace(record, ended_at=self.clock(), outcome=outcome, detail=redaction.text(detail))
+        record = replace(
+            record, ended_at=self.clock(), outcome=outcome, detail=redaction.text(detail)
+        )
         self.incidents.backlog.write(("action", record.id), self.journal.put_action, record)
         self.observer.action(record)
         return record
 
     def _context(
-        self, intent: Intent, incident: Incident, rule: Rule | None, subject: Object | None, timeout: float = TIMEOUT
+        self,
+        intent: Intent,
+        incident: Incident,
+        rule: Rule | None,
+        subject: Object | None,
+        timeout: float = TIMEOUT,
     ) -> ActionContext:
         async def remember(undo: Mapping[str, Any]) -> None:
             intent.record = replace(intent.record, undo={**intent.record.undo, **undo})
@@ -536,13 +618,19 @@ class StepRunner:
             return self.messenger.tell(now, Notice(text, title, to, fill, mark))
 
         def fill(text: str, quoted: Callable[[str], str] = str) -> str:
-            values = field_values(change_of(incident, subject), rule, incident.id, self.clock.wall(), self.host)
+            values = field_values(
+                change_of(incident, subject), rule, incident.id, self.clock.wall(), self.host
+            )
             return compile_template(text).render(values, quoted)
 
         def forbids(other: Object) -> str | None:
             if (verdict := self.guards.forbids(other)) is not None:
                 return verdict.reason
-            one_off = isinstance(other, Container) and other.one_off and not (rule is not None and rule.match.one_off)
+            one_off = (
+                isinstance(other, Container)
+                and other.one_off
+                and not (rule is not None and rule.match.one_off)
+            )
             return "it is a Compose one-off" if one_off else None
 
         def asks(guest: Container) -> bool:
@@ -552,7 +640,9 @@ class StepRunner:
             self.mirror.found_down(container_id, intent.record.id)
 
         def expect(container_id: str) -> Expectation:
-            echo = intent.echoes[container_id] = self.mirror.expect_made(container_id, intent.record.action)
+            echo = intent.echoes[container_id] = self.mirror.expect_made(
+                container_id, intent.record.action
+            )
             self.mirror.asks(container_id, self.clock.wall())
             return echo
 
@@ -563,10 +653,11 @@ class StepRunner:
             return await self._part(incident, rule, action, params, member)
 
         return ActionContext(
-            engine=self.engine, own=self.own, view=self.mirror, teller=self.teller, incident=incident,
-            clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, reserve=self.reserve,
-            render=fill, remember=remember, timeout=timeout, definition=self.definition, forbids=forbids,
-            expect=expect, part=part, found_down=found_down, asks=asks, obey=obey, tell=tell,
+            engine=self.engine, own=self.own, view=self.mirror, teller=self.teller,
+            incident=incident, clock=self.clock.from_here(), state=self.state,
+            bind_roots=self.bind_roots, reserve=self.reserve, render=fill, remember=remember,
+            timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
+            found_down=found_down, asks=asks, obey=obey, tell=tell,
             verify=rule.verify if rule else Verify(), claims=self.claims,
             heir=Successors(self.mirror, self.incidents).succeed,
         )  # fmt: skip
@@ -578,7 +669,11 @@ class StepRunner:
             if step.target.name is not None and container.name == step.target.name:
                 return await self.engine.inspect(container.id)
             label = step.target.label
-            if label is not None and container.labels.get(label[0]) == label[1] and not container.one_off:
+            if (
+                label is not None
+                and container.labels.get(label[0]) == label[1]
+                and not container.one_off
+            ):
                 return await self.engine.inspect(container.id)
         wanted = step.target.name or "=".join(step.target.label or ())
         raise StepFailed(f"{step.action}: its target {wanted!r} does not exist")
@@ -589,7 +684,13 @@ def secrets_of(params: Any, render: Callable[[str], str], incident: Incident) ->
     given = getattr(params, "env", None) or {}
     command = getattr(params, "command", None) or ()
     env = {key: render(value) for key, value in given.items()}
-    shown = (incident.object_name, incident.object_id, incident.target, incident.rule, incident.trigger)
+    shown = (
+        incident.object_name,
+        incident.object_id,
+        incident.target,
+        incident.rule,
+        incident.trigger,
+    )
     return redaction.known_in({"env": env, "command": [render(each) for each in command]}, shown)
 
 

@@ -24,8 +24,8 @@ class Successors:
     incidents: Incidents
 
     def succeed(self, old: str, new: str) -> None:
-        """`new` has taken the place of `old`: it has what was known of that one, and the open incidents of every rule.
-        Bears repetition."""
+        """`new` has taken the place of `old`: it has what was known of that one, and the open
+        incidents of every rule. Bears repetition."""
         self.mirror.succeeded(old, new)
         self.follow()
 
@@ -38,7 +38,8 @@ class Successors:
 
 
 def replay(mirror: Mirror, record: ActionRecord) -> None:
-    """What a step of the journal says took another's place: told to the mirror before it hears of anything."""
+    """What a step of the journal says took another's place: told to the mirror before it hears of
+    anything."""
     heir = record.undo.get(HEIR)
     if isinstance(heir, dict):
         mirror.succeeded(str(heir["old"]), str(heir["new"]))

@@ -35,7 +35,8 @@ class Timers:
         return key in self._at
 
     async def run(self) -> None:
-        """Runs until cancelled. Never waits long: the loop's own clock stands while the machine sleeps."""
+        """Runs until cancelled. Never waits long: the loop's own clock stands while the machine
+        sleeps."""
         while True:
             now = self._clock()
             while self._heap and self._heap[0][0] <= now:

@@ -18,7 +18,8 @@ class Wakeups:
                 self.wake(target)
 
     def settled(self, container: Container) -> None:
-        """Why it ended is known by now: who waited at its end could not judge it, and no other change follows."""
+        """Why it ended is known by now: who waited at its end could not judge it, and no other
+        change follows."""
         self.wake(target_of(container))
 
     def wake(self, target: str) -> None:
@@ -27,7 +28,8 @@ class Wakeups:
             event.set()
 
     async def wait(self, target: str, timeout: float, *more: str) -> None:
-        """Returns when something of the target, or of `more` of them, changed, or after `timeout` seconds."""
+        """Returns when something of the target, or of `more` of them, changed, or after `timeout`
+        seconds."""
         event = asyncio.Event()
         for each in (target, *more):
             self._waiting.setdefault(each, []).append(event)

@@ -38,7 +38,11 @@ class WriteRetry:
             self._late[key] = partial(put, *record)
             if len(self._late) > KEPT:
                 lost, _ = self._late.popitem(last=False)
-                log.error("a record was given up: the journal takes none", id="record_given_up", record=repr(lost))  # noqa: TRY400 - the reason was logged
+                log.error(  # noqa: TRY400 - the reason was logged
+                    "a record was given up: the journal takes none",
+                    id="record_given_up",
+                    record=repr(lost),
+                )
 
     def catch_up(self) -> None:
         """Puts what waits. Raises JournalError where the journal still takes nothing."""

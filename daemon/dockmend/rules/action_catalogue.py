@@ -1,4 +1,5 @@
-"""Every action of the rule language: what it takes, what it can be done to, and whether this version does it."""
+"""Every action of the rule language: what it takes, what it can be done to, and whether this
+version does it."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class ActionSpec:
 
 
 def changes_something(action: str) -> bool:
-    """Whether an action that the journal names can have changed anything; one that is not known may have."""
+    """Whether an action that the journal names can have changed anything; one that is not known may
+    have."""
     spec = ACTIONS.get(action)
     return spec is None or not (spec.tells or spec.params is p.WaitParams)
 

@@ -1,6 +1,8 @@
-"""What each action takes, as it is written in a rule; attributes are named like the keys. Durations are seconds.
+"""What each action takes, as it is written in a rule; attributes are named like the keys. Durations
+are seconds.
 
-Texts marked Template are checked for their fields here and filled when the action runs (Context.render).
+Texts marked Template are checked for their fields here and filled when the action runs
+(Context.render).
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ from dockmend.rules.value_types import (
 _REPOSITORY = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
-Arguments = Annotated[Any, Field(json_schema_extra={"type": "array", "items": {"type": "string"}, "minItems": 1})]
+Arguments = Annotated[
+    Any, Field(json_schema_extra={"type": "array", "items": {"type": "string"}, "minItems": 1})
+]
 Templates = many(Template)
 Texts = many(Text)
 
@@ -44,9 +48,10 @@ class NoParams(Params):
     """For an action that takes nothing."""
 
 
-# ------------------------------------------------------------------------------------------------------------ container
+# ---------------------------------------------------------------------------------------- container
 class RestartParams(Params):
-    timeout: Duration | None = None  # until the engine kills it; None: the container's own stop timeout
+    # until the engine kills it; None: the container's own stop timeout
+    timeout: Duration | None = None
     signal: Signal | None = None
 
 
@@ -86,7 +91,11 @@ class SetLimits(Params):
 
 def _arguments(value: Any, info: ValidationInfo) -> tuple[str, ...]:
     """A list of arguments. A stranger's text in a program is refused (rules/command_fields.py)."""
-    if not isinstance(value, list | tuple) or not value or not all(isinstance(one, str) for one in value):
+    if (
+        not isinstance(value, list | tuple)
+        or not value
+        or not all(isinstance(one, str) for one in value)
+    ):
         raise wrong_type('a list of arguments such as ["sh", "-c", "echo hello"]')
     arguments = []
     for text in value:
@@ -120,7 +129,8 @@ class Exec(Params):
 
 
 class Copy(Params):
-    from_: Annotated[Template, Field(alias="from")]  # CONTAINER:/PATH, or a path of the host below bind_roots
+    # CONTAINER:/PATH, or a path of the host below bind_roots
+    from_: Annotated[Template, Field(alias="from")]
     to: Template  # the same: a folder that is there
     limit: Size = 64 << 20  # bytes
 
@@ -154,7 +164,7 @@ class RunParams(Params):
         return self
 
 
-# -------------------------------------------------------------------------------------------------------------- network
+# ------------------------------------------------------------------------------------------ network
 class ReconnectNetwork(Params):
     network: Pattern | None = (
         None  # name or pattern; None: the network that was lost, or every one of the last good set
@@ -187,11 +197,14 @@ class CreateNetwork(Params):
     @model_validator(mode="after")
     def _named(self) -> CreateNetwork:
         if self.name is None and self.model_fields_set:
-            raise said("`name` is missing: without it the network is made again as it was, and nothing else is said")
+            raise said(
+                "`name` is missing: without it the network is made again as it was, and nothing "
+                "else is said"
+            )
         return self
 
 
-# --------------------------------------------------------------------------------------------------------------- volume
+# ------------------------------------------------------------------------------------------- volume
 class Keep(Params):
     """How many snapshots of a volume are kept; at least one key."""
 
@@ -218,12 +231,18 @@ class SnapshotVolume(Params):
     @classmethod
     def _volumes(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value == ():
-            raise wrong_type("at least one volume, or the key left out for all that the container has")
+            raise wrong_type(
+                "at least one volume, or the key left out for all that the container has"
+            )
         return value
 
     def later(self) -> list[tuple[str, str]]:
         keep = self.keep.model_fields_set if self.keep is not None else set()
-        parts = [("keep", f"keep: {{{name}: …}}") for name in ("hourly", "daily", "weekly", "monthly") if name in keep]
+        parts = [
+            ("keep", f"keep: {{{name}: …}}")
+            for name in ("hourly", "daily", "weekly", "monthly")
+            if name in keep
+        ]
         if self.consistency in ("stop", "hooks"):
             parts.append(("consistency", f"consistency: {self.consistency}"))
         if self.store:
@@ -251,7 +270,7 @@ class TestRestore(Params):
         return None if value is None else _arguments(value, info)
 
 
-# ---------------------------------------------------------------------------------------------------------------- image
+# -------------------------------------------------------------------------------------------- image
 class CommitImage(Params):
     repository: Template
     tag: Template = "{container.name}-{now:%Y%m%dT%H%M%S}"
@@ -264,7 +283,8 @@ class CommitImage(Params):
     @field_validator("changes")
     @classmethod
     def _changes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """An image's labels steer nothing; every other instruction says what its containers run, and how."""
+        """An image's labels steer nothing; every other instruction says what its containers run,
+        and how."""
         for text in value:
             if command_fields.argument(text).fields and text.split(None, 1)[0].upper() != "LABEL":
                 raise said(f"{text}: a field that strangers fill may stand in a LABEL only")
@@ -274,14 +294,18 @@ class CommitImage(Params):
     @classmethod
     def _repository(cls, value: str) -> str:
         if "{" not in value and not (_REPOSITORY.fullmatch(value) and len(value) <= 255):
-            raise wrong_type("an image's repository in lower case such as kept or registry.example/kept")
+            raise wrong_type(
+                "an image's repository in lower case such as kept or registry.example/kept"
+            )
         return value
 
     @field_validator("tag")
     @classmethod
     def _tag(cls, value: str) -> str:
         if "{" not in value and not _TAG.fullmatch(value):
-            raise wrong_type("an image's tag: letters, digits, dots, dashes and underscores, at most 128")
+            raise wrong_type(
+                "an image's tag: letters, digits, dots, dashes and underscores, at most 128"
+            )
         return value
 
 
@@ -315,20 +339,22 @@ class RollbackImage(Params):
     to: Template | None = None  # None: the one before
 
 
-# ------------------------------------------------------------------------------------------------------ evidence, group
+# ---------------------------------------------------------------------------------- evidence, group
 class CollectEvidence(Params):
     logs: Count | None = None  # lines of the log
     include: many(Literal["inspect", "logs", "health", "top", "diff", "stats"]) = ()  # type: ignore[valid-type]
 
 
 class RestartDependents(Params):
-    timeout: Duration | None = None  # until the engine kills one that is stopped; None: the container's own
+    # until the engine kills one that is stopped; None: the container's own
+    timeout: Duration | None = None
     within: SomeTime = 1800.0  # how long the owner of their network is waited for
 
 
 class ComposeRestart(Params):
     services: OneOrMany | None = None  # None: the whole project
-    timeout: Duration | None = None  # until the engine kills one that is stopped; None: the container's own
+    # until the engine kills one that is stopped; None: the container's own
+    timeout: Duration | None = None
 
 
 class ComposeUp(Params):
@@ -344,7 +370,7 @@ class ServiceScale(Params):
     replicas: Annotated[int, Field(ge=0, le=100_000)]
 
 
-# ----------------------------------------------------------------------------------------------------------------- tell
+# --------------------------------------------------------------------------------------------- tell
 class Notify(Params):
     message: Template
     to: OneOrMany | None = None  # channels of the settings; None: as for every other message
@@ -392,7 +418,9 @@ class WaitParams(Params):
 
     @model_validator(mode="after")
     def _either(self) -> WaitParams:
-        if (self.time is None) == (self.until is None) or (self.until is None) != (self.within is None):
+        if (self.time is None) == (self.until is None) or (self.until is None) != (
+            self.within is None
+        ):
             raise said("expected either `time: 30s`, or `until: healthy` with `within: 2m`")
         return self
 

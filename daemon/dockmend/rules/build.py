@@ -1,4 +1,5 @@
-"""One rule: from plain data (the file's `defaults` merged in) to a checked Rule, or all that is wrong with it."""
+"""One rule: from plain data (the file's `defaults` merged in) to a checked Rule, or all that is
+wrong with it."""
 
 from __future__ import annotations
 
@@ -19,13 +20,15 @@ from dockmend.rules.when import When, read_when
 RESERVED: Final = ("builtin-", "label:")
 """Names that begin so are those of built-in rules."""
 
-_TRANSITIONS_ONLY: Final = "`{}` goes with transitions only, not with raw events and schedules: expected it left out"
+_TRANSITIONS_ONLY: Final = (
+    "`{}` goes with transitions only, not with raw events and schedules: expected it left out"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a rule comes from: its file, its line, its place among all rules, the host that reads it, and the channels
-    for messages that the settings name there (None: not known)."""
+    """Where a rule comes from: its file, its line, its place among all rules, the host that reads
+    it, and the channels for messages that the settings name there (None: not known)."""
 
     path: str
     line: int
@@ -38,14 +41,27 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
     """Builds a rule of its data; None where something is wrong with it (reported to `scope`)."""
     scope.shadow = data.get("dry_run") is True
     when = read_when(scope, data["when"]) if "when" in data else When()
-    match, kind = read_match(scope, data["match"], when, origin.host) if "match" in data else (None, "container")
+    match, kind = (
+        read_match(scope, data["match"], when, origin.host)
+        if "match" in data
+        else (None, "container")
+    )
     contexts = contexts_for(kind or "", events=when.only_events, extra=frozenset(when.contexts))
     _emptied(scope, data)
     shape = scope.read(RuleModel, data, (), contexts)
-    exclude = read_exclude(scope, data["exclude"], kind, origin.host) if data.get("exclude") is not None else None
-    if match is not None and exclude is not None and (key := excludes_all_of(data["match"], data["exclude"])):
+    exclude = (
+        read_exclude(scope, data["exclude"], kind, origin.host)
+        if data.get("exclude") is not None
+        else None
+    )
+    if (
+        match is not None
+        and exclude is not None
+        and (key := excludes_all_of(data["match"], data["exclude"]))
+    ):
         scope.error(
-            ("exclude", key), f"`exclude` takes out all that `match` selects by {key}: the rule would never act"
+            ("exclude", key),
+            f"`exclude` takes out all that `match` selects by {key}: the rule would never act",
         )
     triggers = frozenset(trigger.name for trigger in when.triggers)
     around = Surroundings(kind, contexts, triggers, origin.channels)
@@ -68,25 +84,31 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
     if scope.errors:
         return None
     return Rule(
-        name=shape.name, triggers=tuple(when.triggers), match=match, then=then, description=shape.description,
-        enabled=shape.enabled, severity=shape.severity, annotations=shape.annotations, priority=shape.priority,
-        hold=hold, exclude=exclude, condition=condition, condition_text=shape.if_ or "",
+        name=shape.name, triggers=tuple(when.triggers), match=match, then=then,
+        description=shape.description, enabled=shape.enabled, severity=shape.severity,
+        annotations=shape.annotations, priority=shape.priority, hold=hold, exclude=exclude,
+        condition=condition, condition_text=shape.if_ or "",
         during=windows.hold if windows else None, opens=windows.open_at if windows else None,
-        during_text=windows.text if windows else "", finally_=finally_, verify=verify, limits=limits, mode=shape.mode,
-        escalate=escalate, dry_run=shape.dry_run, cut_off=shape.cut_off, path=origin.path, line=origin.line,
-        order=origin.order,
+        during_text=windows.text if windows else "", finally_=finally_, verify=verify,
+        limits=limits, mode=shape.mode, escalate=escalate, dry_run=shape.dry_run,
+        cut_off=shape.cut_off, path=origin.path, line=origin.line, order=origin.order,
     )  # fmt: skip
 
 
 def _emptied(scope: Scope, data: dict[str, Any]) -> None:
-    """A key that narrows a rule, with nothing after it: the rule would do more than the person meant to write.
+    """A key that narrows a rule, with nothing after it: the rule would do more than the person
+    meant to write.
 
     In a rule it may lift what the file's `defaults` say.
     """
     for key in ("if", "during", "not_during", "exclude"):
         lifts = scope.defaults is not None and scope.defaults.child(key) is not None
         if key in data and data[key] is None and not lifts:
-            scope.error((key,), f"nothing stands after `{key}`: expected what it limits, or the key left out", key=True)
+            scope.error(
+                (key,),
+                f"nothing stands after `{key}`: expected what it limits, or the key left out",
+                key=True,
+            )
 
 
 def _name(scope: Scope, name: Any) -> None:
@@ -94,10 +116,15 @@ def _name(scope: Scope, name: Any) -> None:
         return  # reported with the rule's shape
     if name.startswith(RESERVED):
         reserved = " or ".join(RESERVED)
-        scope.error(("name",), f"names that begin with {reserved} are those of built-in rules: expected another name")
+        scope.error(
+            ("name",),
+            f"names that begin with {reserved} are those of built-in rules: expected another name",
+        )
     elif name != name.strip() or not name.isprintable():
         scope.error(
-            ("name",), "the name holds line breaks, control characters or outer spaces: expected printable text"
+            ("name",),
+            "the name holds line breaks, control characters or outer spaces: expected "
+            "printable text",
         )
 
 
@@ -108,8 +135,14 @@ def _condition(scope: Scope, text: Any, contexts: frozenset[str]) -> Condition |
         return compile_condition(text, contexts)
     except LanguageError as error:
         node = scope.find(("if",))
-        if text.count('"') % 2 and node is not None and scope.reporter.document.comment_after(node) is not None:
-            message = 'YAML reads what follows " #" as a comment: put the whole condition into quotes'
+        if (
+            text.count('"') % 2
+            and node is not None
+            and scope.reporter.document.comment_after(node) is not None
+        ):
+            message = (
+                'YAML reads what follows " #" as a comment: put the whole condition into quotes'
+            )
             scope.error(("if",), f"`if`: {message}", offset=len(text))
         else:
             scope.language(("if",), error)
@@ -136,7 +169,9 @@ def _windows(scope: Scope, data: dict[str, Any]) -> Windows | None:
     windows = compile_windows(written.get("during"), written.get("not_during"))
     if windows.outside and not ever_hold(windows):
         scope.error(
-            ("not_during",), f"the rule would never act ({windows.text}): expected hours that are left", key=True
+            ("not_during",),
+            f"the rule would never act ({windows.text}): expected hours that are left",
+            key=True,
         )
     return windows
 
@@ -158,7 +193,8 @@ def _verify(scope: Scope, value: Any, when: When) -> Verify:
 
 
 def _hold(scope: Scope, hold: Any, when: When) -> float:
-    """`hold`: seconds, or what was written where that is no duration (reported with the rule's shape)."""
+    """`hold`: seconds, or what was written where that is no duration (reported with the rule's
+    shape)."""
     if not hold or when.only_transitions:
         return hold if isinstance(hold, float) else 0.0
     if scope.own(("for",)):
@@ -171,13 +207,21 @@ def _limits(model: LimitsModel) -> RuleLimits:
     return RuleLimits(**{name: getattr(model, name) for name in model.model_fields_set})
 
 
-def _escalation(scope: Scope, limits: RuleLimits, then: tuple[Step, ...], escalate: tuple[Step, ...]) -> None:
+def _escalation(
+    scope: Scope, limits: RuleLimits, then: tuple[Step, ...], escalate: tuple[Step, ...]
+) -> None:
     if not escalate:
         return
     if then and all(step.tells for step in then):
-        scope.warn(("escalate",), "`escalate` can never run: nothing in `then` can fail to heal", key=True)
+        scope.warn(
+            ("escalate",), "`escalate` can never run: nothing in `then` can fail to heal", key=True
+        )
     elif limits.attempts is None:
-        scope.warn(("escalate",), "`escalate` can never run: `attempts: none` never opens the breaker", key=True)
+        scope.warn(
+            ("escalate",),
+            "`escalate` can never run: `attempts: none` never opens the breaker",
+            key=True,
+        )
 
 
 __all__ = ["RESERVED", "Origin", "Selector", "build_rule"]

@@ -1,7 +1,8 @@
-"""From an error somewhere in the data to a sentence at its place in the file: `path:line:column: rule NAME: …`.
+"""From an error somewhere in the data to a sentence at its place in the file: `path:line:column:
+rule NAME: …`.
 
-One `Reporter` serves one file and collects everything that is wrong with it; a `Scope` serves one rule of it and knows
-that a part of the rule may come from the file's `defaults`.
+One `Reporter` serves one file and collects everything that is wrong with it; a `Scope` serves one
+rule of it and knows that a part of the rule may come from the file's `defaults`.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ _MISSING = {
     "consistency": "live, pause, stop or hooks (it is always written)",
 }
 _EXPECTED = {
-    "string_type": "text", "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
-    "bool_type": "true or false", "list_type": "a list", "tuple_type": "a list", "dict_type": "a mapping",
-    "model_type": "a mapping", "model_attributes_type": "a mapping", "string_too_short": "a text that is not empty",
-    "int_parsing_size": "a smaller number", "float_parsing": "a number", "finite_number": "a number",
+    "string_type": "text", "int_type": "a whole number", "int_from_float": "a whole number",
+    "float_type": "a number", "bool_type": "true or false", "list_type": "a list",
+    "tuple_type": "a list", "dict_type": "a mapping", "model_type": "a mapping",
+    "model_attributes_type": "a mapping", "string_too_short": "a text that is not empty",
+    "int_parsing_size": "a smaller number", "float_parsing": "a number",
+    "finite_number": "a number",
 }  # fmt: skip
 _BOUNDS = {
     "greater_than_equal": ("ge", "at least"), "greater_than": ("gt", "more than"),
@@ -42,11 +45,13 @@ _BOUNDS = {
 
 
 MOST_PROBLEMS = MOST_TROUBLES
-"""Errors that are told of one file, and warnings: a person mends the first few, and each takes time to word."""
+"""Errors that are told of one file, and warnings: a person mends the first few, and each takes time
+to word."""
 
 
 class Reporter:
-    """Collects the problems of one file, of each level MOST_PROBLEMS at most; then says that there are more."""
+    """Collects the problems of one file, of each level MOST_PROBLEMS at most; then says that there
+    are more."""
 
     def __init__(self, document: YamlDocument) -> None:
         self.document = document
@@ -58,11 +63,16 @@ class Reporter:
         """No further error would be told: there is no use in looking for one."""
         return self._counts["error"] > MOST_PROBLEMS
 
-    def add(self, line: int, column: int, message: str, rule: str | None = None, warning: bool = False) -> None:
+    def add(
+        self, line: int, column: int, message: str, rule: str | None = None, warning: bool = False
+    ) -> None:
         level = "warning" if warning else "error"
         if self._counts[level] >= MOST_PROBLEMS:
             if self._counts[level] == MOST_PROBLEMS:
-                message, rule = f"more than {MOST_PROBLEMS} {level}s: the others are not shown", None
+                message, rule = (
+                    f"more than {MOST_PROBLEMS} {level}s: the others are not shown",
+                    None,
+                )
             else:
                 return
         message = "".join(
@@ -75,9 +85,12 @@ class Reporter:
 
 
 class Scope:
-    """Where problems of one rule (or of the file's top level) are reported. `node` is its mapping."""
+    """Where problems of one rule (or of the file's top level) are reported. `node` is its
+    mapping."""
 
-    def __init__(self, reporter: Reporter, node: Node, name: str | None = None, defaults: Node | None = None) -> None:
+    def __init__(
+        self, reporter: Reporter, node: Node, name: str | None = None, defaults: Node | None = None
+    ) -> None:
         self.reporter = reporter
         self.node = node
         self.name = name
@@ -85,8 +98,11 @@ class Scope:
         self.errors = 0
         self.shadow = False  # dry_run: what is not yet in this version is a warning
 
-    def error(self, path: Path, message: str, *, key: bool = False, offset: int | None = None) -> None:
-        """Reports an error at `path` (from the scope's mapping); `key`: at the key, not at its value."""
+    def error(
+        self, path: Path, message: str, *, key: bool = False, offset: int | None = None
+    ) -> None:
+        """Reports an error at `path` (from the scope's mapping); `key`: at the key, not at its
+        value."""
         place = self._place(path, key, offset)
         self.errors += 1
         if place is not None:
@@ -114,11 +130,16 @@ class Scope:
     def wrong(self, path: Path, value: Any, expected: str) -> None:
         """Reports that the value at `path` is of the wrong kind, with what YAML made of it."""
         node = self.find(path)
-        hint = yaml_hints.wrong_type(value, node.text if node is not None else None, _key_of(path), expected)
+        hint = yaml_hints.wrong_type(
+            value, node.text if node is not None else None, _key_of(path), expected
+        )
         what = f"`{_key_of(path)}`" if path else "this"
         if expected == "text" and ("env" in path or redaction.is_secretive(_key_of(path))):
             # An error is told in the log, where the value is not to be.
-            self.error(path, f"{what} is not text: put it in quotes, if it is a number, a date or a yes or no")
+            self.error(
+                path,
+                f"{what} is not text: put it in quotes, if it is a number, a date or a yes or no",
+            )
             return
         self.error(path, f"{what} is {yaml_hints.kind(value)}{hint}: expected {expected}")
 
@@ -138,7 +159,8 @@ class Scope:
         return None
 
     def read(self, model: type[Model], data: Any, path: Path, context: Any = None) -> Model | None:
-        """Validates a part of the rule; None (and everything wrong reported) where it is not as it should be."""
+        """Validates a part of the rule; None (and everything wrong reported) where it is not as it
+        should be."""
         try:
             return model.model_validate(data, context=context)
         except ValidationError as invalid:
@@ -150,7 +172,8 @@ class Scope:
             return None
 
     def _meant(self, model: type[BaseModel], error: Any, base: Path) -> Path | None:
-        """The key that a misspelt one was meant to be: that it is missing needs no error of its own."""
+        """The key that a misspelt one was meant to be: that it is missing needs no error of its
+        own."""
         loc: Path = error["loc"]
         if error["type"] == "extra_forbidden":
             return (*loc[:-1], yaml_hints.nearest(str(loc[-1]), _keys(model, loc[:-1])) or "")
@@ -168,7 +191,9 @@ class Scope:
         kind: str = error["type"]
         at: Path = error["loc"]
         if at[-1:] == ("[key]",) and kind != "extra_forbidden":
-            at = at[:-1]  # pydantic's word for a key that is wrong itself; a person may have written a key of that name
+            # pydantic's word for a key that is wrong itself; a person may have written a key of
+            # that name
+            at = at[:-1]
         path = (*base, *at)
         key = _key_of(path)
         context: Mapping[str, Any] = error.get("ctx", {})
@@ -180,20 +205,34 @@ class Scope:
         elif kind == "language":
             self.error(path, f"`{key}`: {context['problem']}", offset=context["offset"])
         else:
-            self.wrong(path, error["input"], _expectation(kind, context, error["input"], error["msg"]))
+            self.wrong(
+                path, error["input"], _expectation(kind, context, error["input"], error["msg"])
+            )
 
     def unknown_key(self, path: Path, known: Iterable[str]) -> None:
         names = sorted(known)
         word = str(path[-1])
         near = yaml_hints.nearest(word, names)
         hint = f' (did you mean "{near}"?)' if near is not None else ""
-        expected = f"one of {', '.join(names)}" if len(names) > 1 else f"only {names[0]}" if names else "no keys here"
+        expected = (
+            f"one of {', '.join(names)}"
+            if len(names) > 1
+            else f"only {names[0]}"
+            if names
+            else "no keys here"
+        )
         self.error(path, f"unknown key {quoted(word)}{hint}: expected {expected}", key=True)
 
-    def _place(self, path: Path, key: bool, offset: int | None) -> tuple[int, int, str | None] | None:
+    def _place(
+        self, path: Path, key: bool, offset: int | None
+    ) -> tuple[int, int, str | None] | None:
         _, depth = _walk(self.node, path)
         root, rule = self.node, self.name
-        if depth < len(path) and self.defaults is not None and _walk(self.defaults, path)[1] == len(path):
+        if (
+            depth < len(path)
+            and self.defaults is not None
+            and _walk(self.defaults, path)[1] == len(path)
+        ):
             root, rule = self.defaults, None
         trail = _trail(root, path)
         if any(node.flagged for node in trail):
@@ -202,7 +241,11 @@ class Scope:
         if key and path and len(trail) > len(path):
             node = trail[-2].key(path[-1]) or node
             return None if node.flagged else (node.line, node.column, rule)
-        if len(trail) > 1 and (own_key := trail[-2].key(path[len(trail) - 2])) is not None and own_key.flagged:
+        if (
+            len(trail) > 1
+            and (own_key := trail[-2].key(path[len(trail) - 2])) is not None
+            and own_key.flagged
+        ):
             return None
         if offset is not None and len(trail) == len(path) + 1:
             return (*self.reporter.document.offset(node, offset), rule)
@@ -238,7 +281,9 @@ def _key_of(path: Path) -> str:
 def _keys(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
     """The keys a model (or the model nested at `loc`) knows."""
     for part in loc:
-        field = next((f for name, f in model.model_fields.items() if (f.alias or name) == part), None)
+        field = next(
+            (f for name, f in model.model_fields.items() if (f.alias or name) == part), None
+        )
         nested = _model_in(field.annotation) if field is not None else None
         if nested is None:
             return []
@@ -249,7 +294,14 @@ def _keys(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model_in(part)) is not None), None)
+    return next(
+        (
+            found
+            for part in getattr(annotation, "__args__", ())
+            if (found := _model_in(part)) is not None
+        ),
+        None,
+    )
 
 
 def _expectation(kind: str, context: Mapping[str, Any], value: Any, message: str) -> str:

@@ -1,6 +1,8 @@
-"""Durations, rates, spans and thresholds as people write them: "1m30s", "5 per 15m", "1s to 5m", "> 90%".
+"""Durations, rates, spans and thresholds as people write them: "1m30s", "5 per 15m", "1s to 5m", ">
+90%".
 
-Every result is in seconds. Bare numbers are refused: YAML reads 1:30 as 90 and nobody can tell whether 5 is seconds.
+Every result is in seconds. Bare numbers are refused: YAML reads 1:30 as 90 and nobody can tell
+whether 5 is seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ _EXPECTED: Final = 'a duration such as "30s", "1m30s" or "500ms"'
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A comparison with a constant: `> 90%`. `unit` is "%", "bytes" or "" (a bare number); value in that unit."""
+    """A comparison with a constant: `> 90%`. `unit` is "%", "bytes" or "" (a bare number); value in
+    that unit."""
 
     operator: Literal[">", ">=", "<", "<="]
     value: float
@@ -61,15 +64,17 @@ def some(text: object) -> float:
 
 
 SHORTEST: Final = 1.0
-"""Seconds: an attempt, and what shows whether it worked, take longer. A shorter time would count nothing, or fail
-whatever was done."""
+"""Seconds: an attempt, and what shows whether it worked, take longer. A shorter time would count
+nothing, or fail whatever was done."""
 
 
 def at_least_a_second(text: object) -> float:
     """As `duration`, of a time in which an attempt has to show its effect."""
     seconds = duration(text)
     if seconds < SHORTEST:
-        raise LanguageError(f"{quoted(str(text))} is too short for anything to happen: expected 1s or longer", 0)
+        raise LanguageError(
+            f"{quoted(str(text))} is too short for anything to happen: expected 1s or longer", 0
+        )
     return seconds
 
 
@@ -81,7 +86,9 @@ def per(text: object) -> tuple[int, float]:
     """("5 per 15m") -> (5, 900.0): a count and the seconds it is counted over."""
     count, seconds = _counted(text, "per", "5 per 15m")
     if count > MOST_COUNTED:
-        raise LanguageError(f"{quoted(str(text))} counts more than {MOST_COUNTED}: use a shorter time, or `none`", 0)
+        raise LanguageError(
+            f"{quoted(str(text))} counts more than {MOST_COUNTED}: use a shorter time, or `none`", 0
+        )
     return count, seconds
 
 
@@ -101,7 +108,9 @@ def span(text: object) -> tuple[float, float]:
     low = _duration(head, 0)
     high = _duration(tail, len(head) + 4)
     if low > high:
-        raise LanguageError(f"{quoted(text)}: the first is longer than the second: expected {expected}", 0)
+        raise LanguageError(
+            f"{quoted(text)}: the first is longer than the second: expected {expected}", 0
+        )
     return low, high
 
 
@@ -113,7 +122,8 @@ _THRESHOLD = re.compile(r"\s*(>=|<=|>|<)?\s*([0-9]+(?:\.[0-9]+)?)?\s*([A-Za-z%]*
 
 
 def threshold(text: object) -> Threshold:
-    """("> 90%") -> Threshold(">", 90.0, "%"); sizes ("> 500MiB") become bytes; "> 100" is a bare number."""
+    """("> 90%") -> Threshold(">", 90.0, "%"); sizes ("> 500MiB") become bytes; "> 100" is a bare
+    number."""
     expected = 'a comparison such as "> 90%" or "> 500MiB"'
     if not isinstance(text, str):
         raise LanguageError(_not_text(text, expected))
@@ -123,10 +133,14 @@ def threshold(text: object) -> Threshold:
     unit = found[3]
     if unit.upper() not in _SIZES:
         hint = did_you_mean(unit, ("%", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"))
-        raise LanguageError(f"unknown unit {quoted(unit)}{hint}: expected {expected}", found.start(3))
+        raise LanguageError(
+            f"unknown unit {quoted(unit)}{hint}: expected {expected}", found.start(3)
+        )
     value = float(found[2]) * _SIZES[unit.upper()]
     if unit == "%" and value > 100_000:
-        raise LanguageError(f"{quoted(text)}: no share is that large: expected {expected}", found.start(2))
+        raise LanguageError(
+            f"{quoted(text)}: no share is that large: expected {expected}", found.start(2)
+        )
     kind: Literal["%", "bytes", ""] = "%" if unit == "%" else "bytes" if unit else ""
     return Threshold(cast("Literal['>', '>=', '<', '<=']", found[1]), value, kind)
 
@@ -138,21 +152,29 @@ def _duration(text: str, base: int) -> float:
     if not stripped:
         raise LanguageError(f"an empty text is no duration: expected {_EXPECTED}", start)
     if len(stripped) > 100:
-        raise LanguageError(f"{quoted(stripped)} is too long for a duration: expected {_EXPECTED}", start)
+        raise LanguageError(
+            f"{quoted(stripped)} is too long for a duration: expected {_EXPECTED}", start
+        )
     total, position, allowed = 0.0, 0, list(UNITS)
     while position < len(stripped):
         part = _PART.match(stripped, position)
         if part is None:
-            raise LanguageError(f"{quoted(stripped)} is not a duration: expected {_EXPECTED}", start + position)
+            raise LanguageError(
+                f"{quoted(stripped)} is not a duration: expected {_EXPECTED}", start + position
+            )
         unit = _unit(stripped, part, start)
         if unit not in allowed:
-            message = f"{quoted(stripped)}: units go from large to small, each once: expected {_EXPECTED}"
+            message = (
+                f"{quoted(stripped)}: units go from large to small, each once: expected {_EXPECTED}"
+            )
             raise LanguageError(message, start + part.start(2))
         allowed = allowed[allowed.index(unit) + 1 :]
         total += float(part[1]) * UNITS[unit]
         position = part.end()
     if total > LONGEST:
-        raise LanguageError(f"{quoted(stripped)} is longer than ten years: expected {_EXPECTED}", start)
+        raise LanguageError(
+            f"{quoted(stripped)} is longer than ten years: expected {_EXPECTED}", start
+        )
     return total
 
 
@@ -162,10 +184,14 @@ def _unit(text: str, part: re.Match[str], start: int) -> str:
         return unit
     if not unit:
         hint = f' (did you mean "{part[1]}s"?)' if part[1] == text else ""
-        raise LanguageError(f"{quoted(text)} has no unit{hint}: expected {_EXPECTED}", start + part.end())
+        raise LanguageError(
+            f"{quoted(text)} has no unit{hint}: expected {_EXPECTED}", start + part.end()
+        )
     near = _UNIT_OF.get(unit.lower()) or (unit.lower() if unit.lower() in UNITS else None)
     hint = f' (did you mean "{part[1]}{near}"?)' if near else ""
-    raise LanguageError(f"unknown unit {quoted(unit)}{hint}: the units are w d h m s ms", start + part.start(2))
+    raise LanguageError(
+        f"unknown unit {quoted(unit)}{hint}: the units are w d h m s ms", start + part.start(2)
+    )
 
 
 _COUNT = re.compile(r"\s*(\S+)\s+([A-Za-z]+)\s+(.*)", re.DOTALL)
@@ -177,18 +203,37 @@ def _counted(text: object, word: str, example: str) -> tuple[int, float]:
         raise LanguageError(_not_text(text, expected))
     found = _COUNT.fullmatch(text) if len(text) <= 200 else None
     if found is None or found[2] != word:
-        raise LanguageError(f"{quoted(text)}: expected {expected}", 0 if found is None else found.start(2))
-    if not (found[1].isascii() and found[1].isdigit() and len(found[1]) <= 9 and 1 <= int(found[1]) <= MOST):
-        raise LanguageError(f"{quoted(found[1])} is not a count from 1 to {MOST}: expected {expected}", found.start(1))
+        raise LanguageError(
+            f"{quoted(text)}: expected {expected}", 0 if found is None else found.start(2)
+        )
+    if not (
+        found[1].isascii()
+        and found[1].isdigit()
+        and len(found[1]) <= 9
+        and 1 <= int(found[1]) <= MOST
+    ):
+        raise LanguageError(
+            f"{quoted(found[1])} is not a count from 1 to {MOST}: expected {expected}",
+            found.start(1),
+        )
     seconds = _duration(found[3], found.start(3))
     if seconds < SHORTEST:
-        raise LanguageError(f"{quoted(text)}: nothing fits into so short a time: expected {expected}", found.start(3))
+        raise LanguageError(
+            f"{quoted(text)}: nothing fits into so short a time: expected {expected}",
+            found.start(3),
+        )
     return int(found[1]), seconds
 
 
 def _not_text(value: object, expected: str) -> str:
     if isinstance(value, bool):
-        return f"{str(value).lower()} (YAML reads on, off, yes and no as truth values) is not text: expected {expected}"
+        return (
+            f"{str(value).lower()} (YAML reads on, off, yes and no as truth values) is not "
+            f"text: expected {expected}"
+        )
     if isinstance(value, int):
-        return f'the number {str(value)[:20]} has no unit (did you mean "{str(value)[:20]}s"?): expected {expected}'
+        return (
+            f'the number {str(value)[:20]} has no unit (did you mean "{str(value)[:20]}s"?): '
+            f"expected {expected}"
+        )
     return f"a {type(value).__name__} is not text: expected {expected}"

@@ -1,12 +1,14 @@
 """The language of `if`: a checked subset of Python's own grammar, compiled once to closures.
 
-`and or not`, comparisons (chained ones too), `in`, `+ - * /`, texts, numbers, lists, true, false, null, the fields of
-the catalogue and a few functions. Everything is checked when a rule is loaded: names, types, size and depth. There are
-no loops, no attributes of objects, no powers and no repetition of texts, so what was accepted ends soon and needs no
-limit on its time. Nothing is ever handed to eval.
+`and or not`, comparisons (chained ones too), `in`, `+ - * /`, texts, numbers, lists, true, false,
+null, the fields of the catalogue and a few functions. Everything is checked when a rule is loaded:
+names, types, size and depth. There are no loops, no attributes of objects, no powers and no
+repetition of texts, so what was accepted ends soon and needs no limit on its time. Nothing is ever
+handed to eval.
 
-An absent field is null: `==`, `!=` and `in [...]` work with it, whatever needs a value (ordering, arithmetic,
-`startswith`) raises ConditionError at run time, and the rule is suppressed with the reason `condition_error`.
+An absent field is null: `==`, `!=` and `in [...]` work with it, whatever needs a value (ordering,
+arithmetic, `startswith`) raises ConditionError at run time, and the rule is suppressed with the
+reason `condition_error`.
 """
 
 from __future__ import annotations
@@ -39,7 +41,12 @@ DEEPEST: Final = 30
 
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 _LOGIC: Final = {ast.And: "and", ast.Or: "or"}
-_ARITHMETIC: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_ARITHMETIC: Final[dict[type[ast.operator], str]] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+}
 _COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
     ast.In: "in", ast.NotIn: "not in", ast.Is: "==", ast.IsNot: "!=",
@@ -56,7 +63,8 @@ _STRINGS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class CompiledCondition:
-    """A condition ready to run: call it with the fields. `fields` are the catalogue's paths it names."""
+    """A condition ready to run: call it with the fields. `fields` are the catalogue's paths it
+    names."""
 
     text: str
     fields: frozenset[str]
@@ -67,13 +75,20 @@ class CompiledCondition:
         answer = self.run(fields)
         if isinstance(answer, bool):
             return answer
-        raise ConditionError(f"{quoted(self.text)} is {quoted(str(answer))}, neither true nor false")
+        raise ConditionError(
+            f"{quoted(self.text)} is {quoted(str(answer))}, neither true nor false"
+        )
 
 
-def compile_condition(text: str, contexts: frozenset[str] = COMMON | {"container"}) -> CompiledCondition:
-    """Check and compile an `if`. `contexts` as of fields.contexts_for. Raises LanguageError with the offset."""
+def compile_condition(
+    text: str, contexts: frozenset[str] = COMMON | {"container"}
+) -> CompiledCondition:
+    """Check and compile an `if`. `contexts` as of fields.contexts_for. Raises LanguageError with
+    the offset."""
     if len(text) > LONGEST:
-        raise LanguageError(f"a condition has at most {LONGEST} characters, this one has {len(text)}", LONGEST)
+        raise LanguageError(
+            f"a condition has at most {LONGEST} characters, this one has {len(text)}", LONGEST
+        )
     line, start = _one_line(text)
     tree = _parse(line, start)
     _bound(tree)
@@ -81,12 +96,15 @@ def compile_condition(text: str, contexts: frozenset[str] = COMMON | {"container
     term = compiler.compile(tree.body)
     if term.type not in ("flag", "any"):
         expected = f"expected a comparison such as {_example(term)}"
-        raise LanguageError(f"a condition is true or false, this one is {_a(term.type)}: {expected}", start)
+        raise LanguageError(
+            f"a condition is true or false, this one is {_a(term.type)}: {expected}", start
+        )
     return CompiledCondition(text, frozenset(compiler.fields), term.run)
 
 
 def _one_line(text: str) -> tuple[str, int]:
-    """The condition on one line (YAML folds them freely) and how many characters were taken off before it."""
+    """The condition on one line (YAML folds them freely) and how many characters were taken off
+    before it."""
     plain = list(text)
     strings = [False] * len(text)
     for found in _STRINGS.finditer(text):
@@ -101,7 +119,10 @@ def _one_line(text: str) -> tuple[str, int]:
     line = "".join(plain)
     stripped = line.strip()
     if not stripped:
-        raise LanguageError('an empty condition: expected one such as container.exit_code != 0, or no "if" at all', 0)
+        raise LanguageError(
+            'an empty condition: expected one such as container.exit_code != 0, or no "if" at all',
+            0,
+        )
     return stripped, len(line) - len(line.lstrip())
 
 
@@ -113,7 +134,9 @@ def _parse(line: str, start: int) -> ast.Expression:
     except SyntaxError as error:
         raise _syntax_error(line, start, error) from None
     except (ValueError, RecursionError, MemoryError, OverflowError):
-        raise LanguageError("this condition is too large or holds characters that cannot be read", start) from None
+        raise LanguageError(
+            "this condition is too large or holds characters that cannot be read", start
+        ) from None
 
 
 def _syntax_error(line: str, start: int, error: SyntaxError) -> LanguageError:
@@ -121,7 +144,8 @@ def _syntax_error(line: str, start: int, error: SyntaxError) -> LanguageError:
     for slip, word in _SLIPS:
         if found := slip.search(bare):
             return LanguageError(
-                f"{quoted(found[0])} is not known here (did you mean {quoted(word)}?)", start + found.start()
+                f"{quoted(found[0])} is not known here (did you mean {quoted(word)}?)",
+                start + found.start(),
             )
     offset = min(max((error.offset or 1) - 1, 0), len(line))
     return LanguageError(f"not a condition: {error.msg or 'it cannot be read'}", start + offset)
@@ -134,13 +158,22 @@ def _bound(tree: ast.Expression) -> None:
     while level:
         parts += len(level)
         depth += 1
-        if parts > MOST_PARTS * 3 or depth > DEEPEST:  # three nodes of the grammar for each part a person sees
-            raise LanguageError("this condition is too large or nested too deeply: split it over several rules", 0)
+        # three nodes of the grammar for each part a person sees
+        if parts > MOST_PARTS * 3 or depth > DEEPEST:
+            raise LanguageError(
+                "this condition is too large or nested too deeply: split it over several rules", 0
+            )
         level = [child for node in level for child in ast.iter_child_nodes(node)]
 
 
 def _a(type_: str) -> str:
-    return {"list": "a list", "map": "a map", "null": "null", "number": "a number", "text": "a text"}.get(type_, type_)
+    return {
+        "list": "a list",
+        "map": "a map",
+        "null": "null",
+        "number": "a number",
+        "text": "a text",
+    }.get(type_, type_)
 
 
 def _example(term: OperatorTerm) -> str:
@@ -149,7 +182,8 @@ def _example(term: OperatorTerm) -> str:
 
 
 class _Compiler:
-    """Walks the checked tree; `offset_of` turns the parser's byte columns into the person's characters."""
+    """Walks the checked tree; `offset_of` turns the parser's byte columns into the person's
+    characters."""
 
     def __init__(self, line: str, start: int, contexts: frozenset[str]) -> None:
         self.line = line
@@ -230,7 +264,9 @@ class _Compiler:
                 else:
                     tests.append(compare(symbol, left, right))
             except LanguageError as error:
-                raise LanguageError(error.message, self.offset_of(node.comparators[index])) from None
+                raise LanguageError(
+                    error.message, self.offset_of(node.comparators[index])
+                ) from None
         if len(tests) == 1:
             return OperatorTerm("flag", tests[0])
         every = tuple(tests)
@@ -241,7 +277,9 @@ class _Compiler:
             hint = ""
             if isinstance(node.func, ast.Attribute):
                 hint = f": expected a function of the value, as in {node.func.attr}(…)"
-            raise LanguageError(f"methods cannot be called in a condition{hint}", self.offset_of(node))
+            raise LanguageError(
+                f"methods cannot be called in a condition{hint}", self.offset_of(node)
+            )
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
             raise LanguageError(f"{node.func.id} takes plain arguments only", self.offset_of(node))
         return call(node.func.id, [self.compile(argument) for argument in node.args])
@@ -273,7 +311,8 @@ class _Compiler:
         if isinstance(node, ast.Subscript):
             if not (isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)):
                 raise LanguageError(
-                    'a key in brackets is a text, as in container.labels["tier"]', self.offset_of(node.slice)
+                    'a key in brackets is a text, as in container.labels["tier"]',
+                    self.offset_of(node.slice),
                 )
             key = node.slice.value
             node = node.value
@@ -283,7 +322,8 @@ class _Compiler:
             node = node.value
         if not isinstance(node, ast.Name):
             raise LanguageError(
-                'only fields have parts: expected a name such as container.labels["tier"]', self.offset_of(node)
+                'only fields have parts: expected a name such as container.labels["tier"]',
+                self.offset_of(node),
             )
         names.append(node.id)
         return ".".join(reversed(names)), key

@@ -1,4 +1,5 @@
-"""Names of fields in texts, resolved against the catalogue: `container.name`, `container.labels[KEY]`, `payload.a.b`.
+"""Names of fields in texts, resolved against the catalogue: `container.name`,
+`container.labels[KEY]`, `payload.a.b`.
 
 Templates and conditions name fields in the same way and get the same errors.
 """
@@ -25,7 +26,9 @@ def resolve(path: str, contexts: frozenset[str]) -> tuple[Field, tuple[str, ...]
             bracket = re.fullmatch(r"\[([^\[\]]+)\]", rest)
             key = bracket[1].strip("\"'") if bracket else rest[1:]
             if "[" in key:
-                raise LanguageError(f"{quoted(path)}: expected one key, as in {name}[KEY]", len(name))
+                raise LanguageError(
+                    f"{quoted(path)}: expected one key, as in {name}[KEY]", len(name)
+                )
             return check_context(keyed(CATALOGUE[name], key), contexts), (key,)
     field = CATALOGUE.get(path)
     if field is not None:
@@ -42,10 +45,13 @@ def resolve(path: str, contexts: frozenset[str]) -> tuple[Field, tuple[str, ...]
 
 
 def keyed(field: Field, key: str) -> Field:
-    """The same field, if that key of it may be asked for. Raises LanguageError for what labels overwrite."""
+    """The same field, if that key of it may be asked for. Raises LanguageError for what labels
+    overwrite."""
     if field.path == "event.attributes" and key in FORGEABLE:
         raise LanguageError(
-            f'event.attributes["{key}"] cannot be trusted, a label overwrites it: use {FORGEABLE[key]}', 0
+            f'event.attributes["{key}"] cannot be trusted, a label overwrites it: use '
+            f"{FORGEABLE[key]}",
+            0,
         )
     return field
 
@@ -54,11 +60,15 @@ def check_context(field: Field, contexts: frozenset[str]) -> Field:
     if field.context in contexts:
         return field
     if field.context == "event":
-        raise LanguageError(f"{field.path} is known only if every trigger is a raw event ({{event: …}})", 0)
+        raise LanguageError(
+            f"{field.path} is known only if every trigger is a raw event ({{event: …}})", 0
+        )
     if field.context in ("alert", "payload"):
         source = "an alert" if field.context == "alert" else "an MQTT message"
         raise LanguageError(f"{field.path} is known only if the trigger is {source}", 0)
-    raise LanguageError(f"{field.path} does not exist here: the rule's match is about another kind of object", 0)
+    raise LanguageError(
+        f"{field.path} does not exist here: the rule's match is about another kind of object", 0
+    )
 
 
 def unknown(path: str, contexts: frozenset[str]) -> LanguageError:
@@ -66,8 +76,12 @@ def unknown(path: str, contexts: frozenset[str]) -> LanguageError:
     root, _, rest = path.partition(".")
     below = [name for name, field in CATALOGUE.items() if field.context == root and "." in name]
     if below and not rest:
-        return LanguageError(f"{quoted(path)} is not a field by itself: expected {root}.… such as {below[0]}", 0)
-    near = did_you_mean(path, below) or did_you_mean(path, [n for n in CATALOGUE if CATALOGUE[n].context in contexts])
+        return LanguageError(
+            f"{quoted(path)} is not a field by itself: expected {root}.… such as {below[0]}", 0
+        )
+    near = did_you_mean(path, below) or did_you_mean(
+        path, [n for n in CATALOGUE if CATALOGUE[n].context in contexts]
+    )
     near = near or did_you_mean(path, [name.rpartition(".")[2] for name in below])
     if not near and not rest:
         near = did_you_mean(path, CONTEXTS)

@@ -1,7 +1,9 @@
-"""The fields that conditions and templates may name: their types, what they mean, and when they are absent.
+"""The fields that conditions and templates may name: their types, what they mean, and when they are
+absent.
 
-One catalogue serves the checks at load time, the values at run time and the table in docs/rules.md, so that the three
-cannot disagree. Values are computed when they are asked for: most conditions look at one or two of them.
+One catalogue serves the checks at load time, the values at run time and the table in docs/rules.md,
+so that the three cannot disagree. Values are computed when they are asked for: most conditions look
+at one or two of them.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from dockmend.model import Change, Container, Network, Object, Volume
 from dockmend.rules.rule import Fields, Rule
 
 FieldType = Literal["text", "number", "time", "flag", "list", "map", "any"]
-"""text; number; time (seconds since the epoch: a number in conditions, formatted in templates); flag (true or false);
-list of texts; map of texts by key (labels, attributes); any (what a payload holds)."""
+"""text; number; time (seconds since the epoch: a number in conditions, formatted in templates);
+flag (true or false); list of texts; map of texts by key (labels, attributes); any (what a payload
+holds)."""
 
 STATES: Final = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 HEALTHS: Final = ("starting", "healthy", "unhealthy")
@@ -25,13 +28,19 @@ CAUSES: Final = (
 )  # fmt: skip
 ORIGINS: Final = ("live", "replayed", "relisted", "started", "timer")
 
-FORGEABLE: Final = {"exitCode": "container.exit_code", "signal": "cause", "execDuration": "container.started_at"}
-"""Attributes of an event that a label overwrites, and the field to use in their place (docs/rules.md, "Fields")."""
+FORGEABLE: Final = {
+    "exitCode": "container.exit_code",
+    "signal": "cause",
+    "execDuration": "container.started_at",
+}
+"""Attributes of an event that a label overwrites, and the field to use in their place
+(docs/rules.md, "Fields")."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One entry of the catalogue. `absent` says when the value is null, "" if it never is (in its own context).
+    """One entry of the catalogue. `absent` says when the value is null, "" if it never is (in its
+    own context).
 
     `open` fields take any further names: `payload.a.b`.
     """
@@ -62,11 +71,25 @@ def _container() -> tuple[Field, ...]:
             "no such label",
         ),
         Field("container.state", "text", "what it does now", choices=STATES),
-        Field("container.health", "text", "the verdict of its health check", "it has no health check", HEALTHS),
-        Field("container.exit_code", "number", "of its last end, from inspect", "it runs or never ran"),
-        Field("container.oom_killed", "flag", "the engine's OOMKilled: also true after a child's death"),
+        Field(
+            "container.health",
+            "text",
+            "the verdict of its health check",
+            "it has no health check",
+            HEALTHS,
+        ),
+        Field(
+            "container.exit_code", "number", "of its last end, from inspect", "it runs or never ran"
+        ),
+        Field(
+            "container.oom_killed",
+            "flag",
+            "the engine's OOMKilled: also true after a child's death",
+        ),
         Field("container.error", "text", "why its last start failed", "it did not fail"),
-        Field("container.restart_count", "number", "how often the engine's own policy restarted it"),
+        Field(
+            "container.restart_count", "number", "how often the engine's own policy restarted it"
+        ),
         Field("container.restart_policy", "text", "no, always, unless-stopped or on-failure"),
         Field("container.created_at", "time", "when it was made", "not known"),
         Field("container.started_at", "time", "when it was last started", "it never was"),
@@ -82,10 +105,12 @@ def _container() -> tuple[Field, ...]:
 def _catalogue() -> tuple[Field, ...]:
     return (
         *_container(),
-        Field("network.name", "text", "its name; of network_lost and address_changed: the network they are about",
+        Field("network.name", "text", "its name; of network_lost and address_changed: the network "
+        "they are about",
               "the trouble is about no network"),
         Field("network.id", "text", "its id", "the rule is not about a network"),
-        Field("network.driver", "text", "bridge, overlay, macvlan, …", "the rule is not about a network"),
+        Field("network.driver", "text", "bridge, overlay, macvlan, …", "the rule is not about "
+        "a network"),
         Field("network.scope", "text", "local or swarm", "the rule is not about a network"),
         Field("network.labels", "map", "a label's value: network.labels[KEY]", "no such label"),
         Field("network.host", "text", "the name of the host"),
@@ -100,7 +125,8 @@ def _catalogue() -> tuple[Field, ...]:
         Field("event.action", "text", "die, start, connect, …"),
         Field("event.id", "text", "the id of what it happened to"),
         Field("event.name", "text", "its name, from the event", "the event names none"),
-        Field("event.attributes", "map", "an attribute: event.attributes[KEY]; labels, of the image too, overwrite",
+        Field("event.attributes", "map", "an attribute: event.attributes[KEY]; labels, of the "
+        "image too, overwrite",
               "no such attribute"),
         Field("event.time", "time", "the engine's own stamp"),
         Field("alert.labels", "map", "a label of the alert: alert.labels[KEY]", "no such label"),
@@ -114,20 +140,25 @@ def _catalogue() -> tuple[Field, ...]:
         Field("rule.description", "text", "the rule's description", "it has none"),
         Field("incident.id", "text", "the incident's id", "none is open yet (in `if`)"),
         Field("incident.reason", "text", "why it ended as it did, or what broke", "nothing to say yet"),
-        Field("trigger", "text", "the transition or event that set the rule off; `asked` if `dockmend trigger` did"),
-        Field("target", "text", "what limits and incidents are kept by: container:NAME, compose:PROJECT/SERVICE/N, …"),
+        Field("trigger", "text", "the transition or event that set the rule off; `asked` if "
+        "`dockmend trigger` did"),
+        Field("target", "text", "what limits and incidents are kept by: container:NAME, "
+        "compose:PROJECT/SERVICE/N, …"),
         Field("cause", "text", "why a container ended or lost a network", "the transition has no cause", CAUSES),
         Field("origin", "text", "how the change was learnt", choices=ORIGINS),
         Field("note", "text", "what was seen, in words", "nothing to add"),
         Field("host", "text", "the name of the host"),
-        Field("now", "time", "the time of the decision; in templates {now:%Y%m%dT%H%M%S}, always UTC"),
+        Field("now", "time", "the time of the decision; in templates {now:%Y%m%dT%H%M%S}, "
+        "always UTC"),
     )  # fmt: skip
 
 
 CATALOGUE: Final[Mapping[str, Field]] = {field.path: field for field in _catalogue()}
 """Every field by its dotted name."""
 
-COMMON: Final = frozenset({"rule", "incident", "trigger", "target", "cause", "origin", "note", "host", "now"})
+COMMON: Final = frozenset(
+    {"rule", "incident", "trigger", "target", "cause", "origin", "note", "host", "now"}
+)
 """Contexts that are there whatever the rule is about."""
 
 CONTEXTS: Final = COMMON | {"container", "network", "volume", "event", "alert", "payload"}
@@ -136,9 +167,11 @@ CONTEXTS: Final = COMMON | {"container", "network", "volume", "event", "alert", 
 def contexts_for(
     kind: str = "container", *, events: bool = False, extra: frozenset[str] = frozenset()
 ) -> frozenset[str]:
-    """The contexts a rule may name: those of its match's kind, `event` where every trigger is a raw event, and `extra`
-    ("alert", "payload") where its triggers bring them."""
-    own = {"container": {"container", "network"}, "network": {"network"}, "volume": {"volume"}}.get(kind, set())
+    """The contexts a rule may name: those of its match's kind, `event` where every trigger is a raw
+    event, and `extra` ("alert", "payload") where its triggers bring them."""
+    own = {"container": {"container", "network"}, "network": {"network"}, "volume": {"volume"}}.get(
+        kind, set()
+    )
     return COMMON | own | ({"event"} if events else set()) | extra
 
 
@@ -193,12 +226,23 @@ _OF_RULE: Final = {"name": "name", "severity": "severity", "description": "descr
 
 
 class Values(Mapping[str, Any]):
-    """The fields of one decision, each computed when it is asked for. A field that does not apply is None.
+    """The fields of one decision, each computed when it is asked for. A field that does not apply
+    is None.
 
-    Fields of maps are asked for by the map's name ("container.labels"); the compiled text takes the key from it.
+    Fields of maps are asked for by the map's name ("container.labels"); the compiled text takes the
+    key from it.
     """
 
-    __slots__ = ("_change", "_extra", "_host", "_incident_id", "_now", "_reason", "_rule", "_subject")
+    __slots__ = (
+        "_change",
+        "_extra",
+        "_host",
+        "_incident_id",
+        "_now",
+        "_reason",
+        "_rule",
+        "_subject",
+    )
 
     def __init__(
         self, change: Change, rule: Rule | None, incident_id: str | None, now: float, host: str,
@@ -220,14 +264,17 @@ class Values(Mapping[str, Any]):
         return len(CATALOGUE)
 
     def __getitem__(self, path: str) -> Any:
-        """Raises KeyError for a path that is not in the catalogue; compiled texts never ask for one."""
+        """Raises KeyError for a path that is not in the catalogue; compiled texts never ask for
+        one."""
         context, _, rest = path.partition(".")
         reader = self._READERS.get(context)
         if reader is None:
             raise KeyError(path)
         return reader(self, rest)
 
-    def _read_object(self, kind: type[Object], getters: Mapping[str, Callable[[Any], Any]], rest: str) -> Any:
+    def _read_object(
+        self, kind: type[Object], getters: Mapping[str, Callable[[Any], Any]], rest: str
+    ) -> Any:
         if rest == "host":
             return self._host if isinstance(self._subject, kind) else None
         getter = getters[rest]
@@ -302,8 +349,8 @@ def field_values(
 ) -> Fields:
     """The fields of a decision about `change`.
 
-    `now` is wall-clock seconds. `subject` is a fresher state of the same object than `change.subject` (after an
-    inspect). `extra` holds what a trigger brought: "alert" (labels, annotations, status, fingerprint, starts_at)
-    or "payload" (decoded JSON).
+    `now` is wall-clock seconds. `subject` is a fresher state of the same object than
+    `change.subject` (after an inspect). `extra` holds what a trigger brought: "alert" (labels,
+    annotations, status, fingerprint, starts_at) or "payload" (decoded JSON).
     """
     return Values(change, rule, incident_id, now, host, reason, subject, extra)

@@ -1,4 +1,5 @@
-"""Other healers that run on the same host, other dockmends too, told by the names of their images."""
+"""Other healers that run on the same host, other dockmends too, told by the names of their
+images."""
 
 from __future__ import annotations
 
@@ -18,17 +19,27 @@ def foreign_healers(containers: Iterable[Container]) -> list[str]:
     return sorted(each.name for each in containers if _heals(each))
 
 
-def other_dockmends(containers: Iterable[Container], is_own: Callable[[Container], bool]) -> list[str]:
-    """The names of running containers that look like dockmend and are not this one. An image says so about itself: it
-    is a reason for a warning, and for nothing else."""
+def other_dockmends(
+    containers: Iterable[Container], is_own: Callable[[Container], bool]
+) -> list[str]:
+    """The names of running containers that look like dockmend and are not this one. An image says
+    so about itself: it is a reason for a warning, and for nothing else."""
     return sorted(each.name for each in containers if _is_dockmend(each) and not is_own(each))
 
 
 def healers_changed(before: Container | None, after: Container | None) -> bool:
-    """Whether a change of one container's record can be the coming or going of another healer, or of a dockmend."""
-    if before is not None and after is not None and before.running == after.running and before.name == after.name:
+    """Whether a change of one container's record can be the coming or going of another healer, or
+    of a dockmend."""
+    if (
+        before is not None
+        and after is not None
+        and before.running == after.running
+        and before.name == after.name
+    ):
         return False
-    return any(each is not None and (_heals(each) or _is_dockmend(each)) for each in (before, after))
+    return any(
+        each is not None and (_heals(each) or _is_dockmend(each)) for each in (before, after)
+    )
 
 
 def _heals(container: Container) -> bool:

@@ -51,15 +51,20 @@ SHOWN: Final[Mapping[str, str]] = {
 """How a label is written if not as its key."""
 
 OF_SHIPPED_RULES: Final = {
-    "dockmend.keep-crashed": "20-keep-crashed.yaml", "dockmend.reconnect": "30-reconnect-network.yaml",
-    "dockmend.restart-unhealthy": "10-restart-unhealthy.yaml", "dockmend.rejoin-network": "60-rejoin-network.yaml",
-    "dockmend.snapshot": "40-nightly-snapshots.yaml", "dockmend.raise-memory": "50-raise-memory.yaml",
+    "dockmend.keep-crashed": "20-keep-crashed.yaml",
+    "dockmend.reconnect": "30-reconnect-network.yaml",
+    "dockmend.restart-unhealthy": "10-restart-unhealthy.yaml",
+    "dockmend.rejoin-network": "60-rejoin-network.yaml",
+    "dockmend.snapshot": "40-nightly-snapshots.yaml",
+    "dockmend.raise-memory": "50-raise-memory.yaml",
 }  # fmt: skip
-"""Labels that a rule of the shipped rules.d reads, and its file: nothing else reads them, and none is a slip."""
+"""Labels that a rule of the shipped rules.d reads, and its file: nothing else reads them, and none
+is a slip."""
 
 ELSEWHERE: Final = frozenset({"helper", "image", "incident", "rule", "source", "reference", "committed.at",
                                "restored.from", "restored.by"})  # fmt: skip
-"""Labels that dockmend writes on what it makes: `ownership` decides what they mean, and no owner sets them."""
+"""Labels that dockmend writes on what it makes: `ownership` decides what they mean, and no owner
+sets them."""
 
 
 ALL_LABELS: Final = (*(SHOWN.get(key, PREFIX + key) for key in KEYS), *OF_OTHERS)
@@ -67,7 +72,8 @@ ALL_LABELS: Final = (*(SHOWN.get(key, PREFIX + key) for key in KEYS), *OF_OTHERS
 
 
 def canonical(label: str) -> str | None:
-    """The key of a label of dockmend's, in which hyphens, underscores and dots are the same; None for another label."""
+    """The key of a label of dockmend's, in which hyphens, underscores and dots are the same; None
+    for another label."""
     if not label.startswith(PREFIX):
         return None
     return label[len(PREFIX) :].replace("-", ".").replace("_", ".")
@@ -79,13 +85,15 @@ def label_of(key: str) -> str:
 
 
 def means_something(label: str) -> bool:
-    """Whether a label is one that dockmend reads, its own or another healer's; however it is written."""
+    """Whether a label is one that dockmend reads, its own or another healer's; however it is
+    written."""
     key = canonical(label)
     return label in OF_OTHERS if key is None else key in KEYS or key in ELSEWHERE
 
 
 def is_ours(label: str) -> bool:
-    """Whether a label begins with dockmend's prefix, in any case: what is written another way is a slip."""
+    """Whether a label begins with dockmend's prefix, in any case: what is written another way is a
+    slip."""
     first = label[:1]
     if first not in "dD" and not first.isspace():
         return False  # most labels of most containers, for each change
@@ -93,7 +101,8 @@ def is_ours(label: str) -> bool:
 
 
 def function_of(label: str) -> Function | None:
-    """What a label that begins with dockmend's prefix belongs to, also one with a slip in it; None for a rule's own."""
+    """What a label that begins with dockmend's prefix belongs to, also one with a slip in it; None
+    for a rule's own."""
     if len(label) <= LONGEST_NEAR:
         return _near(label)
     key = canonical(label)
@@ -102,19 +111,23 @@ def function_of(label: str) -> Function | None:
 
 @lru_cache(maxsize=4096)
 def _near(label: str) -> Function | None:
-    """Of a label that is not too long. A slip counts also beyond its first word: `healon`, `Heal.on`, `ingore`."""
+    """Of a label that is not too long. A slip counts also beyond its first word: `healon`,
+    `Heal.on`, `ingore`."""
     key = canonical(label)
     if label in OF_SHIPPED_RULES or key in ELSEWHERE:
         return None
     if key is not None and (found := KEYS.get(key) or _by_head(key)) is not None:
         return found
     letters = _letters(label.strip()[len(PREFIX) :])
-    near = get_close_matches(letters, _LETTERS, 1, 0.82) or [each for each in _LETTERS if _swapped(letters, each)]
+    near = get_close_matches(letters, _LETTERS, 1, 0.82) or [
+        each for each in _LETTERS if _swapped(letters, each)
+    ]
     return _LETTERS[near[0]] if near else None
 
 
 def _swapped(one: str, other: str) -> bool:
-    """Whether two neighbours changed places, the commonest slip: in a word as short as `hael` no ratio tells it."""
+    """Whether two neighbours changed places, the commonest slip: in a word as short as `hael` no
+    ratio tells it."""
     if len(one) != len(other):
         return False
     unlike = [at for at, letter in enumerate(one) if letter != other[at]]
@@ -162,8 +175,8 @@ def labels_in(texts: Iterable[str]) -> set[str]:
 
 
 def in_vain(label: str, texts: Iterable[str]) -> Vain | None:
-    """Of a label that looks as if dockmend should read it, and that no function of dockmend and no rule does. `texts`:
-    of the rules in force, in which it may be named."""
+    """Of a label that looks as if dockmend should read it, and that no function of dockmend and no
+    rule does. `texts`: of the rules in force, in which it may be named."""
     if means_something(label) or not seems_ours(label):
         return None
     texts = list(texts)
@@ -172,19 +185,28 @@ def in_vain(label: str, texts: Iterable[str]) -> Vain | None:
     if label in OF_SHIPPED_RULES:
         todo = f"put {OF_SHIPPED_RULES[label]} of dockmend's rules.d into the folder of your rules"
         return Vain("does nothing: no rule in force names it", todo)
-    near = get_close_matches(label[:LONGEST_NEAR].lower(), {*labels_in(texts), *ALL_LABELS, *OF_SHIPPED_RULES}, 1, 0.6)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(ALL_LABELS)} and those your rules name"
+    near = get_close_matches(
+        label[:LONGEST_NEAR].lower(), {*labels_in(texts), *ALL_LABELS, *OF_SHIPPED_RULES}, 1, 0.6
+    )
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"known are {', '.join(ALL_LABELS)} and those your rules name"
+    )
     return Vain("means nothing to dockmend or its rules", hint)
 
 
 @lru_cache(maxsize=4096)
 def seems_ours(label: str) -> bool:
-    """One that begins with `dockmend.`, or has a slip in that or in one of the other healers' labels: dockmnd.heal,
-    auto-heal, Autoheal."""
+    """One that begins with `dockmend.`, or has a slip in that or in one of the other healers'
+    labels: dockmnd.heal, auto-heal, Autoheal."""
     if label[: len(PREFIX)].lower() == PREFIX:
         return True
     if len(label) > LONGEST_SEEMING:
         return False
     head = re.split(r"[._/-]", label.lower(), maxsplit=1)[0]
     bare = re.sub(r"[^a-z]", "", label.lower())
-    return bool(get_close_matches(head, ("dockmend",), 1, 0.85) or get_close_matches(bare, _OTHERS_LETTERS, 1, 0.88))
+    return bool(
+        get_close_matches(head, ("dockmend",), 1, 0.85)
+        or get_close_matches(bare, _OTHERS_LETTERS, 1, 0.88)
+    )

@@ -1,8 +1,10 @@
-"""The rules that are there without any file: what owners of containers ask for by labels (docs/labels.md).
+"""The rules that are there without any file: what owners of containers ask for by labels
+(docs/labels.md).
 
-They are rules like any other, listed, limited and explained like any other, and lose against every rule of a file. One
-rule serves every container that asks for the same function, so its name is a metric label with few values; what one
-container asks for in particular (which troubles, which action, how often) is its `tailored` rule.
+They are rules like any other, listed, limited and explained like any other, and lose against every
+rule of a file. One rule serves every container that asks for the same function, so its name is a
+metric label with few values; what one container asks for in particular (which troubles, which
+action, how often) is its `tailored` rule.
 """
 
 from __future__ import annotations
@@ -35,13 +37,18 @@ Setting = Literal["labelled", "all", "off"]
 """The setting `heal`."""
 
 
-def with_label_rules(rules: RuleSet, heal: Setting, foreign: Sequence[str] = (), *, acts: bool = True) -> RuleSet:
+def with_label_rules(
+    rules: RuleSet, heal: Setting, foreign: Sequence[str] = (), *, acts: bool = True
+) -> RuleSet:
     """The files' rules and those of the labels, which only shadow unless dockmend `acts`.
 
     `foreign`: other healers on this host, beside which `label:heal` only shadows too.
     """
     own = label_rules(heal, foreign)
-    return replace(rules, rules=(*rules.rules, *(own if acts else (replace(each, dry_run=True) for each in own))))
+    return replace(
+        rules,
+        rules=(*rules.rules, *(own if acts else (replace(each, dry_run=True) for each in own))),
+    )
 
 
 def label_rules(heal: Setting, foreign: Sequence[str] = ()) -> tuple[Rule, ...]:
@@ -50,7 +57,8 @@ def label_rules(heal: Setting, foreign: Sequence[str] = ()) -> tuple[Rule, ...]:
         return ()
     shadow = f" Only watched: {', '.join(foreign)} heals on this host too." if foreign else ""
     healing = _rule(
-        HEAL, tuple(_trigger(cause) for cause in Cause), _healed(heal), Step("restart", RestartParams()),
+        HEAL, tuple(_trigger(cause) for cause in Cause), _healed(heal),
+        Step("restart", RestartParams()),
         f"Heals what asks by label; the setting `heal: {heal}`.{shadow}",
     )  # fmt: skip
     rejoining = _rule(
@@ -58,18 +66,30 @@ def label_rules(heal: Setting, foreign: Sequence[str] = ()) -> tuple[Rule, ...]:
         Step("restart_dependents", RestartDependents()),
         "Brings back what lives in another container's network and asks by label.",
     )  # fmt: skip
-    return replace(healing, dry_run=bool(foreign), tailor=Tailor(heal)), replace(rejoining, asks=asks_to_rejoin)
+    return replace(healing, dry_run=bool(foreign), tailor=Tailor(heal)), replace(
+        rejoining, asks=asks_to_rejoin
+    )
 
 
-def _rule(name: str, triggers: tuple[Trigger, ...], match: Selector, step: Step, description: str) -> Rule:
+def _rule(
+    name: str, triggers: tuple[Trigger, ...], match: Selector, step: Step, description: str
+) -> Rule:
     return Rule(
-        name, triggers, match, (step,), description, priority=LOWEST, builtin=True, path="(labels)", order=1 << 30
+        name,
+        triggers,
+        match,
+        (step,),
+        description,
+        priority=LOWEST,
+        builtin=True,
+        path="(labels)",
+        order=1 << 30,
     )
 
 
 def asked(container: Container, heal: Setting) -> Heal | None:
-    """What is to be healed of a container, and how; None for nothing. `heal: all` restarts an unhealthy one that says
-    nothing."""
+    """What is to be healed of a container, and how; None for nothing. `heal: all` restarts an
+    unhealthy one that says nothing."""
     if container.one_off or heal == "off":
         return None
     said = wishes(container.labels)
@@ -81,7 +101,8 @@ def asked(container: Container, heal: Setting) -> Heal | None:
 
 
 class Tailor:
-    """Makes of `label:heal` what one container asks for. Containers that ask for the same share one rule."""
+    """Makes of `label:heal` what one container asks for. Containers that ask for the same share one
+    rule."""
 
     def __init__(self, heal: Setting) -> None:
         self._setting: Setting = heal
@@ -113,7 +134,8 @@ def _made_for(rule: Rule, heal: Heal, network: bool) -> Rule:
 
 
 def _step(heal: Heal) -> Step:
-    # Built without the checks of what a person writes: a rule's file has texts, and here are seconds.
+    # Built without the checks of what a person writes: a rule's file has texts, and here are
+    # seconds.
     match heal.action:
         case "start":
             return Step("start", NoParams())
@@ -148,13 +170,18 @@ def _rejoined() -> Selector:
 
 
 def asks_to_rejoin(guest: Container, owner: Container | None) -> bool:
-    """Whether a guest, or the owner of its network for all of its guests, asks that it be brought back. The guest's own
-    word wins."""
+    """Whether a guest, or the owner of its network for all of its guests, asks that it be brought
+    back. The guest's own word wins."""
     own = wishes(guest.labels).rejoin
-    return own is True if own is not None else owner is not None and wishes(owner.labels).rejoin is True
+    return (
+        own is True
+        if own is not None
+        else owner is not None and wishes(owner.labels).rejoin is True
+    )
 
 
 def begins_to_ask(before: Container | None, after: Container | None) -> bool:
-    """Whether a container began to run that asks for all of its guests: those that were left are offered again."""
+    """Whether a container began to run that asks for all of its guests: those that were left are
+    offered again."""
     began = after is not None and after.running and (before is None or not before.running)
     return began and after is not None and wishes(after.labels).rejoin is True

@@ -1,7 +1,8 @@
-"""The one error every compiler of the rule language raises, so that the loader can put a line and a column to it.
+"""The one error every compiler of the rule language raises, so that the loader can put a line and a
+column to it.
 
-The compilers see a text without its file: they say what is wrong, what was expected and where inside that text;
-`path:line:column` is the loader's to add.
+The compilers see a text without its file: they say what is wrong, what was expected and where
+inside that text; `path:line:column` is the loader's to add.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterable
 class LanguageError(ValueError):
     """A text of the rule language that cannot be understood.
 
-    `offset` counts characters from 0 inside the text that was given; None where no single place is to blame.
+    `offset` counts characters from 0 inside the text that was given; None where no single place is
+    to blame.
     """
 
     def __init__(self, message: str, offset: int | None = None) -> None:
@@ -23,7 +25,8 @@ class LanguageError(ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """' (did you mean "…"?)' for the nearest known word, "" where nothing is near; long words are not compared."""
+    """' (did you mean "…"?)' for the nearest known word, "" where nothing is near; long words are
+    not compared."""
     if not word or len(word) > 80:
         return ""
     lowered = {candidate.lower(): candidate for candidate in known}

@@ -1,7 +1,7 @@
 """Rule files to a RuleSet, or to all the errors of all of them at once.
 
-A rule file is an order to act on a host, so who may write it matters as much as what it says: files that others than
-their owner may write are refused (settings: `policy.rules_owner`).
+A rule file is an order to act on a host, so who may write it matters as much as what it says: files
+that others than their owner may write are refused (settings: `policy.rules_owner`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from dockmend.rules.rule_files import read_files
 from dockmend.rules.rule_schema import FileModel, RuleModel
 
 _MERGED = frozenset({"match", "exclude", "limits", "verify", "annotations"})
-"""Keys whose mappings are merged key by key; of every other key the rule's own value replaces the default."""
+"""Keys whose mappings are merged key by key; of every other key the rule's own value replaces the
+default."""
 
-_NAMED = re.compile(r"\s*-\s+\{?\s*name:\s+(?P<quote>['\"]?)(?P<name>[\w.-]+)(?P=quote)\s*([,#}].*)?$")
+_NAMED = re.compile(
+    r"\s*-\s+\{?\s*name:\s+(?P<quote>['\"]?)(?P<name>[\w.-]+)(?P=quote)\s*([,#}].*)?$"
+)
 
 _KEYS = frozenset(field.alias or name for name, field in RuleModel.model_fields.items())
 
@@ -42,9 +45,10 @@ def load_rules(
 ) -> RuleSet:
     """Loads files, and of folders every *.yaml and *.yml, in the order of their names.
 
-    `host` is this host's name. `owner` (a user's name or uid) is whom the files and every folder above them must belong
-    to; root and the user that dockmend runs as may own them always. None: whoever. `runs_as`: the uid of that user;
-    None: this process's. `channels`: see `load_texts`. Raises InvalidFiles with everything that is wrong.
+    `host` is this host's name. `owner` (a user's name or uid) is whom the files and every folder
+    above them must belong to; root and the user that dockmend runs as may own them always. None:
+    whoever. `runs_as`: the uid of that user; None: this process's. `channels`: see `load_texts`.
+    Raises InvalidFiles with everything that is wrong.
     """
     contents, problems = read_files(paths, owner, runs_as)
     return load_texts(contents, host=host, problems=problems, channels=channels)
@@ -57,8 +61,9 @@ def load_texts(
     problems: Sequence[Problem] = (),
     channels: Iterable[str] | None = None,
 ) -> RuleSet:
-    """Loads texts by path. `problems`: those of files that could not be read; `channels`: those that the settings name,
-    for messages: a rule that names another is wrong. None: they are not known. Raises InvalidFiles."""
+    """Loads texts by path. `problems`: those of files that could not be read; `channels`: those
+    that the settings name, for messages: a rule that names another is wrong. None: they are not
+    known. Raises InvalidFiles."""
     known = frozenset(channels) if channels is not None else None
     with _collector_paused():
         return _load(texts, host, problems, known)
@@ -66,9 +71,10 @@ def load_texts(
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """A large set makes hundreds of thousands of objects that all live to its end: looking for garbage among them is a
-    third of the time it takes to load. Once they are there they are left out of that look for good (`freeze`), which
-    would hold up everything else for 100 ms at 8,000 rules; reference counts free them."""
+    """A large set makes hundreds of thousands of objects that all live to its end: looking for
+    garbage among them is a third of the time it takes to load. Once they are there they are left
+    out of that look for good (`freeze`), which would hold up everything else for 100 ms at 8,000
+    rules; reference counts free them."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -91,7 +97,10 @@ def digest(texts: Mapping[str, str | bytes]) -> str:
 
 
 def _load(
-    texts: Mapping[str, str | bytes], host: str, problems: Sequence[Problem], channels: frozenset[str] | None
+    texts: Mapping[str, str | bytes],
+    host: str,
+    problems: Sequence[Problem],
+    channels: frozenset[str] | None,
 ) -> RuleSet:
     found: list[Problem] = list(problems)
     rules: list[Rule] = []
@@ -115,7 +124,14 @@ def _load(
 
 def _overlaps(rules: Sequence[Rule], columns: Mapping[str, int]) -> list[Problem]:
     return [
-        Problem(found.loser.path, found.loser.line, columns[found.loser.name], str(found), found.loser.name, "warning")
+        Problem(
+            found.loser.path,
+            found.loser.line,
+            columns[found.loser.name],
+            str(found),
+            found.loser.name,
+            "warning",
+        )
         for found in overlaps(RuleSet(tuple(rules)))
     ]
 
@@ -125,7 +141,8 @@ def _sorted(problems: Iterable[Problem]) -> list[Problem]:
 
 
 class _File:
-    """Reads the rules of one file. `names` holds the names of all files so far, and where they stand."""
+    """Reads the rules of one file. `names` holds the names of all files so far, and where they
+    stand."""
 
     def __init__(
         self,
@@ -142,8 +159,10 @@ class _File:
         self.order = order
         self.reporter = Reporter(document)
         self.columns: dict[str, int] = {}  # where each rule begins on its line
-        self._spans: list[tuple[int, int, str]] = []  # first and last line of each rule, in their order
-        self._named: list[tuple[int, str]] | None = None  # lines such as `- name: web`, of a file that is no YAML
+        # first and last line of each rule, in their order
+        self._spans: list[tuple[int, int, str]] = []
+        # lines such as `- name: web`, of a file that is no YAML
+        self._named: list[tuple[int, str]] | None = None
 
     def rules(self) -> list[Rule]:
         root = self.document.root
@@ -153,7 +172,9 @@ class _File:
         elif not self.document.troubles:
             self.reporter.add(1, 1, "the file is empty: expected `version: 1` and `rules`")
         for trouble in self.document.troubles[: MOST_PROBLEMS + 1]:
-            self.reporter.add(trouble.line, trouble.column, trouble.message, self._rule_at(trouble.line))
+            self.reporter.add(
+                trouble.line, trouble.column, trouble.message, self._rule_at(trouble.line)
+            )
         return rules
 
     def _rules(self, root: Node) -> list[Rule]:
@@ -183,7 +204,11 @@ class _File:
         """Unknown keys; values are checked with each rule they go into."""
         for key in defaults.value:
             if key == "name":
-                top.error(("defaults", key), "a name in `defaults` would be every rule's: expected none", key=True)
+                top.error(
+                    ("defaults", key),
+                    "a name in `defaults` would be every rule's: expected none",
+                    key=True,
+                )
             elif key not in _KEYS:
                 top.unknown_key(("defaults", key), _KEYS - {"name"})
 
@@ -191,18 +216,30 @@ class _File:
         self.order += 1
         data = node.value
         if not isinstance(node, Collection) or node.keys is None:
-            Scope(self.reporter, node).wrong((), data, "a rule: a mapping with name, when, match and then")
+            Scope(self.reporter, node).wrong(
+                (), data, "a rule: a mapping with name, when, match and then"
+            )
             return None
         name = data.get("name")
-        name = name if isinstance(name, str) and name and name.isprintable() and len(name) <= 100 else None
+        name = (
+            name
+            if isinstance(name, str) and name and name.isprintable() and len(name) <= 100
+            else None
+        )
         if name is not None:
             self._spans.append((node.line, node.end, name))
             self.columns[name] = node.column
         scope = Scope(self.reporter, node, name, defaults)
         if defaults is not None:
-            known = {key: value for key, value in defaults.value.items() if key in _KEYS and key != "name"}
+            known = {
+                key: value
+                for key, value in defaults.value.items()
+                if key in _KEYS and key != "name"
+            }
             data = _merge(known, data)
-        rule = build_rule(scope, data, Origin(self.document.path, node.line, self.order, self.host, self.channels))
+        rule = build_rule(
+            scope, data, Origin(self.document.path, node.line, self.order, self.host, self.channels)
+        )
         if name is not None:
             self._unique(scope, node, name)
         return rule
@@ -216,13 +253,16 @@ class _File:
             self.names[name] = (self.document.path, node.line)
 
     def _rule_at(self, line: int) -> str | None:
-        """The name of the rule that a line belongs to; where the file is no YAML, by the nearest `- name:` above."""
+        """The name of the rule that a line belongs to; where the file is no YAML, by the nearest `-
+        name:` above."""
         if self.document.root is not None:
             place = bisect_right(self._spans, line, key=lambda span: span[0]) - 1
             return self._spans[place][2] if place >= 0 and line <= self._spans[place][1] else None
         if self._named is None:
             lines = enumerate(self.document.lines, 1)
-            self._named = [(number, found["name"]) for number, text in lines if (found := _NAMED.match(text))]
+            self._named = [
+                (number, found["name"]) for number, text in lines if (found := _NAMED.match(text))
+            ]
         place = bisect_right(self._named, line, key=lambda named: named[0]) - 1
         return self._named[place][1] if place >= 0 else None
 
@@ -239,6 +279,10 @@ def _merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
 def _merge_deep(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**defaults, **own}
     for key, value in merged.items():
-        if isinstance(value, dict) and isinstance(inherited := defaults.get(key), dict) and value is not inherited:
+        if (
+            isinstance(value, dict)
+            and isinstance(inherited := defaults.get(key), dict)
+            and value is not inherited
+        ):
             merged[key] = _merge_deep(inherited, value)
     return merged

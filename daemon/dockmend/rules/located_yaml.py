@@ -1,8 +1,10 @@
-"""YAML with positions: plain data, and for every key and value where it stands and how it was written.
+"""YAML with positions: plain data, and for every key and value where it stands and how it was
+written.
 
-PyYAML's own constructors lose what a person needs to be told (line, column, the text before YAML made a number of
-it), accept duplicate keys silently and recurse with the nesting. So the tree is built here from libyaml's events, with
-bounds: no recursion, no tags, no anchors that unfold into more than the file could hold.
+PyYAML's own constructors lose what a person needs to be told (line, column, the text before YAML
+made a number of it), accept duplicate keys silently and recurse with the nesting. So the tree is
+built here from libyaml's events, with bounds: no recursion, no tags, no anchors that unfold into
+more than the file could hold.
 """
 
 from __future__ import annotations
@@ -42,11 +44,12 @@ class YamlTrouble(Exception):
 
 
 class Node:
-    """One value of the file. `text` is a scalar's text before YAML made something of it; None for a collection.
+    """One value of the file. `text` is a scalar's text before YAML made something of it; None for a
+    collection.
 
-    `flagged`: a problem with it was reported, so what follows from it is not reported again. `size` counts nodes, with
-    aliases unfolded; 0 is a collection that is still open. Positions are worked out when they are asked for: most
-    never are.
+    `flagged`: a problem with it was reported, so what follows from it is not reported again. `size`
+    counts nodes, with aliases unfolded; 0 is a collection that is still open. Positions are worked
+    out when they are asked for: most never are.
     """
 
     __slots__ = ("_mark", "flagged", "plain", "size", "text", "value")
@@ -75,7 +78,8 @@ class Node:
 
 
 class Collection(Node):
-    """A mapping (`keys` by name, `children` a dict) or a list (`keys` None). `end` is its last line."""
+    """A mapping (`keys` by name, `children` a dict) or a list (`keys` None). `end` is its last
+    line."""
 
     __slots__ = ("children", "end", "keys", "pending")
 
@@ -100,7 +104,8 @@ class Collection(Node):
 
 
 class YamlDocument:
-    """A file as it was read. `root` is None where nothing could be made of it; `troubles` says why."""
+    """A file as it was read. `root` is None where nothing could be made of it; `troubles` says
+    why."""
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
@@ -126,7 +131,8 @@ class YamlDocument:
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
     def offset(self, node: Node, offset: int) -> tuple[int, int]:
-        """Line and column of the character `offset` of a scalar; of its start where the file writes it otherwise."""
+        """Line and column of the character `offset` of a scalar; of its start where the file writes
+        it otherwise."""
         if node.text is not None:
             line = self.line(node.line)
             for start in (node.column - 1, node.column):
@@ -135,7 +141,8 @@ class YamlDocument:
         return node.line, node.column
 
     def comment_after(self, node: Node) -> str | None:
-        """The comment on the line of an unquoted scalar, that was perhaps meant to belong to it; or None."""
+        """The comment on the line of an unquoted scalar, that was perhaps meant to belong to it; or
+        None."""
         if not node.plain or node.text is None or not self.commented:
             return None
         line = self.line(node.line)[node.column - 1 :]
@@ -144,11 +151,14 @@ class YamlDocument:
 
 
 def decode(path: str, content: bytes) -> YamlDocument:
-    """Reads a file's bytes: at most 1 MiB of UTF-8. Never raises; what is wrong is in the document's `troubles`."""
+    """Reads a file's bytes: at most 1 MiB of UTF-8. Never raises; what is wrong is in the
+    document's `troubles`."""
     if len(content) > MAX_BYTES:
         document = YamlDocument(path, "")
         document.troubles.append(
-            YamlTrouble(1, 1, f"the file has {len(content)} bytes, expected at most {MAX_BYTES} (1 MiB)")
+            YamlTrouble(
+                1, 1, f"the file has {len(content)} bytes, expected at most {MAX_BYTES} (1 MiB)"
+            )
         )
         return document
     try:
@@ -174,7 +184,9 @@ def parse(path: str, text: str) -> YamlDocument:
         mark = error.context_mark if _starts_earlier(error) else error.problem_mark
         mark = mark or error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        message, column = yaml_hints.syntax(error.problem or "", error.context or "", document.line(line), column)
+        message, column = yaml_hints.syntax(
+            error.problem or "", error.context or "", document.line(line), column
+        )
         document.troubles.append(YamlTrouble(line, column, message))
     except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
         document.troubles.append(_unreadable(document.text, error))
@@ -182,13 +194,18 @@ def parse(path: str, text: str) -> YamlDocument:
 
 
 def _starts_earlier(error: yaml.MarkedYAMLError) -> bool:
-    """libyaml points behind a stray `*`, `>` or an open quote; the person looks for where it begins."""
+    """libyaml points behind a stray `*`, `>` or an open quote; the person looks for where it
+    begins."""
     context = error.context or ""
-    return error.context_mark is not None and any(what in context for what in ("alias", "scalar", "flow", "tag"))
+    return error.context_mark is not None and any(
+        what in context for what in ("alias", "scalar", "flow", "tag")
+    )
 
 
 def _unreadable(text: str, error: Exception) -> YamlTrouble:
-    position = error.position if isinstance(error, yaml.reader.ReaderError) else getattr(error, "start", 0)
+    position = (
+        error.position if isinstance(error, yaml.reader.ReaderError) else getattr(error, "start", 0)
+    )
     if isinstance(error, yaml.reader.ReaderError):  # libyaml counts bytes
         position = len(text.encode("utf-8", "surrogatepass")[:position].decode("utf-8", "ignore"))
     before = text[:position]
@@ -232,7 +249,9 @@ class _NodeBuilder:
                 documents += 1
                 if documents > 1:
                     line, column = event.start_mark.line + 1, event.start_mark.column + 1
-                    raise YamlTrouble(line, column, "a second document begins, expected one document in a file")
+                    raise YamlTrouble(
+                        line, column, "a second document begins, expected one document in a file"
+                    )
 
     def trouble(self, node: Node, message: str) -> None:
         node.flagged = True
@@ -246,7 +265,11 @@ class _NodeBuilder:
         if event.tag is not None and event.tag not in (_TAG + "map", _TAG + "seq", "!"):
             self.trouble(node, yaml_hints.tag(event.tag, ""))
         if len(self.stack) >= MAX_DEPTH:
-            raise YamlTrouble(node.line, node.column, f"nested deeper than {MAX_DEPTH} levels, expected a flatter file")
+            raise YamlTrouble(
+                node.line,
+                node.column,
+                f"nested deeper than {MAX_DEPTH} levels, expected a flatter file",
+            )
         if event.anchor is not None:
             self.anchors[event.anchor] = node
         self.stack.append(node)
@@ -266,10 +289,15 @@ class _NodeBuilder:
             line = self.document.line(mark.line + 1)
             raise YamlTrouble(mark.line + 1, mark.column + 1, yaml_hints.alias(line, mark.column))
         if not node.size:
-            raise YamlTrouble(mark.line + 1, mark.column + 1, f"*{event.anchor} stands inside what it refers to")
+            raise YamlTrouble(
+                mark.line + 1, mark.column + 1, f"*{event.anchor} stands inside what it refers to"
+            )
         self.unfolded += node.size
         if self.unfolded > MAX_UNFOLDED:
-            message = f"the file's references (*{event.anchor}) unfold into more than {MAX_UNFOLDED} values"
+            message = (
+                f"the file's references (*{event.anchor}) unfold into more than "
+                f"{MAX_UNFOLDED} values"
+            )
             raise YamlTrouble(mark.line + 1, mark.column + 1, message)
         return node
 
@@ -325,7 +353,10 @@ class _NodeBuilder:
         parent.pending = None
         name = key.text or ""
         if name in parent.keys:
-            message = f"the key `{name}` stands twice in one mapping (first on line {parent.keys[name].line})"
+            message = (
+                f"the key `{name}` stands twice in one mapping (first on line "
+                f"{parent.keys[name].line})"
+            )
             self.trouble(key, f"{message}: YAML would keep the last, expected it once")
             return
         parent.keys[name] = key
@@ -334,11 +365,16 @@ class _NodeBuilder:
 
     def _key(self, node: Node) -> Node:
         if node.text is None:
-            raise YamlTrouble(node.line, node.column, "a list or a mapping stands as a key, expected a name")
+            raise YamlTrouble(
+                node.line, node.column, "a list or a mapping stands as a key, expected a name"
+            )
         if node.flagged:
             return node
         if not isinstance(node.value, str):
             self.trouble(node, yaml_hints.key(node.text, node.value))
         elif node.plain and node.text == "<<":
-            self.trouble(node, "merging with `<<` is not understood here: write what rules share under `defaults`")
+            self.trouble(
+                node,
+                "merging with `<<` is not understood here: write what rules share under `defaults`",
+            )
         return node

@@ -1,8 +1,10 @@
-"""Which rules a change concerns: an index over the triggers and selections, with the answers remembered per object.
+"""Which rules a change concerns: an index over the triggers and selections, with the answers
+remembered per object.
 
-Ten thousand rules cost about what ten do. The first time an object is seen under a trigger, rules are looked up by what
-their selection needs (an exact name, a label, the beginning or end of a name) and only those found are tested. After
-that the answer is a dictionary's: it holds as long as what selections look at (name, labels, image, driver) is equal.
+Ten thousand rules cost about what ten do. The first time an object is seen under a trigger, rules
+are looked up by what their selection needs (an exact name, a label, the beginning or end of a name)
+and only those found are tested. After that the answer is a dictionary's: it holds as long as what
+selections look at (name, labels, image, driver) is equal.
 """
 
 from __future__ import annotations
@@ -41,9 +43,11 @@ class Owners(Protocol):
 
 
 class Matcher:
-    """The candidates of a change, in file order; only enabled rules. Not thread-safe: one event loop owns it.
+    """The candidates of a change, in file order; only enabled rules. Not thread-safe: one event
+    loop owns it.
 
-    Selections are remembered by the object's id; `forget` drops one that is gone. Nothing grows without bound.
+    Selections are remembered by the object's id; `forget` drops one that is gone. Nothing grows
+    without bound.
     """
 
     def __init__(self, ruleset: RuleSet, owners: Owners | None = None) -> None:
@@ -72,11 +76,16 @@ class Matcher:
                     self._hostless.setdefault(trigger.name, []).append((rule, trigger))
 
     def candidates(self, change: Change) -> tuple[Rule, ...]:
-        """The rules of which a trigger fits the change and which select its subject, in file order."""
+        """The rules of which a trigger fits the change and which select its subject, in file
+        order."""
         subject = change.subject
         if subject is None:
             return self._without_object(change)
-        known = self._volumes.get(subject.name) if isinstance(subject, Volume) else self._objects.get(subject.id)
+        known = (
+            self._volumes.get(subject.name)
+            if isinstance(subject, Volume)
+            else self._objects.get(subject.id)
+        )
         if known is None or (known.subject is not subject and not _same(known, subject)):
             known = self._enter(subject)
         if change.event is not None:
@@ -100,12 +109,15 @@ class Matcher:
         return self._owners.owner(subject)
 
     def select(self, rule: Rule, subject: Object) -> bool:
-        """True if the rule's match and exclude select the object, whatever set it off: for schedules and `coverage`."""
-        return rule.match.test(subject) and not (rule.exclude is not None and rule.exclude.test(subject))
+        """True if the rule's match and exclude select the object, whatever set it off: for
+        schedules and `coverage`."""
+        return rule.match.test(subject) and not (
+            rule.exclude is not None and rule.exclude.test(subject)
+        )
 
     def is_covered(self, change: Change) -> bool:
-        """Whether a rule that a transition or an event sets off selects the subject, whichever of those it waits for.
-        Looks at all such rules: for what is seldom asked."""
+        """Whether a rule that a transition or an event sets off selects the subject, whichever of
+        those it waits for. Looks at all such rules: for what is seldom asked."""
         subject, indexes = change.subject, (*self._transitions.values(), *self._events.values())
         return subject is not None and any(
             rule.match.kind == change.kind and rule.wanted(subject, self._owner(subject))
@@ -114,7 +126,8 @@ class Matcher:
         )
 
     def forget(self, object_id: str) -> None:
-        """An object is gone (a container's or network's id, a volume's name): drop what is remembered of it."""
+        """An object is gone (a container's or network's id, a volume's name): drop what is
+        remembered of it."""
         self._objects.pop(object_id, None)
         self._volumes.pop(object_id, None)
 
@@ -142,13 +155,17 @@ class Matcher:
         return rules
 
     def _of_event(self, known: _Known, event: Event) -> tuple[Rule, ...]:
-        """Rules for a raw event. Attributes differ from event to event, so only the selection is remembered."""
+        """Rules for a raw event. Attributes differ from event to event, so only the selection is
+        remembered."""
         attributes = event.actor.Attributes
         return self._in_order(
             rule
             for name in event_names(event)
             for rule, trigger in self._selected(known, name)
-            if all((value := attributes.get(key)) is not None and test(value) for key, test in trigger.attributes)
+            if all(
+                (value := attributes.get(key)) is not None and test(value)
+                for key, test in trigger.attributes
+            )
         )
 
     def _selected(self, known: _Known, name: str) -> tuple[tuple[Rule, Trigger], ...]:
@@ -161,7 +178,8 @@ class Matcher:
         return found
 
     def _without_object(self, change: Change) -> tuple[Rule, ...]:
-        """Of the engine's own transitions and events: rules that match everything; nothing else can hold of nothing."""
+        """Of the engine's own transitions and events: rules that match everything; nothing else can
+        hold of nothing."""
         if change.kind != "engine":
             return ()
         attributes = change.event.actor.Attributes if change.event is not None else {}
@@ -170,7 +188,10 @@ class Matcher:
             for name in change.triggers
             for rule, trigger in self._hostless.get(name, ())
             if not trigger.causes or change.cause in trigger.causes
-            if all((value := attributes.get(key)) is not None and test(value) for key, test in trigger.attributes)
+            if all(
+                (value := attributes.get(key)) is not None and test(value)
+                for key, test in trigger.attributes
+            )
         )
 
     def _in_order(self, rules: Iterable[Rule]) -> tuple[Rule, ...]:
@@ -180,7 +201,9 @@ class Matcher:
         return tuple(unique[key] for key in sorted(unique, key=self._order.__getitem__))
 
 
-def _tailored(rules: tuple[Rule, ...], subject: Object, triggers: tuple[str, ...]) -> tuple[Rule, ...]:
+def _tailored(
+    rules: tuple[Rule, ...], subject: Object, triggers: tuple[str, ...]
+) -> tuple[Rule, ...]:
     """The rules as they are for this object, without those of whose triggers it asks for none."""
     if all(rule.tailor is None for rule in rules):
         return rules
@@ -194,21 +217,28 @@ def _tailored(rules: tuple[Rule, ...], subject: Object, triggers: tuple[str, ...
 
 
 def event_names(event: Event) -> tuple[str, ...]:
-    """The names rules can write a raw event by: "container.health_status", and with what follows a colon."""
+    """The names rules can write a raw event by: "container.health_status", and with what follows a
+    colon."""
     short, colon, _ = event.action.partition(":")
     name = f"{event.type}.{short}"
     return (name, f"{event.type}.{event.action}") if colon else (name,)
 
 
 def _same(known: _Known, subject: Object) -> bool:
-    """True if a newer state of the object is the same to every selection; then it is the one to compare with next."""
+    """True if a newer state of the object is the same to every selection; then it is the one to
+    compare with next."""
     old = known.subject
     if type(old) is not type(subject) or old.name != subject.name:
         return False
-    if old.labels is not subject.labels and old.labels != subject.labels:  # dictionaries are compared key by key
+    # dictionaries are compared key by key
+    if old.labels is not subject.labels and old.labels != subject.labels:
         return False
     if isinstance(subject, Container):
-        if not isinstance(old, Container) or old.image != subject.image or old.image_unknown != subject.image_unknown:
+        if (
+            not isinstance(old, Container)
+            or old.image != subject.image
+            or old.image_unknown != subject.image_unknown
+        ):
             return False
     elif not isinstance(old, (Network, Volume)) or old.driver != subject.driver:
         return False
@@ -217,11 +247,12 @@ def _same(known: _Known, subject: Object) -> bool:
 
 
 def order_remedies(candidates: Sequence[Rule]) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
-    """(winners, losers) among the candidates of one trouble that change something; rules that only tell are in neither.
+    """(winners, losers) among the candidates of one trouble that change something; rules that only
+    tell are in neither.
 
-    The highest priority wins, then the narrower match, then file order. Rules in dry run compete among themselves: a
-    shadow never keeps a live rule from acting, so there are up to two winners, the live one first. Pass only rules
-    whose condition holds.
+    The highest priority wins, then the narrower match, then file order. Rules in dry run compete
+    among themselves: a shadow never keeps a live rule from acting, so there are up to two winners,
+    the live one first. Pass only rules whose condition holds.
     """
     remedies = sorted((rule for rule in candidates if rule.remedies), key=_rank)
     winners: list[Rule] = []

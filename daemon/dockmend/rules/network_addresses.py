@@ -41,5 +41,7 @@ IPv6 = Annotated[str, PlainValidator(_address(6)), WithJsonSchema(_TEXT_SCHEMA)]
 Subnets = Annotated[
     tuple[str, ...],
     PlainValidator(_subnets),
-    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1}]}),
+    WithJsonSchema(
+        {"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1}]}
+    ),
 ]

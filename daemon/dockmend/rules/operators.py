@@ -1,7 +1,8 @@
-"""The typed pieces conditions are made of: each knows its type when the rule is loaded and its value when it runs.
+"""The typed pieces conditions are made of: each knows its type when the rule is loaded and its
+value when it runs.
 
-What can go wrong at run time is an absent value, a division by zero or a payload of another type than hoped for: each
-is a ConditionError that names the part.
+What can go wrong at run time is an absent value, a division by zero or a payload of another type
+than hoped for: each is a ConditionError that names the part.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _SUMS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class OperatorTerm:
-    """`element` is the type of a list's items, `value` a constant's, `choices` all a field can be, `path` its name."""
+    """`element` is the type of a list's items, `value` a constant's, `choices` all a field can be,
+    `path` its name."""
 
     type: Type
     run: Run
@@ -58,7 +60,13 @@ class OperatorTerm:
         if field.type == "any":
             return cls("any", _below(path, keys), shown)
         type_: Type = "number" if field.type == "time" else field.type
-        return cls(type_, lambda fields: fields[path], shown, "text" if type_ == "list" else None, field.choices)
+        return cls(
+            type_,
+            lambda fields: fields[path],
+            shown,
+            "text" if type_ == "list" else None,
+            field.choices,
+        )
 
 
 def _below(path: str, keys: tuple[str, ...]) -> Run:
@@ -72,7 +80,8 @@ def _below(path: str, keys: tuple[str, ...]) -> Run:
 
 
 def constant(value: object) -> OperatorTerm:
-    """A literal. Raises LanguageError for bytes, complex numbers, the ellipsis and numbers out of all proportion."""
+    """A literal. Raises LanguageError for bytes, complex numbers, the ellipsis and numbers out of
+    all proportion."""
     if isinstance(value, bool):
         type_: Type = "flag"
     elif isinstance(value, (int, float)):
@@ -92,13 +101,17 @@ def sequence(items: list[OperatorTerm]) -> OperatorTerm:
     """A list written out: its items are of one type."""
     types = {item.type for item in items} - {"null", "any"}
     if len(types) > 1:
-        raise LanguageError(f"the items of a list are of one type, here are {' and '.join(sorted(types))}")
+        raise LanguageError(
+            f"the items of a list are of one type, here are {' and '.join(sorted(types))}"
+        )
     if types & {"list", "map"}:
         raise LanguageError("a list holds texts or numbers, not other lists")
     element: Type = next(iter(types), "any")
     if all(item.is_constant for item in items):
         values = tuple(item.value for item in items)
-        return OperatorTerm("list", lambda _fields: values, element=element, is_constant=True, value=values)
+        return OperatorTerm(
+            "list", lambda _fields: values, element=element, is_constant=True, value=values
+        )
     runs = tuple(item.run for item in items)
     return OperatorTerm("list", lambda fields: tuple(run(fields) for run in runs), element=element)
 
@@ -116,9 +129,13 @@ def compare(symbol: str, left: OperatorTerm, right: OperatorTerm) -> Check:
             return lambda fields: _equal(one(fields), other(fields))
         return lambda fields: not _equal(one(fields), other(fields))
     if known & {"flag", "list", "map"} or (not known and "any" not in (left.type, right.type)):
-        raise LanguageError(f"`{symbol}` orders numbers or texts, not {_kind(left)} and {_kind(right)}")
+        raise LanguageError(
+            f"`{symbol}` orders numbers or texts, not {_kind(left)} and {_kind(right)}"
+        )
     if "null" in (left.type, right.type):
-        raise LanguageError(f"null has no order: `{symbol}` needs a value, == and != work with null")
+        raise LanguageError(
+            f"null has no order: `{symbol}` needs a value, == and != work with null"
+        )
     order = _ORDERS[symbol]
 
     def ordered(fields: Fields) -> bool:
@@ -139,7 +156,11 @@ def membership(item: OperatorTerm, held: OperatorTerm, *, inverted: bool) -> Che
         raise LanguageError(f"only a text can be in a text, {_kind(item)} cannot")
     if held.type == "map" and item.type not in ("text", "any"):
         raise LanguageError(f"the keys of a map are texts, {_kind(item)} cannot be one")
-    if held.type == "list" and not {item.type, held.element} & {"any", "null"} and item.type != held.element:
+    if (
+        held.type == "list"
+        and not {item.type, held.element} & {"any", "null"}
+        and item.type != held.element
+    ):
         raise LanguageError(f"this list holds {held.element}s: {_kind(item)} is never in it")
     if held.type not in ("text", "list", "map", "any"):
         raise LanguageError(f"`in` needs a list, a map or a text on its right, not {_kind(held)}")
@@ -156,7 +177,9 @@ def membership(item: OperatorTerm, held: OperatorTerm, *, inverted: bool) -> Che
             found = value in container
         else:
             said = name if container is None else item.path
-            raise ConditionError(f"{said or 'a value'} is absent (null) or of the wrong type for `in`")
+            raise ConditionError(
+                f"{said or 'a value'} is absent (null) or of the wrong type for `in`"
+            )
         return found is not inverted
 
     return check
@@ -171,7 +194,9 @@ def arithmetic(symbol: str, left: OperatorTerm, right: OperatorTerm) -> Operator
         type_ = "number" if known else "any"
     else:
         texts = " or texts" if symbol == "+" else ""
-        raise LanguageError(f"`{symbol}` needs numbers{texts}, not {_kind(left)} and {_kind(right)}")
+        raise LanguageError(
+            f"`{symbol}` needs numbers{texts}, not {_kind(left)} and {_kind(right)}"
+        )
     one, other, work = left.run, right.run, _SUMS[symbol]
 
     def run(fields: Fields) -> Any:
@@ -200,7 +225,9 @@ def call(name: str, arguments: list[OperatorTerm]) -> OperatorTerm:
     known = FUNCTIONS.get(name)
     if known is None:
         hint = did_you_mean(name, FUNCTIONS)
-        raise LanguageError(f"unknown function {quoted(name)}{hint}: expected one of {', '.join(sorted(FUNCTIONS))}")
+        raise LanguageError(
+            f"unknown function {quoted(name)}{hint}: expected one of {', '.join(sorted(FUNCTIONS))}"
+        )
     wanted, build = known
     if len(arguments) != len(wanted):
         plural = "s" if len(wanted) > 1 else ""
@@ -211,7 +238,9 @@ def call(name: str, arguments: list[OperatorTerm]) -> OperatorTerm:
     return build(name, arguments)
 
 
-def _on_text(result: Type, work: Callable[[str], Any]) -> Callable[[str, list[OperatorTerm]], OperatorTerm]:
+def _on_text(
+    result: Type, work: Callable[[str], Any]
+) -> Callable[[str, list[OperatorTerm]], OperatorTerm]:
     """A function of one text; absent stays absent, so that == still works."""
 
     def build(name: str, arguments: list[OperatorTerm]) -> OperatorTerm:
@@ -240,7 +269,9 @@ def _number(text: str) -> float:
     return value
 
 
-def _two_texts(work: Callable[[str, str], bool]) -> Callable[[str, list[OperatorTerm]], OperatorTerm]:
+def _two_texts(
+    work: Callable[[str, str], bool],
+) -> Callable[[str, list[OperatorTerm]], OperatorTerm]:
     def build(name: str, arguments: list[OperatorTerm]) -> OperatorTerm:
         one, other = arguments
 
@@ -263,7 +294,9 @@ def _text(name: str, term: OperatorTerm, fields: Fields) -> str:
 def _matches(name: str, arguments: list[OperatorTerm]) -> OperatorTerm:
     subject, pattern = arguments
     if not (pattern.is_constant and isinstance(pattern.value, str)):
-        raise LanguageError('matches takes a pattern that is written out, such as "web-*" or "/^web[0-9]+$/"')
+        raise LanguageError(
+            'matches takes a pattern that is written out, such as "web-*" or "/^web[0-9]+$/"'
+        )
     try:
         test = compile_pattern(pattern.value)
     except LanguageError as error:
@@ -294,7 +327,9 @@ def _seconds(_name: str, arguments: list[OperatorTerm]) -> OperatorTerm:
 
 
 _Types = tuple[Type, ...]
-FUNCTIONS: Final[Mapping[str, tuple[tuple[_Types, ...], Callable[[str, list[OperatorTerm]], OperatorTerm]]]] = {
+FUNCTIONS: Final[
+    Mapping[str, tuple[tuple[_Types, ...], Callable[[str, list[OperatorTerm]], OperatorTerm]]]
+] = {
     "len": ((("text", "list", "map"),), _length),
     "lower": ((("text",),), _on_text("text", str.lower)),
     "upper": ((("text",),), _on_text("text", str.upper)),
@@ -320,14 +355,23 @@ def _is_number(value: object) -> bool:
 
 def _check_choice(field: OperatorTerm, other: OperatorTerm) -> None:
     """`container.state == "runing"` can never hold."""
-    if field.choices and other.is_constant and isinstance(other.value, str) and other.value not in field.choices:
+    if (
+        field.choices
+        and other.is_constant
+        and isinstance(other.value, str)
+        and other.value not in field.choices
+    ):
         near = did_you_mean(other.value, field.choices)
         expected = ", ".join(field.choices)
-        raise LanguageError(f"{field.path} is never {quoted(other.value)}{near}: expected one of {expected}, or null")
+        raise LanguageError(
+            f"{field.path} is never {quoted(other.value)}{near}: expected one of "
+            f"{expected}, or null"
+        )
 
 
 _SAID: Final[dict[str, str]] = {
-    "text": "a text", "number": "a number", "flag": "a truth value", "list": "a list", "map": "a map", "null": "null",
+    "text": "a text", "number": "a number", "flag": "a truth value", "list": "a list",
+    "map": "a map", "null": "null",
 }  # fmt: skip
 
 
@@ -339,8 +383,15 @@ def _kind(term: OperatorTerm) -> str:
 def _mismatch(symbol: str, left: OperatorTerm, right: OperatorTerm) -> str:
     said = f"`{symbol}` cannot compare {_kind(left)} with {_kind(right)}"
     label, literal = (left, right) if left.path else (right, left)
-    if label.type == "text" and label.path.endswith("]") and literal.is_constant and literal.type == "number":
-        return f'{said}: labels are texts, compare with "{literal.value}" or use number({label.path})'
+    if (
+        label.type == "text"
+        and label.path.endswith("]")
+        and literal.is_constant
+        and literal.type == "number"
+    ):
+        return (
+            f'{said}: labels are texts, compare with "{literal.value}" or use number({label.path})'
+        )
     if label.type == "number" and literal.is_constant and literal.type == "text":
         return f"{said}: leave out the quotes"
     if label.type == "flag" and literal.is_constant and literal.type == "text":
@@ -348,8 +399,13 @@ def _mismatch(symbol: str, left: OperatorTerm, right: OperatorTerm) -> str:
     return said
 
 
-def _unordered(symbol: str, left: OperatorTerm, first: object, right: OperatorTerm, second: object) -> str:
+def _unordered(
+    symbol: str, left: OperatorTerm, first: object, right: OperatorTerm, second: object
+) -> str:
     if first is None or second is None:
         name = left.path if first is None else right.path
         return f"{name or 'a value'} is absent (null): `{symbol}` needs a value"
-    return f"`{symbol}` cannot be used on {left.path or 'a value'} and {right.path or 'a value'}: their types differ"
+    return (
+        f"`{symbol}` cannot be used on {left.path or 'a value'} and "
+        f"{right.path or 'a value'}: their types differ"
+    )

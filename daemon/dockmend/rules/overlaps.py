@@ -1,8 +1,9 @@
 """Remedies that can answer the same trouble, found without running them: what `check` warns about.
 
-One trouble gets one remedy, so of two such rules one never acts. That may be meant: only pairs of the same priority are
-reported, as a priority is how a person says which one they want. Selections by different keys count as overlapping; of
-the same key they do where that is plain to see. Conditions, windows and exclusions are not weighed.
+One trouble gets one remedy, so of two such rules one never acts. That may be meant: only pairs of
+the same priority are reported, as a priority is how a person says which one they want. Selections
+by different keys count as overlapping; of the same key they do where that is plain to see.
+Conditions, windows and exclusions are not weighed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ MOST_COMPARED: Final = 30_000
 MOST_PATTERNS: Final = 20
 """Patterns of one key that are compared with another's."""
 
-_ENDS: Final = ("container.stopped", "container.crashed", "container.oom_killed", "container.left_down")
+_ENDS: Final = (
+    "container.stopped",
+    "container.crashed",
+    "container.oom_killed",
+    "container.left_down",
+)
 """Transitions that come together with container.exited, as one trouble."""
 
 
@@ -39,13 +45,15 @@ class Overlap:
 
     def __str__(self) -> str:
         return (
-            f"overlaps with rule {self.winner.name}: both answer {self.trigger}, and {self.winner.name} wins because "
+            f"overlaps with rule {self.winner.name}: both answer {self.trigger}, and "
+            f"{self.winner.name} wins because "
             f"it {self.reason}; give one of them a priority, or exclude what the other matches"
         )
 
 
 def overlaps(ruleset: RuleSet) -> tuple[Overlap, ...]:
-    """Pairs of enabled remedies of one priority that can answer the same trouble; at most MOST_REPORTED.
+    """Pairs of enabled remedies of one priority that can answer the same trouble; at most
+    MOST_REPORTED.
 
     Bounded work: rules are sorted by the names they need, and only neighbours are compared.
     """
@@ -56,10 +64,16 @@ def overlaps(ruleset: RuleSet) -> tuple[Overlap, ...]:
             budget -= 1
             if budget < 0 or len(found) >= MOST_REPORTED:
                 return tuple(found.values())
-            key = (id(first), id(second)) if first.order <= second.order else (id(second), id(first))
+            key = (
+                (id(first), id(second)) if first.order <= second.order else (id(second), id(first))
+            )
             if key not in found and _compete(first, second, trigger):
                 (winner,), (loser,) = order_remedies((first, second))
-                reason = "has the narrower match" if winner.match.breadth < loser.match.breadth else "stands first"
+                reason = (
+                    "has the narrower match"
+                    if winner.match.breadth < loser.match.breadth
+                    else "stands first"
+                )
                 found[key] = Overlap(winner, loser, trigger, reason)
     return tuple(found.values())
 
@@ -78,14 +92,18 @@ def _by_trigger(ruleset: RuleSet) -> dict[str, list[Rule]]:
 
 
 def _neighbours(rules: list[Rule]) -> Iterator[tuple[Rule, Rule]]:
-    """Pairs whose names can meet: sorted by the beginning they need, a rule's partners follow it directly."""
+    """Pairs whose names can meet: sorted by the beginning they need, a rule's partners follow it
+    directly."""
     keyed: list[tuple[str, bool, Rule]] = []
     for rule in rules:
         names = rule.match.exact_names
         if names is not None:
             keyed += [(name, True, rule) for name in names]
         else:
-            prefixes = next((values for aspect, values in rule.match.needs if aspect == "prefix"), frozenset({""}))
+            prefixes = next(
+                (values for aspect, values in rule.match.needs if aspect == "prefix"),
+                frozenset({""}),
+            )
             keyed += [(prefix, False, rule) for prefix in prefixes]
     keyed.sort(key=lambda item: item[:2])
     for place, (text, exact, rule) in enumerate(keyed):
@@ -98,7 +116,11 @@ def _neighbours(rules: list[Rule]) -> Iterator[tuple[Rule, Rule]]:
 
 
 def _compete(first: Rule, second: Rule, trigger: str) -> bool:
-    if (first.priority, first.dry_run, first.match.kind) != (second.priority, second.dry_run, second.match.kind):
+    if (first.priority, first.dry_run, first.match.kind) != (
+        second.priority,
+        second.dry_run,
+        second.match.kind,
+    ):
         return False
     if first.match.one_off is not second.match.one_off:
         return False
@@ -112,7 +134,8 @@ def _causes_meet(first: Rule, second: Rule, trigger: str) -> bool:
 
 
 def _can_meet(first: Selector, second: Selector) -> bool:
-    """False where no object can be in both, or where two patterns of one key cannot be told to meet."""
+    """False where no object can be in both, or where two patterns of one key cannot be told to
+    meet."""
     held = _patterns(first)
     return all(
         _share(held[aspect], texts) for aspect, texts in _patterns(second).items() if aspect in held
@@ -122,7 +145,9 @@ def _can_meet(first: Selector, second: Selector) -> bool:
 def _patterns(selector: Selector) -> dict[str, frozenset[str]]:
     """The patterns of each key a selection has, literal ones too."""
     derived = ("prefix", "suffix", "has")
-    return {aspect.removeprefix("~"): texts for aspect, texts in selector.needs if aspect not in derived}
+    return {
+        aspect.removeprefix("~"): texts for aspect, texts in selector.needs if aspect not in derived
+    }
 
 
 def _share(first: frozenset[str], second: frozenset[str]) -> bool:

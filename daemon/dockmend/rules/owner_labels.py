@@ -1,8 +1,10 @@
-"""What the owner of a container asks of dockmend by labels: read once, with an error for every wrong one.
+"""What the owner of a container asks of dockmend by labels: read once, with an error for every
+wrong one.
 
-The labels are those of operator documentation (`docs/labels.md`); those of autoheal and deunhealth are understood too.
-A function one of whose labels is wrong is off for that container. Nobody can know what the wrong label meant, and to
-do nothing, and say so, is what its owner can find out about.
+The labels are those of operator documentation (`docs/labels.md`); those of autoheal and deunhealth
+are understood too. A function one of whose labels is wrong is off for that container. Nobody can
+know what the wrong label meant, and to do nothing, and say so, is what its owner can find out
+about.
 """
 
 from __future__ import annotations
@@ -54,7 +56,11 @@ TRANSITION: Final[Mapping[Cause, str]] = {
 ALL_CAUSES: Final = frozenset(Cause)
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
-CONDITIONS: Final[tuple[Condition, ...]] = ("service_started", "service_healthy", "service_completed_successfully")
+CONDITIONS: Final[tuple[Condition, ...]] = (
+    "service_started",
+    "service_healthy",
+    "service_completed_successfully",
+)
 """What a container may wait for of one that it depends on."""
 
 HealAction = Literal["restart", "start", "recreate", "stop"]
@@ -62,8 +68,9 @@ ACTIONS: Final = ("restart", "start", "recreate", "stop")
 
 
 class LabelError(Struct, frozen=True):
-    """A label that is wrong. `text` says what was expected; `function` is off for this container. What looks like a
-    secret is taken out of `value` and `text`: an address with a key in it stands where a channel's name was meant."""
+    """A label that is wrong. `text` says what was expected; `function` is off for this container.
+    What looks like a secret is taken out of `value` and `text`: an address with a key in it stands
+    where a channel's name was meant."""
 
     label: str
     value: str
@@ -91,10 +98,11 @@ class Heal(Struct, frozen=True):
 class Wishes(Struct, frozen=True):
     """What one container's owner asks for.
 
-    `heal`: None if nothing is said, False if the owner opts out (or a label of it is wrong); `rejoin` the same.
-    `depends`: (name of a container, condition). `notify`: names of channels; None if nothing is said or the label is
-    wrong, empty for `none`. `stop_timeout`: seconds, of autoheal's label; it counts also if `heal` says nothing, for
-    those whom a setting heals. `errors`: MOST_ERRORS of them at most.
+    `heal`: None if nothing is said, False if the owner opts out (or a label of it is wrong);
+    `rejoin` the same. `depends`: (name of a container, condition). `notify`: names of channels;
+    None if nothing is said or the label is wrong, empty for `none`. `stop_timeout`: seconds, of
+    autoheal's label; it counts also if `heal` says nothing, for those whom a setting heals.
+    `errors`: MOST_ERRORS of them at most.
     """
 
     heal: Heal | Literal[False] | None = None
@@ -116,7 +124,8 @@ TREATS: Final[Mapping[str, frozenset[Cause]]] = {
     "start": frozenset(Cause) - {Cause.UNHEALTHY},
     "stop": frozenset({Cause.UNHEALTHY, Cause.NETWORK}),
 }
-"""The troubles that each action can treat. Of a lost network the remedy is to connect it again, whatever the action."""
+"""The troubles that each action can treat. Of a lost network the remedy is to connect it again,
+whatever the action."""
 
 MOST_ERRORS: Final = 20
 """Errors of one container that are told: its owner may write thousands of labels."""
@@ -135,8 +144,12 @@ def truth(value: str) -> bool:
 
 
 def ignores(labels: Mapping[str, str]) -> bool:
-    """Whether these labels ask to be left alone: also in a way that nobody understands, which is the safe reading."""
-    return any(is_ours(label) and function_of(label) is Function.IGNORE for label in labels) and wishes(labels).ignore
+    """Whether these labels ask to be left alone: also in a way that nobody understands, which is
+    the safe reading."""
+    return (
+        any(is_ours(label) and function_of(label) is Function.IGNORE for label in labels)
+        and wishes(labels).ignore
+    )
 
 
 def depends_on(labels: Mapping[str, str]) -> tuple[tuple[str, Condition], ...]:
@@ -147,7 +160,8 @@ def depends_on(labels: Mapping[str, str]) -> tuple[tuple[str, Condition], ...]:
 
 
 def causes(value: str) -> frozenset[Cause]:
-    """A list of causes, or `all`; the transitions' own names are understood too. Raises LanguageError."""
+    """A list of causes, or `all`; the transitions' own names are understood too. Raises
+    LanguageError."""
     words = [word.strip().lower() for word in value.split(",") if word.strip()]
     if not words:
         raise LanguageError(f"names nothing: expected {_listed(Cause)}, or all")
@@ -157,9 +171,11 @@ def causes(value: str) -> frozenset[Cause]:
 
 
 def wishes(labels: Mapping[str, str], channels: Collection[str] | None = None) -> Wishes:
-    """What the labels of a container's owner ask for. Never raises: what is wrong is among the `errors`.
+    """What the labels of a container's owner ask for. Never raises: what is wrong is among the
+    `errors`.
 
-    `channels`: the names of the channels that there are; None: they are not known here, so any name may be right.
+    `channels`: the names of the channels that there are; None: they are not known here, so any name
+    may be right.
     """
     return _Reader(labels, channels).read()
 
@@ -175,7 +191,8 @@ class _Reader:
         self._sort_out()
         heal = self._heal()
         rejoin = self._one("rejoin", truth)
-        # What says `ignore` in a way that nobody understands asks to be left alone: that is the safe reading.
+        # What says `ignore` in a way that nobody understands asks to be left alone: that is the
+        # safe reading.
         ignore = self._one("ignore", truth)
         notify = self._one("notify", self._known_channels)
         depends = self._one("depends.on", _depends)
@@ -192,24 +209,32 @@ class _Reader:
         )
 
     def _sort_out(self) -> None:
-        """Fills `values`; a label of dockmend's that there is not, or that is there twice, is an error."""
+        """Fills `values`; a label of dockmend's that there is not, or that is there twice, is an
+        error."""
         for label in sorted(self.labels):
             if not is_ours(label) or (key := canonical(label)) in ELSEWHERE:
                 continue
             if key is None or key not in KEYS:
                 self._unknown(label)
             elif key in self.values and self.values[key][1] != self.labels[label]:
-                text = f"says something else than {self.values[key][0]}, which is the same label: keep one of them"
+                text = (
+                    f"says something else than {self.values[key][0]}, which is the same "
+                    "label: keep one of them"
+                )
                 self.errors.append(LabelError(label, self.labels[label], text, KEYS[key]))
             else:
                 self.values.setdefault(key, (label, self.labels[label]))
 
     def _unknown(self, label: str) -> None:
-        """A slip in a label switches off the function that it is near to; other labels may be a rule's own."""
+        """A slip in a label switches off the function that it is near to; other labels may be a
+        rule's own."""
         function = function_of(label)
         if function is not None:
             near = hint(label) if len(self.errors) < MOST_ERRORS else ""
-            text = f"there is no such label{near}: known are {', '.join(label_of(each) for each in KEYS)}"
+            text = (
+                f"there is no such label{near}: known are "
+                f"{', '.join(label_of(each) for each in KEYS)}"
+            )
             self.errors.append(LabelError(label, self.labels[label], text, function))
 
     def _one(self, key: str, parse: Callable[[str], T]) -> T | None:
@@ -224,11 +249,18 @@ class _Reader:
 
     def _known_channels(self, value: str) -> tuple[str, ...]:
         names = _channels(value)
-        if self.channels is not None and (unknown := [each for each in names if each not in self.channels]):
+        if self.channels is not None and (
+            unknown := [each for each in names if each not in self.channels]
+        ):
             there = ", ".join(sorted(self.channels))
-            rest = f"expected {there}, or none; its messages go to all of them" if there else "none is configured"
+            rest = (
+                f"expected {there}, or none; its messages go to all of them"
+                if there
+                else "none is configured"
+            )
             raise LanguageError(
-                f"there is no channel {quoted(unknown[0])}{did_you_mean(unknown[0], self.channels)}: {rest}"
+                "there is no channel "
+                f"{quoted(unknown[0])}{did_you_mean(unknown[0], self.channels)}: {rest}"
             )
         return names
 
@@ -240,7 +272,10 @@ class _Reader:
         treated = TREATS[action or "restart"]
         if named is not None and named - treated:
             others = ", ".join(sorted(named - treated))
-            text = f"{action} does nothing about {others}: leave that out of dockmend.heal.on, or use restart"
+            text = (
+                f"{action} does nothing about {others}: leave that out of dockmend.heal.on, "
+                "or use restart"
+            )
             self.errors.append(LabelError(*self.values["heal.action"], text, Function.HEAL))
         found = Heal(
             causes=(named or ALL_CAUSES) & treated,
@@ -262,7 +297,11 @@ class _Reader:
             with suppress(LanguageError):
                 return _seconds(self.labels.get(OF_OTHERS[2]))
         elif action in ("start", "recreate"):
-            why = "stops nothing" if action == "start" else "goes by the container's own (docker run --stop-timeout)"
+            why = (
+                "stops nothing"
+                if action == "start"
+                else "goes by the container's own (docker run --stop-timeout)"
+            )
             text = f"is for restart and stop: dockmend.heal.action={action} {why}"
             self.errors.append(LabelError(*self.values["heal.stop.timeout"], text, Function.HEAL))
         return timeout
@@ -274,8 +313,8 @@ class _Reader:
             self.errors.append(LabelError(label, value, text, Function.HEAL))
 
     def _of_others(self) -> bool | None:
-        """What the labels of other healers say; one that opts out wins. A value that they would not understand is no
-        error of dockmend's: the labels are another program's."""
+        """What the labels of other healers say; one that opts out wins. A value that they would not
+        understand is no error of dockmend's: the labels are another program's."""
         told = []
         for label in OF_OTHERS[:2]:
             with suppress(LanguageError):
@@ -297,13 +336,17 @@ def _cause(word: str) -> Cause:
         if word in (cause.value, transition, transition.removeprefix("container.")):
             return cause
     known = [each.value for each in Cause]
-    raise LanguageError(f"unknown {quoted(word)}{did_you_mean(word, known)}: expected {_listed(Cause)}, or all")
+    raise LanguageError(
+        f"unknown {quoted(word)}{did_you_mean(word, known)}: expected {_listed(Cause)}, or all"
+    )
 
 
 def _action(value: str) -> HealAction:
     word = value.strip().lower()
     if word not in ACTIONS:
-        raise LanguageError(f"unknown action{did_you_mean(word, ACTIONS)}: expected one of {', '.join(ACTIONS)}")
+        raise LanguageError(
+            f"unknown action{did_you_mean(word, ACTIONS)}: expected one of {', '.join(ACTIONS)}"
+        )
     return cast("HealAction", word)
 
 
@@ -336,8 +379,12 @@ def _depends(value: str) -> tuple[tuple[str, Condition], ...]:
         name, colon, said = part.partition(":")
         condition = next((each for each in CONDITIONS if each == said), None)
         if not name or (colon and condition is None):
-            expected = "expected names such as `cache`, or `db:` and one of " + ", ".join(CONDITIONS)
-            raise LanguageError(f"{quoted(part)} is none{did_you_mean(said, CONDITIONS)}: {expected}")
+            expected = "expected names such as `cache`, or `db:` and one of " + ", ".join(
+                CONDITIONS
+            )
+            raise LanguageError(
+                f"{quoted(part)} is none{did_you_mean(said, CONDITIONS)}: {expected}"
+            )
         found.append((name, condition or "service_started"))
     if not found:
         raise LanguageError("names no container")

@@ -1,10 +1,13 @@
-"""Patterns over names, labels and attributes: a glob, or /a regular expression/; a list means any of them.
+"""Patterns over names, labels and attributes: a glob, or /a regular expression/; a list means any
+of them.
 
-A glob has `*` (any run of characters), `?` (any one) and `[a-z]`, `[!a-z]` (one of a set); it is case-sensitive and
-holds for the whole text. A regular expression stands between slashes and is *searched*: `^` and `$` anchor it. Those
-that can run away are refused (regex_safety.py), and a text longer than LONGEST_SEARCHED never matches one.
+A glob has `*` (any run of characters), `?` (any one) and `[a-z]`, `[!a-z]` (one of a set); it is
+case-sensitive and holds for the whole text. A regular expression stands between slashes and is
+*searched*: `^` and `$` anchor it. Those that can run away are refused (regex_safety.py), and a text
+longer than LONGEST_SEARCHED never matches one.
 
-Patterns are compiled to the cheapest test there is: most are a prefix, a suffix or a plain comparison.
+Patterns are compiled to the cheapest test there is: most are a prefix, a suffix or a plain
+comparison.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ Test = Callable[[str], bool]
 
 LONGEST_PATTERN: Final = 500
 LONGEST_SEARCHED: Final = 1024
-"""Characters of a text a regular expression is tried on; fewer if it costs more (runaway.longest_searched)."""
+"""Characters of a text a regular expression is tried on; fewer if it costs more
+(runaway.longest_searched)."""
 
 _SET = re.compile(r"\[[^]]*\]")
 _SPECIAL = re.compile(r"[*?\[]")
@@ -34,8 +38,8 @@ _OF_REGEX = frozenset("^$|()\\{}")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One pattern, parsed. `literal` is set where it matches exactly one text; `prefix` and `suffix` are what every
-    match begins and ends with ("" where nothing is known)."""
+    """One pattern, parsed. `literal` is set where it matches exactly one text; `prefix` and
+    `suffix` are what every match begins and ends with ("" where nothing is known)."""
 
     text: str
     test: Test
@@ -46,7 +50,8 @@ class Pattern:
 
     @property
     def is_ends(self) -> bool:
-        """True for `prefix*suffix`: any text that begins and ends so, and is long enough, matches."""
+        """True for `prefix*suffix`: any text that begins and ends so, and is long enough,
+        matches."""
         return self.literal is None and self.text == f"{self.prefix}*{self.suffix}"
 
 
@@ -68,7 +73,9 @@ def any_of(patterns: Sequence[Pattern]) -> Test:
         return _anything
     literals = frozenset(pattern.literal for pattern in patterns if pattern.literal is not None)
     prefixes = tuple(pattern.prefix for pattern in patterns if _is_prefix(pattern))
-    others = tuple(pattern.test for pattern in patterns if pattern.literal is None and not _is_prefix(pattern))
+    others = tuple(
+        pattern.test for pattern in patterns if pattern.literal is None and not _is_prefix(pattern)
+    )
     if not prefixes and not others:
         return literals.__contains__
 
@@ -90,20 +97,34 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def parse_name(text: str) -> Pattern:
-    """As `parse_pattern`, for what never begins with a slash or holds a comma: names and images. Raises LanguageError.
+    """As `parse_pattern`, for what never begins with a slash or holds a comma: names and images.
+    Raises LanguageError.
 
-    The engine shows a container's name as `/web`; a pattern written so would never match, nor would `web, db`.
+    The engine shows a container's name as `/web`; a pattern written so would never match, nor would
+    `web, db`.
     """
     pattern = parse_pattern(text)
     is_regex = len(text) > 1 and text.startswith("/") and text.endswith("/")
     if not is_regex and (between := re.search(r"[,\s]", _SET.sub("", text))):
-        message = f"{quoted(text)} holds a comma or a space, as no name does: expected a list such as [web, db]"
+        message = (
+            f"{quoted(text)} holds a comma or a space, as no name does: expected a list "
+            "such as [web, db]"
+        )
         raise LanguageError(message, between.start())
-    if not is_regex and (strange := _OF_NAMES.match(_SET.sub("", text))) and strange.end() < len(_SET.sub("", text)):
+    if (
+        not is_regex
+        and (strange := _OF_NAMES.match(_SET.sub("", text)))
+        and strange.end() < len(_SET.sub("", text))
+    ):
         found = _SET.sub("", text)[strange.end()]
-        raise LanguageError(f"{quoted(text)} holds {found}, as no name does{_instead(text, found)}", text.index(found))
+        raise LanguageError(
+            f"{quoted(text)} holds {found}, as no name does{_instead(text, found)}",
+            text.index(found),
+        )
     if text.startswith("/") and not is_regex:
-        raise LanguageError(f"{quoted(text)} begins with a slash, as no name does: expected {quoted(text[1:])}", 0)
+        raise LanguageError(
+            f"{quoted(text)} begins with a slash, as no name does: expected {quoted(text[1:])}", 0
+        )
     if not text:
         raise LanguageError("an empty text matches no name: expected a name or a pattern", 0)
     return pattern
@@ -128,7 +149,9 @@ def _anything(_text: str) -> bool:
 def _regex(text: str) -> Pattern:
     body = text[1:-1]
     if not body:
-        raise LanguageError('an empty regular expression matches everything: expected "*" for that', 0)
+        raise LanguageError(
+            'an empty regular expression matches everything: expected "*" for that', 0
+        )
     limit = min(LONGEST_SEARCHED, regex_safety.longest_searched(body))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -146,10 +169,22 @@ def _glob(text: str) -> Pattern:
         return Pattern(text, text.__eq__, literal=text, prefix=text, suffix=text)
     prefix = text[: special.start()]
     rest = text[special.start() :].lstrip("*")
-    if special[0] == "*" and _SPECIAL.search(rest) is None:  # prefix*suffix, either of them possibly empty
-        return Pattern(text, _ends(prefix, rest), prefix=prefix, suffix=rest, everything=not prefix and not rest)
+    # prefix*suffix, either of them possibly empty
+    if special[0] == "*" and _SPECIAL.search(rest) is None:
+        return Pattern(
+            text,
+            _ends(prefix, rest),
+            prefix=prefix,
+            suffix=rest,
+            everything=not prefix and not rest,
+        )
     inner = rest.rstrip("*")
-    if special[0] == "*" and not prefix and len(inner) < len(rest) and _SPECIAL.search(inner) is None:
+    if (
+        special[0] == "*"
+        and not prefix
+        and len(inner) < len(rest)
+        and _SPECIAL.search(inner) is None
+    ):
         return Pattern(text, lambda value: inner in value)
     pieces, suffix = _translate(text)
     match = re.compile("".join(pieces), re.DOTALL).fullmatch
@@ -170,8 +205,8 @@ def _ends(prefix: str, suffix: str) -> Test:
 def _translate(text: str) -> tuple[list[str], str]:
     """A glob as pieces of a regular expression, and the plain text it ends with.
 
-    What stands between two stars is found at its first place for good (an atomic group): a glob has no need to
-    come back to it, and so cannot run away.
+    What stands between two stars is found at its first place for good (an atomic group): a glob has
+    no need to come back to it, and so cannot run away.
     """
     segments: list[list[str]] = [[]]
     suffix = ""

@@ -13,7 +13,8 @@ HEALTH: Final = frozenset({"healthy", "unhealthy", "starting", "running"})
 """What may follow `health_status: `."""
 
 KINDS: Final = frozenset({"container", "network", "volume", "image", "service", "node"})
-"""Event types whose subject `match` can select; the others' events are about the engine as a whole."""
+"""Event types whose subject `match` can select; the others' events are about the engine as a
+whole."""
 
 BETTER: Final[Mapping[str, str]] = {
     "container.die": "container.crashed, container.stopped or container.exited",

@@ -1,7 +1,8 @@
-"""Rule files as others than their owner may read them: without the secrets of their steps, and without comments.
+"""Rule files as others than their owner may read them: without the secrets of their steps, and
+without comments.
 
-Who may use the command socket asks for the rules in force, to be told what they would do; the files may be root's only.
-What stands outside of steps stays as it is, as it decides which rule fires.
+Who may use the command socket asks for the rules in force, to be told what they would do; the files
+may be root's only. What stands outside of steps stays as it is, as it decides which rule fires.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Within(Enum):
 
 @dataclass(slots=True)
 class _Open:
-    """A collection that is being read. `name`: the key that it stands under; `key`: whose value comes next."""
+    """A collection that is being read. `name`: the key that it stands under; `key`: whose value
+    comes next."""
 
     mapping: bool
     within: Within
@@ -90,7 +92,11 @@ class _Reading:
         if within is Within.STEP and (top.key or "").lower() in _ENVIRONMENT:
             within = Within.ENVIRONMENT
         if not isinstance(event, yaml.AliasEvent):
-            within = max(within, self.anchored.get(event.anchor or "", Within.RULE), key=lambda each: each.value)
+            within = max(
+                within,
+                self.anchored.get(event.anchor or "", Within.RULE),
+                key=lambda each: each.value,
+            )
         return name, within
 
     def _alias(self, anchor: str, within: Within) -> None:
@@ -136,7 +142,9 @@ def _pieces(text: str, reading: _Reading) -> Iterator[str]:
     place = 0
     for each in reading.scalars:
         yield _COMMENT.sub("", text[place : each.start])
-        shown = each.shown if each.within is Within.RULE else redaction.text(each.shown, reading.known)
+        shown = (
+            each.shown if each.within is Within.RULE else redaction.text(each.shown, reading.known)
+        )
         written = text[each.start : each.end]
         yield written if shown == each.text else json.dumps(shown) + "\n" * written.count("\n")
         place = each.end

@@ -1,6 +1,8 @@
-"""The tables of docs/rules.md, made from what the rules are checked by, so that the page cannot say anything else.
+"""The tables of docs/rules.md, made from what the rules are checked by, so that the page cannot say
+anything else.
 
-`python -m dockmend.rules.reference_tables docs/rules.md` writes them into the page, between its `<!-- NAME -->` marks.
+`python -m dockmend.rules.reference_tables docs/rules.md` writes them into the page, between its
+`<!-- NAME -->` marks.
 """
 
 from __future__ import annotations
@@ -33,7 +35,11 @@ def transitions_table() -> str:
 
 def actions_table() -> str:
     """The actions of this version; the others in one row for each group."""
-    rows = [(f"`{spec.name}`", _parameters(spec), _done_to(spec)) for spec in ACTIONS.values() if spec.built]
+    rows = [
+        (f"`{spec.name}`", _parameters(spec), _done_to(spec))
+        for spec in ACTIONS.values()
+        if spec.built
+    ]
     later = ", ".join(f"`{spec.name}`" for spec in ACTIONS.values() if not spec.built)
     return _table(("action", "takes", "done to"), [*rows, (later, "", _NOT_YET)])
 
@@ -42,7 +48,8 @@ TABLES = {"fields": fields_table, "transitions": transitions_table, "actions": a
 
 
 def fill(page: str) -> str:
-    """The page with its tables as they should be. Raises ValueError where a table has no place in it."""
+    """The page with its tables as they should be. Raises ValueError where a table has no place in
+    it."""
     for name, table in TABLES.items():
         place = re.search(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", page, re.DOTALL)
         if place is None:
@@ -53,7 +60,9 @@ def fill(page: str) -> str:
 
 def _parameters(spec: ActionSpec) -> str:
     fields = spec.params.model_fields.items()
-    names = [f"`{field.alias or name}`{'' if field.is_required() else '?'}" for name, field in fields]
+    names = [
+        f"`{field.alias or name}`{'' if field.is_required() else '?'}" for name, field in fields
+    ]
     return ", ".join(names) if names else "–"
 
 
@@ -63,7 +72,9 @@ def _done_to(spec: ActionSpec) -> str:
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines
+    )
 
 
 def main(path: Path) -> None:

@@ -1,9 +1,11 @@
-"""Which regular expressions can run away: Python's engine backtracks, and a stranger's name must not stop dockmend.
+"""Which regular expressions can run away: Python's engine backtracks, and a stranger's name must
+not stop dockmend.
 
-The pattern's parse tree (the standard library's) is turned into its position automaton (Glushkov). Under a repetition
-every step has to be decided by the next character alone: then there is one way to read a text and no explosion
-(one-unambiguous expressions, Brüggemann-Klein 1993). Outside of repetitions choices only multiply: they are counted as
-the degree of the polynomial, which is bounded, as is the text that such a pattern is tried on (patterns.py).
+The pattern's parse tree (the standard library's) is turned into its position automaton (Glushkov).
+Under a repetition every step has to be decided by the next character alone: then there is one way
+to read a text and no explosion (one-unambiguous expressions, Brüggemann-Klein 1993). Outside of
+repetitions choices only multiply: they are counted as the degree of the polynomial, which is
+bounded, as is the text that such a pattern is tried on (patterns.py).
 """
 
 from __future__ import annotations
@@ -31,10 +33,12 @@ MOST_STEPS: Final = 8_000_000
 """For one text: 0.06 s of a CPU of 2023 at the worst of 3,508 random patterns."""
 
 SHORTEST_SEARCHED: Final = 64
-"""Characters: a pattern that may not be tried on a name of this length is refused, and not silently never true."""
+"""Characters: a pattern that may not be tried on a name of this length is refused, and not silently
+never true."""
 
 _BEGINNINGS: Final = ((op.AT, op.AT_BEGINNING), (op.AT, op.AT_BEGINNING_STRING))
-_OTHER: Final = 128  # one bit stands for all characters beyond ASCII: overlaps are only ever overestimated
+# one bit stands for all characters beyond ASCII: overlaps are only ever overestimated
+_OTHER: Final = 128
 _ALL: Final = (1 << 129) - 1
 _ASCII: Final = {
     "digit": sum(1 << ord(char) for char in "0123456789"),
@@ -50,7 +54,8 @@ def _runaway(why: str) -> LanguageError:
 
 
 def parse(body: str) -> Any:
-    """The standard library's tree of a regular expression (without the slashes). Raises LanguageError."""
+    """The standard library's tree of a regular expression (without the slashes). Raises
+    LanguageError."""
     if body.count("(") > DEEPEST:
         raise LanguageError(f"a regular expression has at most {DEEPEST} parentheses", 1)
     try:
@@ -62,11 +67,14 @@ def parse(body: str) -> Any:
         where = 1 + error.pos if error.pos is not None else 1
         raise LanguageError(f"not a regular expression: {error.msg}", where) from None
     except (RecursionError, OverflowError, ValueError, MemoryError):
-        raise LanguageError("not a regular expression that can be used: too large or nested too deeply", 1) from None
+        raise LanguageError(
+            "not a regular expression that can be used: too large or nested too deeply", 1
+        ) from None
 
 
 def longest_searched(body: str) -> int:
-    """The characters of the longest text in which `body` can be searched for in MOST_STEPS. Raises LanguageError."""
+    """The characters of the longest text in which `body` can be searched for in MOST_STEPS. Raises
+    LanguageError."""
     highest, choices = cost(body)
     longest = int((MOST_STEPS / choices) ** (1 / highest)) if highest else MOST_STEPS
     if longest < SHORTEST_SEARCHED:
@@ -75,10 +83,11 @@ def longest_searched(body: str) -> int:
 
 
 def cost(body: str) -> tuple[int, int]:
-    """The bound of the steps of searching for `body` in a text of n characters: choices times n to the degree.
+    """The bound of the steps of searching for `body` in a text of n characters: choices times n to
+    the degree.
 
-    (degree, choices), the degree at most HIGHEST_DEGREE. Raises LanguageError if it does not parse, can run away, or
-    uses what cannot be judged (back-references, inline flags but a leading (?i)).
+    (degree, choices), the degree at most HIGHEST_DEGREE. Raises LanguageError if it does not parse,
+    can run away, or uses what cannot be judged (back-references, inline flags but a leading (?i)).
     """
     tree = parse(body)
     if tree.state.flags & ~(re.UNICODE | re.IGNORECASE):
@@ -92,7 +101,8 @@ def cost(body: str) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class _Part:
-    """A piece of the pattern: the positions it can begin and end with, and in how many ways it matches nothing."""
+    """A piece of the pattern: the positions it can begin and end with, and in how many ways it
+    matches nothing."""
 
     first: list[int] = field(default_factory=list)
     last: list[int] = field(default_factory=list)
@@ -100,7 +110,8 @@ class _Part:
 
 
 class _Automaton:
-    """The positions of a pattern, what they match (bit masks), what can follow each, and the loop each lies in."""
+    """The positions of a pattern, what they match (bit masks), what can follow each, and the loop
+    each lies in."""
 
     def __init__(self, *, folded: bool) -> None:
         self.folded = folded
@@ -137,11 +148,15 @@ class _Automaton:
             return _Part()
         if code in (op.ASSERT, op.ASSERT_NOT):
             return self._look(value[1])
-        raise LanguageError("back-references are not supported in a regular expression: they can run away", 1)
+        raise LanguageError(
+            "back-references are not supported in a regular expression: they can run away", 1
+        )
 
     def _position(self, mask: int) -> _Part:
         if len(self.masks) >= MOST_POSITIONS:
-            raise LanguageError(f"a regular expression of more than {MOST_POSITIONS} characters is too large", 1)
+            raise LanguageError(
+                f"a regular expression of more than {MOST_POSITIONS} characters is too large", 1
+            )
         self.masks.append(mask)
         self.follow.append([])
         self.loop_of.append(self.current)
@@ -206,7 +221,9 @@ def _cost(tree: Any, *, folded: bool) -> tuple[int, int]:
             inside = [target for target in targets if automaton.loop_of[target] == loop]
             outside = [target for target in targets if automaton.loop_of[target] != loop]
             if _most_alike(automaton, inside) > 1:
-                raise _runaway("under a repetition, the next character does not decide how to go on")
+                raise _runaway(
+                    "under a repetition, the next character does not decide how to go on"
+                )
             choices *= _most_alike(automaton, outside)
             if outside and _most_alike(automaton, inside + outside) > 1:
                 ambiguous.add(loop)
@@ -229,7 +246,9 @@ def _most_alike(automaton: _Automaton, places: list[int]) -> int:
     if not twice:
         return 1
     masks = [automaton.masks[place] for place in places]
-    return max(sum(mask >> bit & 1 for mask in masks) for bit in range(_OTHER + 1) if twice >> bit & 1)
+    return max(
+        sum(mask >> bit & 1 for mask in masks) for bit in range(_OTHER + 1) if twice >> bit & 1
+    )
 
 
 def _one_way(empties: int) -> int:
@@ -239,15 +258,18 @@ def _one_way(empties: int) -> int:
 
 
 def _fixed(nodes: Any) -> bool:
-    """True for plain characters one after another: repeating them a fixed number of times leaves no choice."""
+    """True for plain characters one after another: repeating them a fixed number of times leaves no
+    choice."""
     return all(
-        _mask(code, value) is not None or (code is op.SUBPATTERN and not value[1] and not value[2] and _fixed(value[3]))
+        _mask(code, value) is not None
+        or (code is op.SUBPATTERN and not value[1] and not value[2] and _fixed(value[3]))
         for code, value in nodes
     )
 
 
 def literal_start(body: str) -> str:
-    """What every match of an anchored expression begins with ("^web[0-9]" -> "web"); "" where nothing is known."""
+    """What every match of an anchored expression begins with ("^web[0-9]" -> "web"); "" where
+    nothing is known."""
     tree = parse(body)
     if tree.state.flags & re.IGNORECASE or not tree or tree[0] not in _BEGINNINGS:
         return ""

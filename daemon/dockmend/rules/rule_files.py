@@ -18,7 +18,10 @@ _Owners = frozenset[int] | None
 
 def without_folder(heal: str) -> str:
     """What is said if the folder of the rules does not exist. `heal`: the setting."""
-    return f"does not exist: {'no rule is' if heal == 'off' else 'only those of the labels are'} in force"
+    return (
+        f"does not exist: {'no rule is' if heal == 'off' else 'only those of the labels are'} "
+        "in force"
+    )
 
 
 def read_files(
@@ -26,9 +29,10 @@ def read_files(
 ) -> tuple[dict[str, bytes], list[Problem]]:
     """The contents of the files by path, and what is wrong with those that cannot be used.
 
-    Of a folder every *.yaml and *.yml, without its sub-folders; what editors and package managers leave behind (hidden
-    files, `x.yaml~`, `#x.yaml#`, `x.yaml.dpkg-old`) is left alone. `owner`, `runs_as`: see loader.load_rules. What
-    others may write and counts all the same is among the problems as a warning.
+    Of a folder every *.yaml and *.yml, without its sub-folders; what editors and package managers
+    leave behind (hidden files, `x.yaml~`, `#x.yaml#`, `x.yaml.dpkg-old`) is left alone. `owner`,
+    `runs_as`: see loader.load_rules. What others may write and counts all the same is among the
+    problems as a warning.
     """
     contents: dict[str, bytes] = {}
     problems: list[Problem] = []
@@ -43,15 +47,17 @@ def read_files(
                 _note(path, _one(path, owners, share), contents, problems)
             problems += _passed(share)
         except UnknownOwner as error:
-            problems.append(Problem.of_file(str(path), f"{error}: expected policy.rules_owner to name one"))
+            problems.append(
+                Problem.of_file(str(path), f"{error}: expected policy.rules_owner to name one")
+            )
         except (OSError, Untrusted) as error:
             problems.append(_problem(path, error))
     return contents, problems
 
 
 def _share(owner: str | None) -> Share | None:
-    """A uid as `policy.rules_owner` stands for a share of a NAS; a user by name can close what is theirs, and so can
-    root."""
+    """A uid as `policy.rules_owner` stands for a share of a NAS; a user by name can close what is
+    theirs, and so can root."""
     uid = int(owner) if owner is not None and owner.isascii() and owner.isdecimal() else 0
     return Share(uid) if uid else None
 
@@ -61,8 +67,10 @@ def _passed(share: Share | None) -> list[Problem]:
         return []
     what = f"this and {len(share.passed) - 1} more" if len(share.passed) > 1 else "this"
     why = (
-        f"others than user {share.uid} may write {what}, which counts as policy.rules_owner is {share.uid}: whoever can"
-        " write there gives dockmend orders; `chmod -R go-w` mends that, if the file system keeps modes"
+        f"others than user {share.uid} may write {what}, which counts as policy.rules_owner is "
+        f"{share.uid}: whoever can"
+        " write there gives dockmend orders; `chmod -R go-w` mends that, if the file system "
+        "keeps modes"
     )
     return [Problem.of_file(share.passed[0], why, "warning")]
 
@@ -80,7 +88,9 @@ def _note(path: Path, read: _Read, contents: dict[str, bytes], problems: list[Pr
 
 def _problem(path: Path, error: OSError | Untrusted) -> Problem:
     if isinstance(error, OSError):
-        return Problem.of_file(str(path), f"cannot be read: {(error.strerror or str(error)).lower()}")
+        return Problem.of_file(
+            str(path), f"cannot be read: {(error.strerror or str(error)).lower()}"
+        )
     return Problem.of_file(error.place, error.for_rules())
 
 
@@ -88,7 +98,9 @@ def rule_names(folder: Path | int) -> list[str]:
     """The names of a folder's rule files in their order. Raises OSError."""
     with os.scandir(folder) as entries:
         names = [str(entry.name) for entry in entries]
-    return sorted(name for name in names if name.endswith(SUFFIXES) and not name.startswith((".", "#", "~")))
+    return sorted(
+        name for name in names if name.endswith(SUFFIXES) and not name.startswith((".", "#", "~"))
+    )
 
 
 def _one(path: Path, owners: _Owners, share: Share | None = None) -> _Read:
@@ -99,7 +111,8 @@ def _one(path: Path, owners: _Owners, share: Share | None = None) -> _Read:
 
 
 def _folder(path: Path, owners: _Owners, share: Share | None) -> Iterator[tuple[str, _Read]]:
-    """The rule files of a folder by name, all from the one folder that was judged. Raises OSError, Untrusted."""
+    """The rule files of a folder by name, all from the one folder that was judged. Raises OSError,
+    Untrusted."""
     if owners is None:
         for name in rule_names(path):
             yield name, _one(path / name, None)

@@ -1,8 +1,8 @@
 """The rules of one trigger, found by what their selection needs instead of one after the other.
 
-A rule is filed once: under the exact names, the labels, or the beginning or end of a name that each object it selects
-must have. A look-up gathers the few rules filed under what the object has, plus those that need nothing that could be
-filed, and tests them.
+A rule is filed once: under the exact names, the labels, or the beginning or end of a name that each
+object it selects must have. A look-up gathers the few rules filed under what the object has, plus
+those that need nothing that could be filed, and tests them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,12 @@ class SelectionIndex:
         elif aspect.startswith("label:"):
             _file(self._labels.setdefault(aspect.removeprefix("label:"), {}), values, entry)
         else:
-            shelf = {"name": self._names, "prefix": self._prefixes, "suffix": self._suffixes, "has": self._has}[aspect]
+            shelf = {
+                "name": self._names,
+                "prefix": self._prefixes,
+                "suffix": self._suffixes,
+                "has": self._has,
+            }[aspect]
             _file(shelf, values, entry)
             if aspect in ("prefix", "suffix"):
                 lengths = self._prefix_lengths if aspect == "prefix" else self._suffix_lengths
@@ -85,4 +90,6 @@ def _file(shelf: _Shelf, values: frozenset[str], entry: Entry) -> None:
 
 
 def _selects(rule: Rule, subject: Object) -> bool:
-    return rule.match.test(subject) and not (rule.exclude is not None and rule.exclude.test(subject))
+    return rule.match.test(subject) and not (
+        rule.exclude is not None and rule.exclude.test(subject)
+    )

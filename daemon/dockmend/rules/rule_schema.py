@@ -1,8 +1,9 @@
-"""The shape of a rule file: pydantic models of everything but the actions, and the JSON Schema of the whole.
+"""The shape of a rule file: pydantic models of everything but the actions, and the JSON Schema of
+the whole.
 
-Places where a person may write a word, a mapping or a list (`when`, `match`, `then` …) are `Any` here and read by
-rules/when.py, rules/steps.py and rules/build.py: a union's errors would name every form but the one that was meant.
-The JSON Schema spells the forms out.
+Places where a person may write a word, a mapping or a list (`when`, `match`, `then` …) are `Any`
+here and read by rules/when.py, rules/steps.py and rules/build.py: a union's errors would name every
+form but the one that was meant. The JSON Schema spells the forms out.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class FileModel(Params):
     defaults: dict[str, Any] = Field(default_factory=dict)
 
 
-# ------------------------------------------------------------------------------------------------------------- triggers
+# ----------------------------------------------------------------------------------------- triggers
 class TransitionTrigger(Params):
     transition: Text
     cause: OneOrMany = ()
@@ -181,8 +182,9 @@ class AlertTrigger(_Named):
 
 
 TRIGGERS: Final[dict[str, type[Params]]] = {
-    "transition": TransitionTrigger, "event": EventTrigger, "schedule": ScheduleTrigger, "every": EveryTrigger,
-    "probe": ProbeTrigger, "log": LogTrigger, "stats": StatsTrigger, "mqtt": MqttTrigger, "alert": AlertTrigger,
+    "transition": TransitionTrigger, "event": EventTrigger, "schedule": ScheduleTrigger,
+    "every": EveryTrigger, "probe": ProbeTrigger, "log": LogTrigger, "stats": StatsTrigger,
+    "mqtt": MqttTrigger, "alert": AlertTrigger,
 }  # fmt: skip
 """The model of each kind of trigger by the key that tells it."""
 
@@ -196,7 +198,7 @@ class TargetModel(Params):
     label: Any = None
 
 
-# --------------------------------------------------------------------------------------------------------- JSON Schema
+# -------------------------------------------------------------------------------------- JSON Schema
 def _step_schema(refs: dict[type[Params], dict[str, Any]]) -> dict[str, Any]:
     options: dict[str, Any] = {
         "timeout": {"type": "string", "description": "a duration such as 30s"},
@@ -219,7 +221,9 @@ def _either_or_list(one: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [one, {"type": "array", "items": one}]}
 
 
-def _rule_properties(refs: dict[type[Params], dict[str, Any]], properties: dict[str, Any]) -> dict[str, Any]:
+def _rule_properties(
+    refs: dict[type[Params], dict[str, Any]], properties: dict[str, Any]
+) -> dict[str, Any]:
     words = sorted([*TRANSITIONS, *LATER_TRANSITIONS, "startup"])
     trigger = {"anyOf": [{"enum": words}, *(refs[model] for model in TRIGGERS.values())]}
     steps = _either_or_list({"$ref": "#/$defs/Step"})
@@ -237,9 +241,18 @@ def _rule_properties(refs: dict[type[Params], dict[str, Any]], properties: dict[
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a rule file, for editors: `dockmend schema rules`."""
-    models: list[type[Params]] = [FileModel, RuleModel, Match, VerifyModel, TargetModel, *TRIGGERS.values()]
+    models: list[type[Params]] = [
+        FileModel,
+        RuleModel,
+        Match,
+        VerifyModel,
+        TargetModel,
+        *TRIGGERS.values(),
+    ]
     models += sorted({spec.params for spec in ACTIONS.values()}, key=lambda model: model.__name__)
-    mapping, top = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
+    mapping, top = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/$defs/{model}"
+    )
     definitions: dict[str, Any] = top["$defs"]
     refs = {model: mapping[model, "validation"] for model in models}
     rule = definitions[refs[RuleModel]["$ref"].rpartition("/")[2]]
@@ -247,7 +260,9 @@ def json_schema() -> dict[str, Any]:
     required = rule.pop("required")
     definitions["Step"] = _step_schema(refs)
     labels = definitions[refs[Match]["$ref"].rpartition("/")[2]]["properties"]["labels"]
-    labels["additionalProperties"] = {"anyOf": [labels["additionalProperties"], {"type": "boolean"}]}
+    labels["additionalProperties"] = {
+        "anyOf": [labels["additionalProperties"], {"type": "boolean"}]
+    }
     top_level = definitions.pop(refs[FileModel]["$ref"].rpartition("/")[2])
     reference = refs[RuleModel]
     top_level["properties"]["rules"] = {"type": "array", "items": reference}

@@ -1,4 +1,5 @@
-"""`match` and `exclude`: from what a person wrote to selectors, and the kind of object a rule is about."""
+"""`match` and `exclude`: from what a person wrote to selectors, and the kind of object a rule is
+about."""
 
 from __future__ import annotations
 
@@ -20,8 +21,11 @@ _TIMED: Final = ("container", "volume")
 """What schedules go over."""
 
 
-def read_match(scope: Scope, value: Any, when: When, host: str) -> tuple[Selector | None, str | None]:
-    """The selector, and the kind of object the rule is about (None: its triggers have no object)."""
+def read_match(
+    scope: Scope, value: Any, when: When, host: str
+) -> tuple[Selector | None, str | None]:
+    """The selector, and the kind of object the rule is about (None: its triggers have no
+    object)."""
     implied = next(iter(when.kinds)) if len(when.kinds) == 1 else None
     if value == "all":
         kind = implied or "container"
@@ -30,7 +34,10 @@ def read_match(scope: Scope, value: Any, when: When, host: str) -> tuple[Selecto
         scope.wrong(("match",), value, "`all`, or a mapping such as {labels: {tier: web}}")
         return None, implied or "container"
     if not value:
-        scope.error(("match",), "`match` is an empty mapping: expected `match: all` if every object is meant")
+        scope.error(
+            ("match",),
+            "`match` is an empty mapping: expected `match: all` if every object is meant",
+        )
         return None, implied or "container"
     wanted = value.get("kind", "container")
     kind = wanted if isinstance(wanted, str) and wanted in KEYS else "container"
@@ -52,16 +59,22 @@ def read_exclude(scope: Scope, value: Any, kind: str | None, host: str) -> Selec
         return None
     keys = [key for key in value if key != "kind"]
     if not keys:
-        scope.error(path, "`exclude` would exclude everything: expected a key such as name or labels")
+        scope.error(
+            path, "`exclude` would exclude everything: expected a key such as name or labels"
+        )
         return None
     if "oneoff" in value:
-        expected = "a `match` without it selects no Compose one-off, and with `oneoff: true` only those"
+        expected = (
+            "a `match` without it selects no Compose one-off, and with `oneoff: true` only those"
+        )
         scope.error((*path, "oneoff"), f"`oneoff` is no key of `exclude`: {expected}", key=True)
         return None
     data = {**value, "kind": kind}
     whole = _compile(scope, path, data, kind, host)
     if whole is not None and (wide := _holds_for_all(data)):
-        scope.error((*path, wide), f"`exclude` would exclude everything: expected a narrower {wide}")
+        scope.error(
+            (*path, wide), f"`exclude` would exclude everything: expected a narrower {wide}"
+        )
         return None
     if whole is None or len(keys) == 1:
         return whole
@@ -76,7 +89,17 @@ def read_exclude(scope: Scope, value: Any, kind: str | None, host: str) -> Selec
     return Selector(whole.kind, test, max(part.breadth for part in parts), text=text)
 
 
-_NAMES: Final = ("a", "Z", "0", "web", "DB-1", "x_y.z", "9front", "shop-database-replica-2", "q" * 40)
+_NAMES: Final = (
+    "a",
+    "Z",
+    "0",
+    "web",
+    "DB-1",
+    "x_y.z",
+    "9front",
+    "shop-database-replica-2",
+    "q" * 40,
+)
 """Names with little in common: a pattern that holds for all of them holds for any."""
 
 
@@ -93,8 +116,8 @@ def _holds_for_all(data: dict[str, Any]) -> str | None:
 def excludes_all_of(match: Any, exclude: Any) -> str | None:
     """The key of `exclude` that takes out everything that `match` selects, or None.
 
-    Every key of `match` holds for what it selects, and one key of `exclude` is enough to take it out. Both were
-    checked before.
+    Every key of `match` holds for what it selects, and one key of `exclude` is enough to take it
+    out. Both were checked before.
     """
     if not isinstance(match, dict) or not isinstance(exclude, dict):
         return None
@@ -104,7 +127,9 @@ def excludes_all_of(match: Any, exclude: Any) -> str | None:
         else:
             selected, excluded = _texts(match[key]), _texts(exclude[key])
             test = any_of([parse_name(text) for text in excluded])
-            taken_out = all(text in excluded or (_is_literal(text) and test(text)) for text in selected)
+            taken_out = all(
+                text in excluded or (_is_literal(text) and test(text)) for text in selected
+            )
         if taken_out:
             return str(key)
     return None
@@ -121,16 +146,24 @@ def _is_literal(text: str) -> bool:
 def _all(scope: Scope, kind: str, host: str) -> Selector | None:
     if kind in LATER_KINDS:
         scope.later(("match",), f"kind: {kind}")
-    return compile_selector({"kind": "container" if kind == "engine" else kind}, host, matching=True)
+    return compile_selector(
+        {"kind": "container" if kind == "engine" else kind}, host, matching=True
+    )
 
 
-def _check_kind(scope: Scope, value: dict[str, Any], kind: str, implied: str | None, when: When) -> None:
+def _check_kind(
+    scope: Scope, value: dict[str, Any], kind: str, implied: str | None, when: When
+) -> None:
     path: Path = ("match", "kind") if "kind" in value else ("match",)
     if implied == "engine":
-        scope.error(("match",), "the trigger is about the engine, which is no object: expected `match: all`")
+        scope.error(
+            ("match",), "the trigger is about the engine, which is no object: expected `match: all`"
+        )
     elif implied is not None and implied != kind:
         what = when.triggers[0].name if when.triggers else f"the trigger on a {implied}"
-        scope.error(path, f"{what} is about a {implied}, `match` about a {kind}: expected `kind: {implied}`")
+        scope.error(
+            path, f"{what} is about a {implied}, `match` about a {kind}: expected `kind: {implied}`"
+        )
     elif kind in LATER_KINDS:
         scope.later(path, f"kind: {kind}")
     elif implied is None and when.timed and kind not in _TIMED:
@@ -138,7 +171,9 @@ def _check_kind(scope: Scope, value: dict[str, Any], kind: str, implied: str | N
         scope.error(path, f"schedules go over containers or volumes, not over a {kind}: {expected}")
 
 
-def _compile(scope: Scope, path: Path, value: dict[str, Any], kind: str, host: str) -> Selector | None:
+def _compile(
+    scope: Scope, path: Path, value: dict[str, Any], kind: str, host: str
+) -> Selector | None:
     data = _with_texts(scope, path, value)
     model = scope.read(Match, data, path)
     if model is None:
@@ -151,7 +186,11 @@ def _compile(scope: Scope, path: Path, value: dict[str, Any], kind: str, host: s
     for key in data:
         if key not in KEYS[kind]:
             known = ", ".join(sorted(KEYS[kind]))
-            scope.error((*path, key), f"a {kind} is not selected by `{key}`: expected one of {known}", key=True)
+            scope.error(
+                (*path, key),
+                f"a {kind} is not selected by `{key}`: expected one of {known}",
+                key=True,
+            )
     _cut_by_comments(scope, path, data)
     if scope.errors > before:
         return None
@@ -163,15 +202,20 @@ def _compile(scope: Scope, path: Path, value: dict[str, Any], kind: str, host: s
 
 
 def _with_texts(scope: Scope, path: Path, value: dict[str, Any]) -> dict[str, Any]:
-    """`dockmend.heal: true` is understood: a label's true and false are texts, where they are written so."""
+    """`dockmend.heal: true` is understood: a label's true and false are texts, where they are
+    written so."""
     labels = value.get("labels")
-    if not isinstance(labels, dict) or not any(isinstance(content, bool) for content in labels.values()):
+    if not isinstance(labels, dict) or not any(
+        isinstance(content, bool) for content in labels.values()
+    ):
         return value
     understood = {}
     for name, content in labels.items():
         node = scope.find((*path, "labels", name))
         written = node.text if node is not None else None
-        understood[name] = written if isinstance(content, bool) and written in ("true", "false") else content
+        understood[name] = (
+            written if isinstance(content, bool) and written in ("true", "false") else content
+        )
     return {**value, "labels": understood}
 
 
@@ -183,7 +227,9 @@ def _blame(scope: Scope, path: Path, data: dict[str, Any], kind: str, error: Lan
             _parser(keys)(pattern)
         except LanguageError as wrong:
             found = True
-            scope.language((*path, *keys), wrong, str(keys[-1] if isinstance(keys[-1], str) else keys[-2]))
+            scope.language(
+                (*path, *keys), wrong, str(keys[-1] if isinstance(keys[-1], str) else keys[-2])
+            )
     if not found:
         scope.language(path, error)
 
@@ -197,8 +243,16 @@ def _patterns(data: Any, keys: Path = ()) -> list[tuple[Path, str]]:
     """Every text under `match` but its kind, with the way to it."""
     if isinstance(data, str):
         return [] if keys == ("kind",) else [(keys, data)]
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [found for key, value in items for found in _patterns(value, (*keys, cast("str | int", key)))]
+    items = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    return [
+        found for key, value in items for found in _patterns(value, (*keys, cast("str | int", key)))
+    ]
 
 
 def _cut_by_comments(scope: Scope, path: Path, data: dict[str, Any]) -> None:

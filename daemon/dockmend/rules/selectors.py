@@ -1,12 +1,13 @@
 """`match` and `exclude`: a mapping of patterns compiled to one test over an object of the mirror.
 
-Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"` is any value.
-Labels of a container are those that its owner set; its image's do not count. A Compose one-off is selected only if
-`oneoff: true` asks for those. The image is compared as the container's owner wrote it, and with `:latest` if no tag
-was written.
+Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"`
+is any value. Labels of a container are those that its owner set; its image's do not count. A
+Compose one-off is selected only if `oneoff: true` asks for those. The image is compared as the
+container's owner wrote it, and with `:latest` if no tag was written.
 
-Breadth says how much a selection takes in: 1000 for all, less for each key. The weights follow what a person means by
-"narrower": a name is narrower than a name's pattern, that than a Compose service, a label, an image, a host or driver.
+Breadth says how much a selection takes in: 1000 for all, less for each key. The weights follow what
+a person means by "narrower": a name is narrower than a name's pattern, that than a Compose service,
+a label, an image, a host or driver.
 """
 
 from __future__ import annotations
@@ -27,16 +28,21 @@ MakeTest = Callable[[Test], ObjectTest]
 EVERYTHING: Final = 1000
 """The breadth of `match: all`."""
 
-_CLASSES: Final[Mapping[str, type[Object]]] = {"container": Container, "network": Network, "volume": Volume}
+_CLASSES: Final[Mapping[str, type[Object]]] = {
+    "container": Container,
+    "network": Network,
+    "volume": Volume,
+}
 _WEIGHTS: Final = {
-    "name": (400, 200), "compose": (60, 30), "label": (50, 25), "image": (50, 25), "driver": (10, 5), "host": (10, 5),
-    "oneoff": (10, 10),
+    "name": (400, 200), "compose": (60, 30), "label": (50, 25), "image": (50, 25),
+    "driver": (10, 5), "host": (10, 5), "oneoff": (10, 10),
 }  # fmt: skip
 """What a key takes off the breadth: (one literal, anything else)."""
 
-# Selector.needs, for the index and for finding overlaps: ("name" | "label:KEY" | "image" | "driver", literal texts, one
-# of which the object has), or with "~" before it the texts of patterns, one of which holds; and derived from these
-# ("prefix" | "suffix", what its name begins or ends with) and ("has", label keys).
+# Selector.needs, for the index and for finding overlaps: ("name" | "label:KEY" | "image" |
+# "driver", literal texts, one of which the object has), or with "~" before it the texts of
+# patterns, one of which holds; and derived from these ("prefix" | "suffix", what its name begins or
+# ends with) and ("has", label keys).
 
 KEYS: Final[Mapping[str, frozenset[str]]] = {
     "container": frozenset({"kind", "name", "labels", "image", "compose", "oneoff", "host"}),
@@ -50,7 +56,8 @@ KEYS: Final[Mapping[str, frozenset[str]]] = {
 
 
 class _Builder:
-    """Collects the tests of one selection, what every match has, how narrow it is, and the words for it."""
+    """Collects the tests of one selection, what every match has, how narrow it is, and the words
+    for it."""
 
     def __init__(self) -> None:
         self.tests: list[ObjectTest] = []
@@ -60,7 +67,9 @@ class _Builder:
         self.never = False
         self.one_off: bool | None = None  # of containers: only one-offs, only others; None: either
 
-    def add(self, weight: str, said: str, patterns: Sequence[Pattern], aspect: str, make: MakeTest) -> None:
+    def add(
+        self, weight: str, said: str, patterns: Sequence[Pattern], aspect: str, make: MakeTest
+    ) -> None:
         literals = self.say(weight, said, patterns)
         self.tests.append(make(any_of(patterns)))
         if len(literals) == len(patterns):
@@ -75,7 +84,9 @@ class _Builder:
         single, other = _WEIGHTS[weight]
         literals = [pattern.literal for pattern in patterns if pattern.literal is not None]
         self.narrowed += single if len(patterns) == len(literals) == 1 else other
-        self.words.append(f"{said} {' or '.join(pattern.text or '(empty)' for pattern in patterns)}")
+        self.words.append(
+            f"{said} {' or '.join(pattern.text or '(empty)' for pattern in patterns)}"
+        )
         return literals
 
     def only_one_offs(self, wanted: bool) -> None:
@@ -94,19 +105,26 @@ class _Builder:
             breadth=max(0, EVERYTHING - self.narrowed),
             everything=not self.tests and not self.one_off,
             one_off=bool(self.one_off),
-            text=", ".join(self.words) if self.words else "all" if kind == "container" else f"all {kind}s",
+            text=", ".join(self.words)
+            if self.words
+            else "all"
+            if kind == "container"
+            else f"all {kind}s",
             exact_names=exact,
             needs=tuple(self.needs),
         )
 
 
-def compile_selector(mapping: Mapping[str, Any] | str, host: str = "", *, matching: bool = False) -> Selector:
-    """A selection from a mapping whose shape was checked: `kind`, and `name`, `image`, `host`, `driver` (a text or a
-    list of them), `labels` (texts or lists by key), `compose` (`project`, `service`), `oneoff` (a flag); or "all".
+def compile_selector(
+    mapping: Mapping[str, Any] | str, host: str = "", *, matching: bool = False
+) -> Selector:
+    """A selection from a mapping whose shape was checked: `kind`, and `name`, `image`, `host`,
+    `driver` (a text or a list of them), `labels` (texts or lists by key), `compose` (`project`,
+    `service`), `oneoff` (a flag); or "all".
 
-    `matching`: it is a `match`, which selects no Compose one-off unless it says `oneoff: true`; an `exclude` has no
-    such key, and selects both. `host` is this host's name: a selection for another one never holds. Raises
-    LanguageError for a wrong pattern.
+    `matching`: it is a `match`, which selects no Compose one-off unless it says `oneoff: true`; an
+    `exclude` has no such key, and selects both. `host` is this host's name: a selection for another
+    one never holds. Raises LanguageError for a wrong pattern.
     """
     if isinstance(mapping, str):
         if mapping != "all":
@@ -114,15 +132,26 @@ def compile_selector(mapping: Mapping[str, Any] | str, host: str = "", *, matchi
         mapping = {}
     kind = cast("Kind", mapping.get("kind", "container"))
     if kind not in KEYS:
-        raise LanguageError(f"unknown kind{did_you_mean(str(kind), KEYS)}: expected one of {', '.join(KEYS)}")
+        raise LanguageError(
+            f"unknown kind{did_you_mean(str(kind), KEYS)}: expected one of {', '.join(KEYS)}"
+        )
     if wrong := [str(key) for key in mapping if key not in KEYS[kind]]:
         hint = did_you_mean(wrong[0], KEYS[kind])
-        raise LanguageError(f"a {kind} is not selected by {wrong[0]}{hint}: expected {', '.join(sorted(KEYS[kind]))}")
+        raise LanguageError(
+            f"a {kind} is not selected by {wrong[0]}{hint}: expected "
+            f"{', '.join(sorted(KEYS[kind]))}"
+        )
     built = _Builder()
     if kind == "container" and matching:
         built.only_one_offs(bool(mapping.get("oneoff")))
     if "name" in mapping:
-        built.add("name", "name", _patterns(mapping["name"], parse_name), "name", _by_name if matching else _by_either)
+        built.add(
+            "name",
+            "name",
+            _patterns(mapping["name"], parse_name),
+            "name",
+            _by_name if matching else _by_either,
+        )
     if "image" in mapping:
         built.add("image", "image", _patterns(mapping["image"], parse_name), "image", _by_image)
     for part, value in _items(mapping, "compose"):
@@ -133,7 +162,9 @@ def compile_selector(mapping: Mapping[str, Any] | str, host: str = "", *, matchi
         built.add("label", f"label {key} =", patterns, f"label:{key}", _by_label(key))
         built.needs.append(("has", frozenset({key})))
     if "driver" in mapping:
-        built.add("driver", "driver", _patterns(mapping["driver"], parse_name), "driver", _by_driver)
+        built.add(
+            "driver", "driver", _patterns(mapping["driver"], parse_name), "driver", _by_driver
+        )
     if "host" in mapping:
         patterns = _patterns(mapping["host"], parse_name)
         built.say("host", "host", patterns)
@@ -150,12 +181,20 @@ def _labels(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
     found = _items(mapping, "labels")
     for key, _ in found:
         if re.search(r"[*?]|^/.*/$", key):
-            raise LanguageError(f"label {quoted(key)}: a label's key is no pattern: expected the whole key")
+            raise LanguageError(
+                f"label {quoted(key)}: a label's key is no pattern: expected the whole key"
+            )
     return found
 
 
 def _patterns(value: object, parse: Callable[[str], Pattern] = parse_pattern) -> list[Pattern]:
-    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+    texts = (
+        [value]
+        if isinstance(value, str)
+        else list(value)
+        if isinstance(value, (list, tuple))
+        else []
+    )
     if not texts or not all(isinstance(text, str) for text in texts):
         raise LanguageError("expected a text or a list of texts")
     return [parse(text) for text in texts]
@@ -188,7 +227,8 @@ def _all_of(kind: str, tests: Sequence[ObjectTest], one_off: bool | None) -> Obj
 
 
 def _is_one_off(subject: Object) -> bool:
-    """Its owner says so: a label of which nobody knows who set it holds back, and selects nothing."""
+    """Its owner says so: a label of which nobody knows who set it holds back, and selects
+    nothing."""
     return isinstance(subject, Container) and subject.one_off and not subject.image_unknown
 
 
@@ -201,9 +241,12 @@ def _by_name(test: Test) -> ObjectTest:
 
 
 def _by_either(test: Test) -> ObjectTest:
-    """Of an `exclude`, which holds back: also what has only the set-aside name of what is meant, as of a recreation
-    whose journal was lost, or another dockmend's. That a person gave that name does no harm here."""
-    return lambda subject: test(subject.name) or (isinstance(subject, Container) and test(without_aside(subject.name)))
+    """Of an `exclude`, which holds back: also what has only the set-aside name of what is meant, as
+    of a recreation whose journal was lost, or another dockmend's. That a person gave that name does
+    no harm here."""
+    return lambda subject: (
+        test(subject.name) or (isinstance(subject, Container) and test(without_aside(subject.name)))
+    )
 
 
 def image_test(test: Test) -> Test:

@@ -18,7 +18,9 @@ from dockmend.rules.rule_schema import TargetModel
 from dockmend.rules.value_types import Params
 
 _OPTIONS: Final = ("timeout", "on_error", "target")
-_EXPECTED: Final = "an action such as restart, a mapping such as {restart: {timeout: 10s}}, or a list of them"
+_EXPECTED: Final = (
+    "an action such as restart, a mapping such as {restart: {timeout: 10s}}, or a list of them"
+)
 _BARE: Final[dict[str, Any]] = {}
 """The parameters of an action that was written as a mere name."""
 
@@ -26,13 +28,14 @@ _OF_ENVIRONMENT: Final = "default"
 """The channel that an environment variable makes."""
 
 _PARAMETERLESS: dict[str, Params] = {}
-"""Actions without parameters, checked once: most rules of a large set say no more than `then: restart`."""
+"""Actions without parameters, checked once: most rules of a large set say no more than `then:
+restart`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a step needs to know of its rule. `kind` is what the rule is about, None where triggers have no object;
-    `channels`: those that the settings name, None where that is not known."""
+    """What a step needs to know of its rule. `kind` is what the rule is about, None where triggers
+    have no object; `channels`: those that the settings name, None where that is not known."""
 
     kind: str | None
     contexts: frozenset[str]
@@ -71,7 +74,9 @@ def _step(scope: Scope, path: Path, value: Any, around: Surroundings) -> Step | 
             names = known
         else:
             second = names[1]
-            message = f"`{names[0]}` and `{second}` in one step: expected a list, one action in each step"
+            message = (
+                f"`{names[0]}` and `{second}` in one step: expected a list, one action in each step"
+            )
             scope.error((*path, second), message, key=True)
             return None
     options = {key: value[key] for key in _OPTIONS if key in value}
@@ -79,7 +84,12 @@ def _step(scope: Scope, path: Path, value: Any, around: Surroundings) -> Step | 
 
 
 def _action(
-    scope: Scope, path: Path, name: str, parameters: Any, options: dict[str, Any], around: Surroundings
+    scope: Scope,
+    path: Path,
+    name: str,
+    parameters: Any,
+    options: dict[str, Any],
+    around: Surroundings,
 ) -> Step | None:
     spec = ACTIONS.get(name)
     if spec is None:
@@ -90,14 +100,31 @@ def _action(
     target = _target(scope, (*base, "target"), options["target"]) if "target" in options else None
     if target is None and "target" not in options and spec.kinds and around.kind not in spec.kinds:
         scope.error(path, _misplaced(spec, around.kind), key=parameters is not _BARE)
-    if isinstance(params, RunParams) and params.image is None and around.triggers != {"container.missing"}:
-        scope.error(path, "`run` without an `image` makes again what is missing: expected `when: container.missing`")
-    if isinstance(params, CreateNetwork) and params.name is None and around.triggers != {"network.missing"}:
-        message = "`create_network` without a name makes the network again that is missing: expected a `name`"
+    if (
+        isinstance(params, RunParams)
+        and params.image is None
+        and around.triggers != {"container.missing"}
+    ):
+        scope.error(
+            path,
+            "`run` without an `image` makes again what is missing: expected `when: "
+            "container.missing`",
+        )
+    if (
+        isinstance(params, CreateNetwork)
+        and params.name is None
+        and around.triggers != {"network.missing"}
+    ):
+        message = (
+            "`create_network` without a name makes the network again that is missing: "
+            "expected a `name`"
+        )
         scope.error(path, f"{message}, or `when: network.missing`", key=parameters is not _BARE)
     if isinstance(params, Notify) and around.channels is not None:
         _channels(scope, path, params, around.channels)
-    timeout = _timeout(scope, (*base, "timeout"), options["timeout"]) if "timeout" in options else None
+    timeout = (
+        _timeout(scope, (*base, "timeout"), options["timeout"]) if "timeout" in options else None
+    )
     on_error = options.get("on_error", "fail")
     if on_error not in ("fail", "continue"):
         scope.wrong((*base, "on_error"), on_error, "continue or fail")
@@ -111,19 +138,27 @@ def _action(
 def _unknown(name: str) -> str:
     if "." in name:
         return (
-            f'unknown action "{name}": names with a dot are reserved for extensions: expected an action such as restart'
+            f'unknown action "{name}": names with a dot are reserved for extensions: expected '
+            "an action such as restart"
         )
     near = did_you_mean(name, ACTIONS)
-    return f'unknown action "{name}"{near}: expected an action such as restart, snapshot_volume or publish'
+    return (
+        f'unknown action "{name}"{near}: expected an action such as restart, snapshot_volume '
+        "or publish"
+    )
 
 
 def _misplaced(spec: ActionSpec, kind: str | None) -> str:
-    about = f"this rule is about a {kind}" if kind is not None else "this rule's trigger has no object"
+    about = (
+        f"this rule is about a {kind}" if kind is not None else "this rule's trigger has no object"
+    )
     wanted = " or ".join(sorted(spec.kinds))
     return f"`{spec.name}` is done to a {wanted}, {about}: expected `target: {{name: …}}` beside it"
 
 
-def _parameters(scope: Scope, path: Path, spec: ActionSpec, value: Any, around: Surroundings) -> Params | None:
+def _parameters(
+    scope: Scope, path: Path, spec: ActionSpec, value: Any, around: Surroundings
+) -> Params | None:
     if value is None or value == {}:
         cached = _PARAMETERLESS.get(spec.name)
         if cached is None:
@@ -138,7 +173,9 @@ def _parameters(scope: Scope, path: Path, spec: ActionSpec, value: Any, around: 
     return scope.read(spec.params, value, path, around.contexts)
 
 
-def _available(scope: Scope, path: Path, spec: ActionSpec, params: BaseModel | None, *, at_key: bool) -> bool:
+def _available(
+    scope: Scope, path: Path, spec: ActionSpec, params: BaseModel | None, *, at_key: bool
+) -> bool:
     tolerated = path[0] == "escalate"
     if not spec.built:
         scope.later(path, spec.name, key=at_key, tolerated=tolerated)
@@ -150,20 +187,32 @@ def _available(scope: Scope, path: Path, spec: ActionSpec, params: BaseModel | N
 
 
 def _channels(scope: Scope, path: Path, params: Notify, known: frozenset[str]) -> None:
-    """A channel that nobody configured is a slip. Without any, a rule that names none stays right: what it heals is
-    healed, and its step fails and says why. The same holds for the channel of the environment, which is not the same
-    for a daemon and for a person who checks its rules."""
+    """A channel that nobody configured is a slip. Without any, a rule that names none stays right:
+    what it heals is healed, and its step fails and says why. The same holds for the channel of the
+    environment, which is not the same for a daemon and for a person who checks its rules."""
     if params.to is None and not known:
-        scope.warn(path, "`notify` tells nobody: no channel is configured (settings: notify)", key=True)
+        scope.warn(
+            path, "`notify` tells nobody: no channel is configured (settings: notify)", key=True
+        )
     for index, name in enumerate(params.to or ()):
         if name in known:
             continue
-        place = (*path, "to", index) if scope.find((*path, "to", index)) is not None else (*path, "to")
+        place = (
+            (*path, "to", index) if scope.find((*path, "to", index)) is not None else (*path, "to")
+        )
         if name == _OF_ENVIRONMENT:
-            scope.warn(place, f'channel "{name}" is not configured here: DOCKMEND_NOTIFY_URL makes it')
+            scope.warn(
+                place, f'channel "{name}" is not configured here: DOCKMEND_NOTIFY_URL makes it'
+            )
             continue
-        wanted = f"one of {', '.join(sorted(known))}" if known else "a channel of the settings (notify): there is none"
-        scope.error(place, f'unknown channel "{name}"{did_you_mean(name, known)}: expected {wanted}')
+        wanted = (
+            f"one of {', '.join(sorted(known))}"
+            if known
+            else "a channel of the settings (notify): there is none"
+        )
+        scope.error(
+            place, f'unknown channel "{name}"{did_you_mean(name, known)}: expected {wanted}'
+        )
 
 
 def _timeout(scope: Scope, path: Path, value: Any) -> float | None:
@@ -186,7 +235,11 @@ def _target(scope: Scope, path: Path, value: Any) -> TargetRef | None:
     if model is None:
         return None
     if (model.name is None) == (model.label is None):
-        scope.error(path, f"`target` names {'nothing' if model.name is None else 'two things'}: expected {expected}")
+        scope.error(
+            path,
+            f"`target` names {'nothing' if model.name is None else 'two things'}: expected "
+            f"{expected}",
+        )
         return None
     if model.name is not None:
         return TargetRef(name=model.name)

@@ -1,9 +1,9 @@
 """Texts with fields in them: "{container.name} did not heal: {incident.reason}".
 
-Never str.format: the text is a stranger's, and format strings reach into objects. `{path}` with a known field is that
-field; `{now:%Y%m%d}` formats a time (UTC); `{word}` with an unknown one is an error; every other brace is literal, so
-that JSON works; `{{` is a literal brace. What the rendered text is put into, and how it is escaped there, is the
-caller's.
+Never str.format: the text is a stranger's, and format strings reach into objects. `{path}` with a
+known field is that field; `{now:%Y%m%d}` formats a time (UTC); `{word}` with an unknown one is an
+error; every other brace is literal, so that JSON works; `{{` is a literal brace. What the rendered
+text is put into, and how it is escaped there, is the caller's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ Piece = str | Callable[[Fields], str]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled text. `fields` are the catalogue's paths it names ("container.labels" for any label)."""
+    """A compiled text. `fields` are the catalogue's paths it names ("container.labels" for any
+    label)."""
 
     text: str
     fields: frozenset[str]
@@ -43,18 +44,28 @@ class Template:
     @property
     def literal(self) -> str | None:
         """The text itself where it names no field, with `{{` resolved; else None."""
-        return None if self.fields else "".join(piece for piece in self.pieces if isinstance(piece, str))
+        return (
+            None
+            if self.fields
+            else "".join(piece for piece in self.pieces if isinstance(piece, str))
+        )
 
     def render(self, fields: Fields, quoted: Callable[[str], str] = str) -> str:
-        """The text with its fields filled in; an absent one is "". `quoted`: makes of what a field holds what may stand
-        in the text."""
-        return "".join(piece if isinstance(piece, str) else quoted(piece(fields)) for piece in self.pieces)
+        """The text with its fields filled in; an absent one is "". `quoted`: makes of what a field
+        holds what may stand in the text."""
+        return "".join(
+            piece if isinstance(piece, str) else quoted(piece(fields)) for piece in self.pieces
+        )
 
 
 def compile_template(text: str, contexts: frozenset[str] = COMMON | {"container"}) -> Template:
-    """Check and compile a text. `contexts` as of fields.contexts_for. Raises LanguageError with the offset."""
+    """Check and compile a text. `contexts` as of fields.contexts_for. Raises LanguageError with the
+    offset."""
     if len(text) > LONGEST:
-        raise LanguageError(f"a text with fields has at most {LONGEST} characters, this one has {len(text)}", LONGEST)
+        raise LanguageError(
+            f"a text with fields has at most {LONGEST} characters, this one has {len(text)}",
+            LONGEST,
+        )
     pieces: list[Piece] = []
     named: set[str] = set()
     place = 0
@@ -72,7 +83,8 @@ def compile_template(text: str, contexts: frozenset[str] = COMMON | {"container"
 
 
 def _piece(found: re.Match[str], contexts: frozenset[str], named: set[str]) -> Piece | None:
-    """What stands for one place in the text: a literal brace, a field; None where the braces are literal."""
+    """What stands for one place in the text: a literal brace, a field; None where the braces are
+    literal."""
     if found["path"] is None:
         return "{"
     form = found["format"]
@@ -84,12 +96,17 @@ def _piece(found: re.Match[str], contexts: frozenset[str], named: set[str]) -> P
         field, key = resolve(found["path"], contexts)
     except LanguageError as error:
         hint = "" if known else "; for a literal brace write {{"
-        raise LanguageError(error.message + hint, found.start("path") + (error.offset or 0)) from None
+        raise LanguageError(
+            error.message + hint, found.start("path") + (error.offset or 0)
+        ) from None
     named.add(field.path)
     if form is None:
         return _reader(field, key)
     if field.type != "time":
-        raise LanguageError(f"only a time takes a format, {field.path} is of type {field.type}", found.start("format"))
+        raise LanguageError(
+            f"only a time takes a format, {field.path} is of type {field.type}",
+            found.start("format"),
+        )
     return _formatter(field.path, form, found.start("format"))
 
 
@@ -112,7 +129,8 @@ def _reader(field: Field, key: tuple[str, ...]) -> Callable[[Fields], str]:
 
 
 def show(value: Any) -> str:
-    """A field's value as text: "" where absent, numbers without a needless ".0", lists with commas, else JSON."""
+    """A field's value as text: "" where absent, numbers without a needless ".0", lists with commas,
+    else JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -149,7 +167,10 @@ def _formatter(path: str, form: str, offset: int) -> Callable[[Fields], str]:
     for found in _DIRECTIVE.finditer(form):
         if found[1] not in _DIRECTIVES or not found[1]:
             known = " ".join("%" + char for char in sorted(_DIRECTIVES))
-            raise LanguageError(f"unknown format {quoted(found[0])}: expected one of {known}", offset + found.start())
+            raise LanguageError(
+                f"unknown format {quoted(found[0])}: expected one of {known}",
+                offset + found.start(),
+            )
         if found.start() > place:
             pieces.append((False, form[place : found.start()]))
         pieces.append((True, found[0]))
@@ -157,7 +178,9 @@ def _formatter(path: str, form: str, offset: int) -> Callable[[Fields], str]:
     if place < len(form):
         pieces.append((False, form[place:]))
     if not any(directive for directive, _ in pieces):
-        raise LanguageError(f"{quoted(form)} formats nothing: expected a format such as %Y%m%dT%H%M%S", offset)
+        raise LanguageError(
+            f"{quoted(form)} formats nothing: expected a format such as %Y%m%dT%H%M%S", offset
+        )
 
     def render(fields: Fields) -> str:
         value = fields[path]

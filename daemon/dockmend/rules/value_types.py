@@ -21,7 +21,11 @@ from dockmend.rules.templates import compile_template
 
 T = TypeVar("T")
 
-DURATION_SCHEMA = {"type": "string", "pattern": r"^\s*[0-9]", "description": "a duration such as 30s, 5m, 1h30m, 1d"}
+DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": r"^\s*[0-9]",
+    "description": "a duration such as 30s, 5m, 1h30m, 1d",
+}
 
 
 class Params(BaseModel):
@@ -43,8 +47,11 @@ def said(problem: str, offset: int | None = 0) -> PydanticCustomError:
     return PydanticCustomError("language", "{problem}", {"problem": problem, "offset": offset or 0})
 
 
-def text_value(read: Callable[[str], T], expected: str, none: bool = False) -> Callable[[Any], T | None]:
-    """A validator: the value must be text and `read` must accept it; with `none`, the text none means None."""
+def text_value(
+    read: Callable[[str], T], expected: str, none: bool = False
+) -> Callable[[Any], T | None]:
+    """A validator: the value must be text and `read` must accept it; with `none`, the text none
+    means None."""
 
     def validate(value: Any) -> T | None:
         if not isinstance(value, str):
@@ -60,7 +67,8 @@ def text_value(read: Callable[[str], T], expected: str, none: bool = False) -> C
 
 
 def _template(value: Any, info: ValidationInfo) -> str:
-    """Checks the fields a text names; the validation's context is the rule's contexts (fields.contexts_for)."""
+    """Checks the fields a text names; the validation's context is the rule's contexts
+    (fields.contexts_for)."""
     if not isinstance(value, str):
         raise wrong_type("text")
     if "{" in value or "}" in value:
@@ -73,16 +81,19 @@ def _template(value: Any, info: ValidationInfo) -> str:
 
 _SIGNALS = frozenset(
     (
-        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
-        "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
-        "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT",
+        "KILL", "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM",
+        "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
+        "RTMIN", "RTMAX",
     )
 ) | {f"RTMIN+{n}" for n in range(1, 16)} | {f"RTMAX-{n}" for n in range(1, 15)}  # fmt: skip
 """The names that the engine knows on Linux (moby/sys/signal, SignalMap)."""
 
 
 def _signal(value: Any) -> str:
-    name = str(value).upper() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    name = (
+        str(value).upper() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    )
     if name.isascii() and name.isdecimal() and 1 <= int(name) <= 64:
         return name
     bare = name.removeprefix("SIG")
@@ -102,7 +113,8 @@ def _size(value: Any) -> int:
 
 
 LEAST_MEMORY = 6 << 20
-"""Bytes: the engine takes no smaller limit (moby, linuxMinMemory), and takes 0 for no limit at all."""
+"""Bytes: the engine takes no smaller limit (moby, linuxMinMemory), and takes 0 for no limit at
+all."""
 
 _GROWTH = re.compile(r"\+\s*(?:([0-9]{1,4})%|([0-9]+[bkmgt]?b?))")
 
@@ -119,7 +131,11 @@ def _memory(value: Any) -> int | str:
     except PydanticCustomError:
         raise wrong_type(expected) from None
     if size < LEAST_MEMORY:
-        why = "6m is the least that the engine takes" if size else "to the engine zero is no limit at all"
+        why = (
+            "6m is the least that the engine takes"
+            if size
+            else "to the engine zero is no limit at all"
+        )
         raise wrong_type(f"{expected} ({why})")
     return size
 
@@ -154,10 +170,14 @@ def _text_schema(description: str) -> WithJsonSchema:
 
 
 Duration = Annotated[
-    float, PlainValidator(text_value(duration, "a duration such as 30s or 5m")), WithJsonSchema(DURATION_SCHEMA)
+    float,
+    PlainValidator(text_value(duration, "a duration such as 30s or 5m")),
+    WithJsonSchema(DURATION_SCHEMA),
 ]
 SomeTime = Annotated[
-    float, PlainValidator(text_value(some, "a duration such as 30s or 5m")), WithJsonSchema(DURATION_SCHEMA)
+    float,
+    PlainValidator(text_value(some, "a duration such as 30s or 5m")),
+    WithJsonSchema(DURATION_SCHEMA),
 ]
 """A time in which something is to happen: not zero."""
 TimeToWork = Annotated[
@@ -187,20 +207,32 @@ Times = Annotated[
     _text_schema("an amount such as 3 within 10m"),
 ]
 Template = Annotated[
-    str, PlainValidator(_template), WithJsonSchema({"type": "string", "description": "{path} is a field"})
+    str,
+    PlainValidator(_template),
+    WithJsonSchema({"type": "string", "description": "{path} is a field"}),
 ]
 Signal = Annotated[
-    str, PlainValidator(_signal), WithJsonSchema({"type": ["string", "integer"], "description": "SIGTERM, TERM or 15"})
+    str,
+    PlainValidator(_signal),
+    WithJsonSchema({"type": ["string", "integer"], "description": "SIGTERM, TERM or 15"}),
 ]
 Size = Annotated[int, PlainValidator(_size), _text_schema("a size such as 512m or 2g")]
-Memory = Annotated[int | str, PlainValidator(_memory), _text_schema("a size such as 512m, or a growth such as +50%")]
+Memory = Annotated[
+    int | str,
+    PlainValidator(_memory),
+    _text_schema("a size such as 512m, or a growth such as +50%"),
+]
 _CODE_SCHEMA = {"type": "integer", "minimum": 0, "maximum": 255}
 ExitCodes = Annotated[
     tuple[int, ...],
     PlainValidator(_exit_codes),
-    WithJsonSchema({"anyOf": [_CODE_SCHEMA, {"type": "array", "items": _CODE_SCHEMA, "minItems": 1}]}),
+    WithJsonSchema(
+        {"anyOf": [_CODE_SCHEMA, {"type": "array", "items": _CODE_SCHEMA, "minItems": 1}]}
+    ),
 ]
-Pattern = Annotated[str, PlainValidator(_pattern_text), _text_schema("a glob, or /…/ a regular expression")]
+Pattern = Annotated[
+    str, PlainValidator(_pattern_text), _text_schema("a glob, or /…/ a regular expression")
+]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -215,7 +247,14 @@ def _one_or_many(value: Any) -> tuple[str, ...]:
 OneOrMany = Annotated[
     tuple[str, ...],
     PlainValidator(_one_or_many),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ]
+        }
+    ),
 ]
 
 
@@ -231,7 +270,14 @@ def _patterns(value: Any) -> str | tuple[str, ...]:
 PatternOrMany = Annotated[
     str | tuple[str, ...],
     PlainValidator(_patterns),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ]
+        }
+    ),
 ]
 
 

@@ -1,4 +1,5 @@
-"""`when`: from a word, a mapping or a list of them to triggers, and what follows from them for the rest of the rule."""
+"""`when`: from a word, a mapping or a list of them to triggers, and what follows from them for the
+rest of the rule."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ from dockmend.rules.rule_schema import (
 from dockmend.rules.schedules import check_cron, check_zone
 from dockmend.rules.value_types import Params
 
-_EXPECTED: Final = "a trigger such as container.unhealthy, a mapping such as {every: 5m}, or a list of them"
+_EXPECTED: Final = (
+    "a trigger such as container.unhealthy, a mapping such as {every: 5m}, or a list of them"
+)
 _LOST: Final = frozenset({"removed", "disconnected"})
 _ENDS: Final = frozenset(get_args(Cause)) - _LOST
 _CAUSES: Final = {
@@ -41,11 +44,13 @@ _SHORTEST: Final = 1.0
 
 @dataclass(slots=True)
 class When:
-    """What `when` says. `kinds`: the kinds of object its triggers are about ("engine" for those without one)."""
+    """What `when` says. `kinds`: the kinds of object its triggers are about ("engine" for those
+    without one)."""
 
     triggers: list[Trigger] = field(default_factory=list)
     kinds: set[str] = field(default_factory=set)
-    forms: set[str] = field(default_factory=set)  # transition, event, schedule, every, startup, and the later ones
+    # transition, event, schedule, every, startup, and the later ones
+    forms: set[str] = field(default_factory=set)
     contexts: set[str] = field(default_factory=set)  # that later triggers bring: alert, payload
 
     @property
@@ -75,7 +80,11 @@ def read_when(scope: Scope, value: Any) -> When:
         _entry(scope, when, path, value)
     if len(when.kinds) > 1:
         kinds = ", ".join(sorted(when.kinds))
-        scope.error(path, f"the triggers are about different kinds of object ({kinds}): expected one kind in a rule")
+        scope.error(
+            path,
+            f"the triggers are about different kinds of object ({kinds}): expected one kind "
+            "in a rule",
+        )
     return when
 
 
@@ -127,7 +136,10 @@ def _mapping(scope: Scope, when: When, path: Path, value: dict[str, Any]) -> Non
             scope.wrong(path, value, _EXPECTED)
         return
     if len(forms) > 1:
-        message = f"`{forms[0]}` and `{forms[1]}` in one trigger: expected one of them, or a list of two triggers"
+        message = (
+            f"`{forms[0]}` and `{forms[1]}` in one trigger: expected one of them, or a "
+            "list of two triggers"
+        )
         scope.error((*path, forms[1]), message, key=True)
         return
     form = forms[0]
@@ -150,27 +162,46 @@ def _other(scope: Scope, when: When, path: Path, form: str, model: Params) -> No
         _schedule(scope, when, path, model)
     elif isinstance(model, EveryTrigger):
         if model.every < _SHORTEST:
-            scope.error((*path, "every"), f"`every` is shorter than {_SHORTEST:g}s: expected at least that")
+            scope.error(
+                (*path, "every"), f"`every` is shorter than {_SHORTEST:g}s: expected at least that"
+            )
         when.triggers.append(Trigger("every", "every", interval=model.every))
     else:
         _later(scope, when, path, form, model)
 
 
-def _transition(scope: Scope, when: When, path: Path, name: str, model: TransitionTrigger | None) -> None:
+def _transition(
+    scope: Scope, when: When, path: Path, name: str, model: TransitionTrigger | None
+) -> None:
     if name == "startup":
-        scope.error((*path, "transition"), "`startup` is no transition: expected the bare word, `when: startup`")
+        scope.error(
+            (*path, "transition"),
+            "`startup` is no transition: expected the bare word, `when: startup`",
+        )
         return
     causes: tuple[str, ...] = model.cause if model is not None else ()
     allowed = _CAUSES.get(name, frozenset())
     for cause in causes:
         if not allowed:
-            scope.error((*path, "cause"), f"{name} has no causes to choose from: expected no `cause`", key=True)
+            scope.error(
+                (*path, "cause"),
+                f"{name} has no causes to choose from: expected no `cause`",
+                key=True,
+            )
             break
         if cause not in allowed:
-            expected = f"{did_you_mean(cause, allowed)}: expected one of {', '.join(sorted(allowed))}"
+            expected = (
+                f"{did_you_mean(cause, allowed)}: expected one of {', '.join(sorted(allowed))}"
+            )
             scope.error((*path, "cause"), f'unknown cause "{cause}"{expected}')
     times = model.times if model is not None else None
-    _word(scope, when, (*path, "transition"), name, Trigger("transition", name, frozenset(causes), times=times))
+    _word(
+        scope,
+        when,
+        (*path, "transition"),
+        name,
+        Trigger("transition", name, frozenset(causes), times=times),
+    )
 
 
 def _event(scope: Scope, when: When, path: Path, model: EventTrigger) -> None:
@@ -179,19 +210,37 @@ def _event(scope: Scope, when: When, path: Path, model: EventTrigger) -> None:
     base, _, detail = action.partition(":")
     if kind not in raw_event_names.ACTIONS:
         near = did_you_mean(model.event, [f"{each}.{action}" for each in raw_event_names.ACTIONS])
-        scope.error(at, f'unknown event "{model.event}"{near}: expected TYPE.ACTION such as container.die')
+        scope.error(
+            at, f'unknown event "{model.event}"{near}: expected TYPE.ACTION such as container.die'
+        )
         return
     if base.startswith("exec_"):
-        scope.error(at, f"{model.event} is refused, health checks make a flood of exec_*: expected another event")
+        scope.error(
+            at,
+            f"{model.event} is refused, health checks make a flood of exec_*: expected "
+            "another event",
+        )
         return
     known = base in raw_event_names.ACTIONS[kind]
-    if not known or (detail and (base != "health_status" or detail.strip() not in raw_event_names.HEALTH)):
-        near = did_you_mean(model.event, [f"{kind}.{name}" for name in raw_event_names.ACTIONS[kind]])
-        scope.error(at, f'unknown event "{model.event}"{near}: expected an action of the Engine API')
+    if not known or (
+        detail and (base != "health_status" or detail.strip() not in raw_event_names.HEALTH)
+    ):
+        near = did_you_mean(
+            model.event, [f"{kind}.{name}" for name in raw_event_names.ACTIONS[kind]]
+        )
+        scope.error(
+            at, f'unknown event "{model.event}"{near}: expected an action of the Engine API'
+        )
         return
-    better = raw_event_names.BETTER.get(f"{kind}.{base}: {detail.strip()}" if detail else model.event)
+    better = raw_event_names.BETTER.get(
+        f"{kind}.{base}: {detail.strip()}" if detail else model.event
+    )
     if detail:
-        scope.error(at, f"a raw event is named without what follows the colon: expected the transition {better}")
+        scope.error(
+            at,
+            "a raw event is named without what follows the colon: expected the transition "
+            f"{better}",
+        )
         return
     if better is not None:
         scope.warn(at, f"the raw event {model.event} can be lost: use the transition {better}")
@@ -208,7 +257,10 @@ def _attributes(scope: Scope, path: Path, attributes: dict[str, str]) -> list[An
     tests = []
     for name, pattern in attributes.items():
         if name in FORGEABLE:
-            message = f"the attribute {name} is refused, a label overwrites it: use {FORGEABLE[name]} in `if`"
+            message = (
+                f"the attribute {name} is refused, a label overwrites it: use "
+                f"{FORGEABLE[name]} in `if`"
+            )
             scope.error((*path, name), message, key=True)
             continue
         try:
@@ -229,7 +281,13 @@ def _schedule(scope: Scope, when: When, path: Path, model: ScheduleTrigger) -> N
         except LanguageError as error:
             scope.language((*path, "timezone"), error)
     when.triggers.append(
-        Trigger("schedule", "schedule", cron=model.schedule, timezone=model.timezone, catch_up=model.catch_up)
+        Trigger(
+            "schedule",
+            "schedule",
+            cron=model.schedule,
+            timezone=model.timezone,
+            catch_up=model.catch_up,
+        )
     )
 
 
@@ -244,7 +302,11 @@ def _later(scope: Scope, when: When, path: Path, form: str, model: Any) -> None:
     if form in ("mqtt", "alert"):
         when.contexts.add("payload" if isinstance(model, MqttTrigger) else "alert")
         if not any((model.container, model.volume, model.network, model.service, model.all)):
-            scope.error(path, f"`{form}` does not say which object it is about: expected `container: …` or `all: true`")
+            scope.error(
+                path,
+                f"`{form}` does not say which object it is about: expected `container: …` or "
+                "`all: true`",
+            )
     elif not when.kinds:
         when.kinds.add("container")
     scope.later((*path, form), form, key=True)

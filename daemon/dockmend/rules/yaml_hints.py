@@ -14,10 +14,11 @@ from dockmend.rules.language_error import quoted as shown
 
 _TAG = "tag:yaml.org,2002:"
 _SYNONYMS = {
-    "on": "when", "trigger": "when", "triggers": "when", "event": "when", "condition": "if", "action": "then",
-    "actions": "then", "do": "then", "steps": "then", "select": "match", "selector": "match", "wait_for": "for",
-    "ignore": "exclude", "except": "exclude", "always": "finally", "dryrun": "dry_run", "shadow": "dry_run",
-    "title": "name", "id": "name", "retries": "attempts", "window": "during",
+    "on": "when", "trigger": "when", "triggers": "when", "event": "when", "condition": "if",
+    "action": "then", "actions": "then", "do": "then", "steps": "then", "select": "match",
+    "selector": "match", "wait_for": "for", "ignore": "exclude", "except": "exclude",
+    "always": "finally", "dryrun": "dry_run", "shadow": "dry_run", "title": "name", "id": "name",
+    "retries": "attempts", "window": "during",
 }  # fmt: skip
 """What other tools call it."""
 
@@ -30,16 +31,19 @@ def quoted(text: str) -> str:
 
 
 def rest(line: str, column: int) -> str:
-    """What a person meant as the value that begins at `column` (from 0): up to a comment, the end of the line, or of
-    the list or mapping in brackets that it stands in."""
+    """What a person meant as the value that begins at `column` (from 0): up to a comment, the end
+    of the line, or of the list or mapping in brackets that it stands in."""
     value = re.split(r"\s#|,\s", line[column:], maxsplit=1)[0].strip()
-    while value.endswith(("}", "]")) and value.count("{") + value.count("[") < value.count("}") + value.count("]"):
+    while value.endswith(("}", "]")) and value.count("{") + value.count("[") < value.count(
+        "}"
+    ) + value.count("]"):
         value = value[:-1].rstrip()
     return value
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The key that was probably meant: also by what other tools call it; None where nothing is near."""
+    """The key that was probably meant: also by what other tools call it; None where nothing is
+    near."""
     names = list(known)
     near = _SYNONYMS.get(word.lower())
     if near not in names and len(word) <= 80:
@@ -56,7 +60,10 @@ def alias(line: str, column: int) -> str:
 def tag(name: str, text: str) -> str:
     """An explicit tag, of a person's intent (`!0`) or of a library's (`!!python/…`)."""
     if name.startswith(_TAG):
-        return f"the tag !!{name[len(_TAG) :]} is refused: rules are plain data, expected a value without a tag"
+        return (
+            f"the tag !!{name[len(_TAG) :]} is refused: rules are plain data, expected a "
+            "value without a tag"
+        )
     value = f"{name} {text}".strip()
     return f"YAML reads an unquoted {name} as a tag: write {quoted(value)}"
 
@@ -73,14 +80,21 @@ def key(text: str, value: object) -> str:
 
 
 LONGEST_NUMBER = 60
-"""Characters of a number; Python writes no number of more than 4,300 digits, and none of these means anything."""
+"""Characters of a number; Python writes no number of more than 4,300 digits, and none of these
+means anything."""
 
 
 def number(text: str) -> tuple[int | float | None, str | None]:
     """The number YAML 1.1 makes of a scalar, and the trap where that is not what it looks like."""
     plain = text.replace("_", "")
     if len(text) > LONGEST_NUMBER:
-        return None, f"YAML reads {text[:20]}… as a number of {len(text)} characters: expected a smaller one or text"
+        return (
+            None,
+            (
+                f"YAML reads {text[:20]}… as a number of {len(text)} characters: expected a smaller "
+                "one or text"
+            ),
+        )
     if ":" in plain:
         try:
             value = _sexagesimal(plain)
@@ -97,7 +111,13 @@ def number(text: str) -> tuple[int | float | None, str | None]:
         if re.fullmatch(r"[-+]?[0-9]+", plain):
             return int(plain), None
         if plain.lstrip("+-").lower() in (".inf", ".nan"):
-            return None, f"YAML reads {text} as a number without bounds: expected a number or text in quotes"
+            return (
+                None,
+                (
+                    f"YAML reads {text} as a number without bounds: expected a number or text "
+                    "in quotes"
+                ),
+            )
         return float(plain), None
     except ValueError:
         return None, f"{text} is not a number"
@@ -112,21 +132,40 @@ def _sexagesimal(text: str) -> float:
 
 
 def syntax(problem: str, context: str, line: str, column: int) -> tuple[str, int]:
-    """The message for a text that is not YAML, and its column; `column` (from 1) is where libyaml sees the trouble."""
+    """The message for a text that is not YAML, and its column; `column` (from 1) is where libyaml
+    sees the trouble."""
     if (message := _of_start(problem, context, line, column)) is not None:
         return message, column
     if braces := re.search(r"[:\-,]\s+(\{[\w.:%-]+\}[^\s,#}].*?|\{[\w.:%-]+\} \S.*?)\s*$", line):
         meant = rest(braces.group(1), 0)
-        return f"YAML reads an unquoted {{ as the start of a mapping: write {quoted(meant)}", braces.start(1) + 1
+        return (
+            f"YAML reads an unquoted {{ as the start of a mapping: write {quoted(meant)}",
+            braces.start(1) + 1,
+        )
     if (cut := re.search(r"(?<=[\s\[{,])/[^/\s]*\s+#", line)) and "flow" in context:
         message = f'YAML reads what follows " #" as a comment and keeps {cut[0].rstrip("# ")}'
         return f"{message}: put the whole pattern into quotes", cut.start() + 1
     if "mapping values are not allowed" in problem:
-        return "YAML reads an unquoted `: ` as the end of a key: put the text into quotes, or mend the indent", column
+        return (
+            (
+                "YAML reads an unquoted `: ` as the end of a key: put the text into quotes, or mend "
+                "the indent"
+            ),
+            column,
+        )
     if "quoted scalar" in context:
-        return "a quote is opened and never closed: close it, or double a quote that is meant literally", column
+        return (
+            (
+                "a quote is opened and never closed: close it, or double a quote that is meant "
+                "literally"
+            ),
+            column,
+        )
     if after := re.search(r"""[:\-]\s+("[^"]*"|'[^']*')\s*[^\s#]""", line):
-        message = f"something follows the closing quote of {after.group(1)}: put the whole value into quotes"
+        message = (
+            f"something follows the closing quote of {after.group(1)}: put the whole value "
+            "into quotes"
+        )
         return message, after.start(1) + 1
     what = " ".join(part for part in (context, problem) if part) or "it is not YAML"
     return f"not readable as YAML: {what}; check quotes, brackets and the indent", column
@@ -140,7 +179,10 @@ def _of_start(problem: str, context: str, line: str, column: int) -> str | None:
     if "scanning a tag" in context:
         return f"YAML reads an unquoted {value} as a tag: write {quoted(value)}"
     if "block scalar" in context:
-        return f"YAML reads an unquoted {value[:1]} as the start of a folded text: write {quoted(value)}"
+        return (
+            f"YAML reads an unquoted {value[:1]} as the start of a folded text: write "
+            f"{quoted(value)}"
+        )
     if line[column - 1 : column] == "\t" or "tab" in problem:
         return "a tab stands where YAML expects spaces: indent with spaces"
     if "cannot start any token" in problem:
@@ -162,7 +204,8 @@ def kind(value: object) -> str:
 
 
 def wrong_type(value: Any, text: str | None, key: str, expected: str) -> str:
-    """What to write instead, where YAML made something of the value that was not meant; else an empty text."""
+    """What to write instead, where YAML made something of the value that was not meant; else an
+    empty text."""
     if value is False and key in ("cooldown", "attempts", "backoff", "rate", "verify"):
         return f" (YAML reads {text} so): write none to switch it off"
     if isinstance(value, int) and not isinstance(value, bool) and expected.startswith("a duration"):

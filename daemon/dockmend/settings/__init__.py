@@ -1,4 +1,5 @@
-"""The settings: `dockmend.yaml` under the environment under the flags, checked as a whole before anything starts."""
+"""The settings: `dockmend.yaml` under the environment under the flags, checked as a whole before
+anything starts."""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ def _quiet(value: Any) -> Any:
         raise ValueError('expected hours such as "22:00-07:00"')
     start, end = minutes(found[1]), minutes(found[2])
     if start == end:
-        raise ValueError("begins when it ends: that is never, or always; leave it out, or name a severity")
+        raise ValueError(
+            "begins when it ends: that is never, or always; leave it out, or name a severity"
+        )
     return start, end
 
 
@@ -65,7 +67,8 @@ def _names(value: Any) -> Any:
     for name in value:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "none":
             raise ValueError(
-                f"{_named(str(name)).strip() or 'a URL'} is no name for a channel: expected up to 32 letters, digits,"
+                f"{_named(str(name)).strip() or 'a URL'} is no name for a channel: expected up to "
+                "32 letters, digits,"
                 " `-` and `_`, not none"
             )
     if len(value) > MOST_CHANNELS:
@@ -75,16 +78,23 @@ def _names(value: Any) -> Any:
 
 KindName = Annotated[Kind, BeforeValidator(_kind), WithJsonSchema({"enum": list(LISTED)})]
 SeverityName = Annotated[
-    Severity, BeforeValidator(_severity), WithJsonSchema({"enum": [each.name.lower() for each in Severity]})
+    Severity,
+    BeforeValidator(_severity),
+    WithJsonSchema({"enum": [each.name.lower() for each in Severity]}),
 ]
-Minutes = Annotated[int, BeforeValidator(minutes), WithJsonSchema({"type": "string", "examples": ["08:00"]})]
+Minutes = Annotated[
+    int, BeforeValidator(minutes), WithJsonSchema({"type": "string", "examples": ["08:00"]})
+]
 Quiet = Annotated[
-    tuple[int, int], BeforeValidator(_quiet), WithJsonSchema({"type": "string", "examples": ["22:00-07:00"]})
+    tuple[int, int],
+    BeforeValidator(_quiet),
+    WithJsonSchema({"type": "string", "examples": ["22:00-07:00"]}),
 ]
 
 
 class NotifyChannel(SettingLists):
-    """One channel as the file has it; `at_once` and `digest` None: as if nothing was said. See `Channel`."""
+    """One channel as the file has it; `at_once` and `digest` None: as if nothing was said. See
+    `Channel`."""
 
     url_file: File | None = None
     at_once: tuple[KindName, ...] | None = None
@@ -101,10 +111,15 @@ class NotifyChannel(SettingLists):
         return self
 
     def channel(self, name: str, urls: tuple[Secret, ...]) -> Channel:
-        """With what was left out filled in: what one list names is not in the default of the other."""
-        at_once = AT_ONCE - set(self.digest or ()) if self.at_once is None else frozenset(self.at_once)
+        """With what was left out filled in: what one list names is not in the default of the
+        other."""
+        at_once = (
+            AT_ONCE - set(self.digest or ()) if self.at_once is None else frozenset(self.at_once)
+        )
         digest = DIGEST - at_once if self.digest is None else frozenset(self.digest)
-        return Channel(name, urls, at_once, digest, self.severity, self.quiet, self.logs, self.digest_at)
+        return Channel(
+            name, urls, at_once, digest, self.severity, self.quiet, self.logs, self.digest_at
+        )
 
 
 Channels = Annotated[dict[str, NotifyChannel], BeforeValidator(_names)]

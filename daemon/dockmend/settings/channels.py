@@ -1,4 +1,5 @@
-"""What the section `notify` of the settings comes to: channels, the kinds of messages, how grave one is."""
+"""What the section `notify` of the settings comes to: channels, the kinds of messages, how grave
+one is."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from dockmend.settings.secrets import Secret
 
 
 class Kind(StrEnum):
-    """Why a message is sent. `TOLD` is the action `notify`'s own: a rule names its channel, so no channel lists it."""
+    """Why a message is sent. `TOLD` is the action `notify`'s own: a rule names its channel, so no
+    channel lists it."""
 
     DOWN = "down"
     GAVE_UP = "gave_up"
@@ -44,10 +46,10 @@ DIGEST: Final[frozenset[Kind]] = frozenset({Kind.HEALED})
 class Channel:
     """One channel of `notify:`.
 
-    `urls`: for apprise; `repr` does not show them. A kind that is neither in `at_once` nor in `digest` is off.
-    `quiet`: start and end in minutes of the local day, end excluded, over midnight if the start is later; what is not
-    critical waits for its end. None: never. `logs`: lines of a container's log that a message may hold. `digest_at`: in
-    minutes of the local day.
+    `urls`: for apprise; `repr` does not show them. A kind that is neither in `at_once` nor in
+    `digest` is off. `quiet`: start and end in minutes of the local day, end excluded, over midnight
+    if the start is later; what is not critical waits for its end. None: never. `logs`: lines of a
+    container's log that a message may hold. `digest_at`: in minutes of the local day.
     """
 
     name: str

@@ -1,4 +1,5 @@
-"""Where messages and the heartbeat go: URLs, which are secrets, from files, systemd credentials and the environment."""
+"""Where messages and the heartbeat go: URLs, which are secrets, from files, systemd credentials and
+the environment."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Found:
 
 
 def with_default(data: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """A URL in the environment makes the channel `default`; what the file says of that channel holds."""
+    """A URL in the environment makes the channel `default`; what the file says of that channel
+    holds."""
     if environ.get(URL):
         channels = data.setdefault("notify", {})
         if channels is None:
@@ -51,8 +53,8 @@ def read(
     *,
     as_daemon: bool = True,
 ) -> Found:
-    """Reads every URL. `owners`: the uids that a file and the folders above it must belong to. `as_daemon`: see
-    settings.load; a channel whose URLs are not found then has none."""
+    """Reads every URL. `owners`: the uids that a file and the folders above it must belong to.
+    `as_daemon`: see settings.load; a channel whose URLs are not found then has none."""
     found, base = Found(), Path(source.path).parent if source.path else Path()
     for name, channel in channels.items():
         if name == DEFAULT and (given := environ.get(URL)):
@@ -61,17 +63,23 @@ def read(
             found.urls[name] = _of_variable(URL, given.split(), check_url, found)
             continue
         place: Location = ("notify", name, "url_file")
-        path = base / channel.url_file if channel.url_file is not None else _credential(f"notify.{name}", environ)
+        path = (
+            base / channel.url_file
+            if channel.url_file is not None
+            else _credential(f"notify.{name}", environ)
+        )
         if path is None and not as_daemon:
             continue
         if path is None:
             source.problem(
                 ("notify", name),
-                f"notify.{name}: has no URL: expected url_file, the systemd credential notify.{name}"
-                + (f", {URL_FILE} or {URL}" if name == DEFAULT else ""),
+                f"notify.{name}: has no URL: expected url_file, the systemd credential "
+                f"notify.{name}" + (f", {URL_FILE} or {URL}" if name == DEFAULT else ""),
             )
             continue
-        found.urls[name] = _of_file(path, place, check_url, source, owners, found.warnings, as_daemon=as_daemon)
+        found.urls[name] = _of_file(
+            path, place, check_url, source, owners, found.warnings, as_daemon=as_daemon
+        )
     found.warnings += _for_no_channel(channels, environ)
     path = base / heartbeat if heartbeat is not None else _credential("heartbeat", environ)
     _heartbeat(path, source, environ, owners, found, as_daemon)
@@ -79,11 +87,17 @@ def read(
 
 
 def check(
-    channels: Mapping[str, NotifyChannel], heartbeat: Path | None, source: SettingsDocument, owners: frozenset[int]
+    channels: Mapping[str, NotifyChannel],
+    heartbeat: Path | None,
+    source: SettingsDocument,
+    owners: frozenset[int],
 ) -> None:
-    """What is wrong with the files that a settings file names; one that cannot be read here is another's to tell."""
+    """What is wrong with the files that a settings file names; one that cannot be read here is
+    another's to tell."""
     base = Path(source.path).parent
-    files = [(each.url_file, ("notify", name, "url_file"), check_url) for name, each in channels.items()]
+    files = [
+        (each.url_file, ("notify", name, "url_file"), check_url) for name, each in channels.items()
+    ]
     for file, place, right in [*files, (heartbeat, ("heartbeat_url_file",), check_heartbeat)]:
         if file is not None:
             _of_file(base / file, place, right, source, owners, [], missing_is_wrong=False)
@@ -107,9 +121,13 @@ def _heartbeat(
         urls = _of_variable(HEARTBEAT, [given], check_heartbeat, found)
     elif path is not None:
         place: Location = ("heartbeat_url_file",)
-        urls = _of_file(path, place, check_heartbeat, source, owners, found.warnings, as_daemon=as_daemon)
+        urls = _of_file(
+            path, place, check_heartbeat, source, owners, found.warnings, as_daemon=as_daemon
+        )
         if len(urls) > 1:
-            source.problem(("heartbeat_url_file",), f"heartbeat_url_file: {path} holds more than one URL")
+            source.problem(
+                ("heartbeat_url_file",), f"heartbeat_url_file: {path} holds more than one URL"
+            )
     found.heartbeat = urls[0] if urls else None
 
 
@@ -121,15 +139,22 @@ def _credential(name: str, environ: Mapping[str, str]) -> Path | None:
 def _for_no_channel(channels: Mapping[str, NotifyChannel], environ: Mapping[str, str]) -> list[str]:
     """Credentials that nobody asks for: their channel is not in the settings."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
-    given = sorted(each.name.removeprefix("notify.") for each in Path(folder).glob("notify.*")) if folder else []
+    given = (
+        sorted(each.name.removeprefix("notify.") for each in Path(folder).glob("notify.*"))
+        if folder
+        else []
+    )
     return [
-        f"the systemd credential notify.{name} is for no channel: write `{name}: {{}}` under `notify` in the settings"
+        f"the systemd credential notify.{name} is for no channel: write `{name}: {{}}` under "
+        "`notify` in the settings"
         for name in given
         if name not in channels
     ]
 
 
-def _of_variable(name: str, urls: list[str], right: Callable[[str], None], found: Found) -> tuple[Secret, ...]:
+def _of_variable(
+    name: str, urls: list[str], right: Callable[[str], None], found: Found
+) -> tuple[Secret, ...]:
     try:
         if not 1 <= len(urls) <= MOST_URLS:
             raise ValueError(f"holds {f'more than {MOST_URLS} URLs' if urls else 'no URL'}")  # noqa: TRY301 - the same way

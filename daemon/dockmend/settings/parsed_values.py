@@ -1,4 +1,5 @@
-"""Texts with a form of their own: sizes, rates and addresses. Each parser raises ValueError with a sentence."""
+"""Texts with a form of their own: sizes, rates and addresses. Each parser raises ValueError with a
+sentence."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def reserve(value: object) -> int:
         raise ValueError("expected a size such as 512MiB or 2GiB")
     size = int(match[1]) << (10 * (1 + "kmgt".index(match[2].lower())))
     if size < LEAST_RESERVE:
-        raise ValueError("expected at least 16MiB: without a journal that can be written, nothing is healed")
+        raise ValueError(
+            "expected at least 16MiB: without a journal that can be written, nothing is healed"
+        )
     return size
 
 
@@ -62,5 +65,7 @@ def address(value: object) -> Address:
     if not colon or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
         raise ValueError(f"{value!r} is no address, expected HOST:PORT such as 127.0.0.1:9468")
     if not host or not re.fullmatch(r"[A-Za-z0-9._:%-]+", host):
-        raise ValueError(f"{value!r}: the host is missing or not one; 0.0.0.0:{port} listens everywhere")
+        raise ValueError(
+            f"{value!r}: the host is missing or not one; 0.0.0.0:{port} listens everywhere"
+        )
     return Address(host, int(port))

@@ -1,4 +1,5 @@
-"""Secrets come from files or systemd credentials only, and no way of showing a settings object shows them."""
+"""Secrets come from files or systemd credentials only, and no way of showing a settings object
+shows them."""
 
 from __future__ import annotations
 
@@ -48,19 +49,22 @@ class Secret:
 def read_secret(path: Path, owners: frozenset[int]) -> tuple[Secret, str | None]:
     """The secret in a file, its last newline left out, and a warning if others can read it.
 
-    `owners`: the uids that it and every folder above it must belong to: whoever may write a token, has it.
-    Raises OSError, Untrusted, or ValueError with what is wrong with the content (never the content itself).
+    `owners`: the uids that it and every folder above it must belong to: whoever may write a token,
+    has it. Raises OSError, Untrusted, or ValueError with what is wrong with the content (never the
+    content itself).
     """
     raw, warning = _content(path, owners)
     return Secret(_line(raw), path), warning
 
 
 def read_lines(path: Path, owners: frozenset[int]) -> tuple[list[tuple[int, Secret]], str | None]:
-    """As `read_secret`, of a file with a secret in each line: (number of the line, secret); blank lines and those that
-    begin with # count for nothing."""
+    """As `read_secret`, of a file with a secret in each line: (number of the line, secret); blank
+    lines and those that begin with # count for nothing."""
     raw, warning = _content(path, owners)
     lines = ((number, line.strip()) for number, line in enumerate(_text(raw).splitlines(), 1))
-    return [(number, Secret(line, path)) for number, line in lines if line and not line.startswith("#")], warning
+    return [
+        (number, Secret(line, path)) for number, line in lines if line and not line.startswith("#")
+    ], warning
 
 
 def _content(path: Path, owners: frozenset[int]) -> tuple[bytes, str | None]:
@@ -68,7 +72,9 @@ def _content(path: Path, owners: frozenset[int]) -> tuple[bytes, str | None]:
         raw = file_trust.content(descriptor, path, LARGEST + 1)
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
     warning = (
-        f"{path} is readable by everyone on this host (mode {mode:04o}): chmod 600 it" if mode & stat.S_IROTH else None
+        f"{path} is readable by everyone on this host (mode {mode:04o}): chmod 600 it"
+        if mode & stat.S_IROTH
+        else None
     )
     return raw, warning
 
@@ -84,7 +90,8 @@ def own_secret(path: Path) -> Secret:
 
 
 def read_own_secret(path: Path) -> Secret:
-    """The token in a file that dockmend made, which nobody but root and its own user may write or read.
+    """The token in a file that dockmend made, which nobody but root and its own user may write or
+    read.
 
     Raises OSError, Untrusted, or ValueError with what is wrong with the file.
     """
@@ -96,10 +103,13 @@ def read_own_secret(path: Path) -> Secret:
 
 
 def _make(path: Path) -> None:
-    """Writes a new token. Another name first: a start that dies here must not leave half a token."""
+    """Writes a new token. Another name first: a start that dies here must not leave half a
+    token."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n")

@@ -13,7 +13,8 @@ def _path(value: Any) -> Any:
         raise ValueError("expected the path of a file")
     if "://" in str(value):  # it may hold a secret: it is not shown
         raise ValueError(
-            "expected the path of a file, found a URL: write that into a file of mode 0600, and name it here"
+            "expected the path of a file, found a URL: write that into a file of mode 0600, and "
+            "name it here"
         )
     return Path(value)
 
@@ -24,7 +25,9 @@ File = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string",
 class SectionBase(BaseModel):
     """Unknown keys are errors, and nothing can be changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True
+    )
 
 
 class SettingLists(SectionBase):

@@ -1,4 +1,5 @@
-"""The settings as values: attributes are named as the file's keys, durations are seconds, nothing can be changed."""
+"""The settings as values: attributes are named as the file's keys, durations are seconds, nothing
+can be changed."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ ACTIONS = frozenset(action_catalogue.ACTIONS)
 """Every action of the rule format, built or not: what `policy.allow` may name."""
 
 NOT_BY_DEFAULT = frozenset({"exec", "run", "copy", "build_image", "remove", "prune"})
-"""What a rule may do only where `policy.allow` names it; `restore_volume` in place counts as `restore in place`."""
+"""What a rule may do only where `policy.allow` names it; `restore_volume` in place counts as
+`restore in place`."""
 
 IN_PLACE = "restore in place"
 
@@ -48,7 +50,9 @@ def _heal(value: Any) -> Any:
     if value is False:
         return "off"  # YAML 1.1 reads a bare `off` as false
     if value is True:
-        raise ValueError("expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as a boolean)")
+        raise ValueError(
+            "expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as a boolean)"
+        )
     return value
 
 
@@ -68,14 +72,18 @@ def _user(value: Any) -> Any:
 def _action(value: str) -> str:
     if value not in ACTIONS and value != IN_PLACE:
         near = difflib.get_close_matches(value, [*ACTIONS, IN_PLACE], 1)
-        raise ValueError(f"unknown action {value!r}{f': did you mean {near[0]!r}?' if near else ''}")
+        raise ValueError(
+            f"unknown action {value!r}{f': did you mean {near[0]!r}?' if near else ''}"
+        )
     return value
 
 
 def _host(value: str) -> str:
     """The value is not shown: it may be an address with a password in it."""
     if re.search(r"[\s/@#?]", value) or value.count(":") == 1:
-        raise ValueError("expected a name or an address alone: port, user and password have keys of their own")
+        raise ValueError(
+            "expected a name or an address alone: port, user and password have keys of their own"
+        )
     return value
 
 
@@ -83,13 +91,23 @@ Rate = Annotated[
     tuple[int, float] | None,
     BeforeValidator(rate),
     WithJsonSchema(
-        {"type": "string", "examples": ["30 per 1m", "none"], "pattern": r"^none$|^\s*[0-9]+ +per +\S+\s*$"}
+        {
+            "type": "string",
+            "examples": ["30 per 1m", "none"],
+            "pattern": r"^none$|^\s*[0-9]+ +per +\S+\s*$",
+        }
     ),
 ]
 Reserve = Annotated[
     int | None,
     BeforeValidator(reserve),
-    WithJsonSchema({"type": "string", "examples": ["512MiB"], "pattern": "^\\s*[0-9]+ ?[kmgtKMGT]([iI]?[bB])?\\s*$"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "examples": ["512MiB"],
+            "pattern": "^\\s*[0-9]+ ?[kmgtKMGT]([iI]?[bB])?\\s*$",
+        }
+    ),
 ]
 Listen = Annotated[
     Address,
@@ -112,18 +130,28 @@ def _name(value: Any) -> str:
     return value
 
 
-_PATTERNS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
-Patterns = Annotated[tuple[Annotated[str, BeforeValidator(_pattern)], ...], BeforeValidator(_names), _PATTERNS]
+_PATTERNS = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+)
+Patterns = Annotated[
+    tuple[Annotated[str, BeforeValidator(_pattern)], ...], BeforeValidator(_names), _PATTERNS
+]
 """Of label values: the empty text is one like any other."""
-Names = Annotated[tuple[Annotated[str, BeforeValidator(_name)], ...], BeforeValidator(_names), _PATTERNS]
+Names = Annotated[
+    tuple[Annotated[str, BeforeValidator(_name)], ...], BeforeValidator(_names), _PATTERNS
+]
 """Of names and images."""
 User = Annotated[
     str,
     BeforeValidator(_user),
     Field(min_length=1),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}]}
+    ),
 ]
-ActionName = Annotated[str, AfterValidator(_action), WithJsonSchema({"enum": sorted(ACTIONS | {IN_PLACE})})]
+ActionName = Annotated[
+    str, AfterValidator(_action), WithJsonSchema({"enum": sorted(ACTIONS | {IN_PLACE})})
+]
 
 
 HOST_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
@@ -137,7 +165,8 @@ def _host_names(value: Any) -> Any:
     for each in names:
         if not isinstance(each, str) or not re.fullmatch(HOST_NAME, each):
             raise ValueError(
-                f"{str(each)[:100]!r} is not the name of a host alone, such as dockmend.example.org: without a scheme "
+                f"{str(each)[:100]!r} is not the name of a host alone, such as "
+                "dockmend.example.org: without a scheme "
                 "and a port"
             )
     return tuple(names)
@@ -166,7 +195,8 @@ class HostLimits(SectionBase):
 
 
 class Snapshots(SettingLists):
-    """Only bind mounts below one of `bind_roots` can be snapshotted. `reserve`: see disk_reserve.py."""
+    """Only bind mounts below one of `bind_roots` can be snapshotted. `reserve`: see
+    disk_reserve.py."""
 
     bind_roots: tuple[File, ...] = ()
     reserve: Reserve = None
@@ -175,8 +205,12 @@ class Snapshots(SettingLists):
     def _absolute(self) -> Snapshots:
         if wrong := [str(root) for root in self.bind_roots if not root.is_absolute()]:
             raise ValueError(f"bind_roots: {', '.join(wrong)}: expected paths that begin with /")
-        if wrong := [str(root) for root in self.bind_roots if ".." in root.parts or len(root.parts) < 2]:
-            raise ValueError(f"bind_roots: {', '.join(wrong)}: expected folders below /, which is the whole host")
+        if wrong := [
+            str(root) for root in self.bind_roots if ".." in root.parts or len(root.parts) < 2
+        ]:
+            raise ValueError(
+                f"bind_roots: {', '.join(wrong)}: expected folders below /, which is the whole host"
+            )
         return self
 
 
@@ -195,7 +229,8 @@ class MqttTls(SectionBase):
 
 
 class Mqtt(SettingLists):
-    """The broker. `port` None: 8883 with TLS, else 1883; see `effective_port`. `prefix` None: `dockmend/HOST`."""
+    """The broker. `port` None: 8883 with TLS, else 1883; see `effective_port`. `prefix` None:
+    `dockmend/HOST`."""
 
     host: Annotated[str, AfterValidator(_host)] = Field(min_length=1, max_length=255)
     port: int | None = Field(default=None, ge=1, le=65535, strict=True)
@@ -212,7 +247,8 @@ class Mqtt(SettingLists):
 
 
 class Protect(SettingLists):
-    """Containers nothing is ever done to: one key that holds is enough; values are patterns as in rules, or lists."""
+    """Containers nothing is ever done to: one key that holds is enough; values are patterns as in
+    rules, or lists."""
 
     labels: dict[str, Patterns] = Field(default_factory=dict)
     name: Names = ()
@@ -223,12 +259,15 @@ class Protect(SettingLists):
         empty = [key for key in self.model_fields_set if not getattr(self, key)]
         empty += [f"labels.{key}" for key, patterns in self.labels.items() if not patterns]
         if empty:
-            raise ValueError(f"{', '.join(sorted(empty))} is empty and protects nothing: leave it out")
+            raise ValueError(
+                f"{', '.join(sorted(empty))} is empty and protects nothing: leave it out"
+            )
         return self
 
 
 class Policy(SettingLists):
-    """The ceiling no rule can lift. `allow` None: everything but NOT_BY_DEFAULT and restoring in place."""
+    """The ceiling no rule can lift. `allow` None: everything but NOT_BY_DEFAULT and restoring in
+    place."""
 
     allow: tuple[ActionName, ...] | None = None
     protect: Protect = Protect()
@@ -243,8 +282,8 @@ class Policy(SettingLists):
 
 
 class HttpSettings(SectionBase):
-    """The HTTP server; `listen` null switches it off. `names`: what it may be called on a loopback address, beside
-    `localhost` and addresses."""
+    """The HTTP server; `listen` null switches it off. `names`: what it may be called on a loopback
+    address, beside `localhost` and addresses."""
 
     listen: Listen | None = Address("127.0.0.1", 9468)
     metrics_listen: Listen | None = None
@@ -272,7 +311,8 @@ class Paths(SectionBase):
 
 
 class EngineFound(SectionBase):
-    """The engine that a daemon found, and the certificate files it uses there: for commands, which ask the same one."""
+    """The engine that a daemon found, and the certificate files it uses there: for commands, which
+    ask the same one."""
 
     url: str
     tls: bool = False
@@ -285,9 +325,11 @@ class EngineFound(SectionBase):
 class FileSettings(SectionBase):
     """Exactly what `dockmend.yaml` may hold."""
 
-    host: str | None = Field(default=None, pattern=f"^{HOST_NAME}$")  # None: app/host_name.py finds it
+    # None: app/host_name.py finds it
+    host: str | None = Field(default=None, pattern=f"^{HOST_NAME}$")
     heal: Annotated[Literal["labelled", "all", "off"], BeforeValidator(_heal)] = "labelled"
-    engine: str | None = Field(default=None, min_length=1)  # None: DOCKER_HOST, the docker context, the default socket
+    # None: DOCKER_HOST, the docker context, the default socket
+    engine: str | None = Field(default=None, min_length=1)
     engine_root: File | None = None  # None: a local engine tells its own data folder
     limits: HostLimits = HostLimits()
     unknown_cause: Literal["restart policy", "act", "leave"] = "restart policy"
@@ -301,12 +343,13 @@ class FileSettings(SectionBase):
 
 
 class Settings(FileSettings):
-    """Everything a run needs to know, from flags, environment and file. `warnings` and `notes`, which warn of nothing,
-    are sentences for the log."""
+    """Everything a run needs to know, from flags, environment and file. `warnings` and `notes`,
+    which warn of nothing, are sentences for the log."""
 
     paths: Paths = Paths()
     dry_run: bool = False
-    engine_found: EngineFound | None = None  # a daemon's: then neither `engine` nor the environment is asked
+    # a daemon's: then neither `engine` nor the environment is asked
+    engine_found: EngineFound | None = None
     only: str = ""  # the id of the one container that may be acted on (`dockmend demo`); "": all
     log_format: LogFormat = "auto"
     warnings: tuple[str, ...] = ()
@@ -317,7 +360,9 @@ class Settings(FileSettings):
     @property
     def channels(self) -> tuple[Channel, ...]:
         """Where messages go; without their URLs if secrets were not read."""
-        return tuple(each.channel(name, self._urls.get(name, ())) for name, each in self.notify.items())
+        return tuple(
+            each.channel(name, self._urls.get(name, ())) for name, each in self.notify.items()
+        )
 
     @property
     def heartbeat_url(self) -> Secret | None:
@@ -330,7 +375,8 @@ class Settings(FileSettings):
 
     @property
     def http_token(self) -> Secret | None:
-        """The token that may change things, if the settings or a credential name it; None: web/tokens.py makes one."""
+        """The token that may change things, if the settings or a credential name it; None:
+        web/tokens.py makes one."""
         return self._secrets.get("http.token")
 
     @property

@@ -1,4 +1,5 @@
-"""The settings file as it was read: its data, where each key and value stands, and every problem found so far."""
+"""The settings file as it was read: its data, where each key and value stands, and every problem
+found so far."""
 
 from __future__ import annotations
 
@@ -23,12 +24,17 @@ class SettingsDocument:
         self._root: located_yaml.Node | None = None
 
     def problem(self, location: Location, message: str, key: bool = False) -> None:
-        """Notes what is wrong with the value at `location` (or its key); where it is absent, with what would hold it"""
+        """Notes what is wrong with the value at `location` (or its key); where it is absent, with
+        what would hold it"""
         node = self._root
         for index, step in enumerate(location):
             last = index == len(location) - 1
             inner = (
-                node.key(step) if key and last and node is not None else node.child(step) if node is not None else None
+                node.key(step)
+                if key and last and node is not None
+                else node.child(step)
+                if node is not None
+                else None
             )
             if inner is None:
                 break
@@ -46,14 +52,20 @@ def read(path: Path, owners: frozenset[int] | None) -> SettingsDocument:
     """
     document = SettingsDocument(str(path))
     try:
-        source = located_yaml.decode(str(path), file_trust.read(path, owners, located_yaml.MAX_BYTES + 1))
+        source = located_yaml.decode(
+            str(path), file_trust.read(path, owners, located_yaml.MAX_BYTES + 1)
+        )
     except OSError as error:
-        document.problems.append(Problem.of_file(document.path, f"cannot be read: {error.strerror or error}"))
+        document.problems.append(
+            Problem.of_file(document.path, f"cannot be read: {error.strerror or error}")
+        )
         return document
     except Untrusted as error:
         document.problems.append(Problem.of_file(error.place, error.for_settings()))
         return document
-    document.problems += [Problem(str(path), each.line, each.column, each.message) for each in source.troubles]
+    document.problems += [
+        Problem(str(path), each.line, each.column, each.message) for each in source.troubles
+    ]
     document._root = source.root  # noqa: SLF001 - this is where documents are made
     if isinstance(source.data, dict):
         document.data = source.data

@@ -1,1 +1,2 @@
-"""Volumes, kept and put back: archives through the engine, hashed and compressed, with a manifest each."""
+"""Volumes, kept and put back: archives through the engine, hashed and compressed, with a manifest
+each."""

@@ -1,7 +1,8 @@
-"""Takes a snapshot: a volume's tar from the engine, hashed, looked through, compressed and written as it comes.
+"""Takes a snapshot: a volume's tar from the engine, hashed, looked through, compressed and written
+as it comes.
 
-Two steps, so that a container held still for it goes on as soon as everything is read: `read` fills a draft, `seal`
-looks for what was lost, syncs, and writes the manifest.
+Two steps, so that a container held still for it goes on as soon as everything is read: `read` fills
+a draft, `seal` looks for what was lost, syncs, and writes the manifest.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from dockmend.snapshots.tar_headers import TarError, TarScanner
 ZSTD = zstandard.ZstdCompressionParameters.from_level(
     3,  # zstd's own default
     threads=2,
-    # By default a thread is given 8 MiB at a time, and all of it takes 115 MiB. With 1 MiB, and the MiB before it to
-    # refer back to, it takes 30, is as fast, and the archive is no larger.
+    # By default a thread is given 8 MiB at a time, and all of it takes 115 MiB. With 1 MiB, and the
+    # MiB before it to refer back to, it takes 30, is as fast, and the archive is no larger.
     job_size=1 << 20,
     overlap_log=8,
     write_checksum=True,
@@ -45,7 +46,8 @@ ZSTD = zstandard.ZstdCompressionParameters.from_level(
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """Who asked for a snapshot: goes into its manifest. `owner`: whom the helper container is made for."""
+    """Who asked for a snapshot: goes into its manifest. `owner`: whom the helper container is made
+    for."""
 
     owner: str
     rule: str = ""
@@ -110,10 +112,13 @@ class Compress:
             self._file.write(data)
 
 
-async def read(own: Ownership, draft: Draft, source: HelperSource, why: Why, clock: Callable[[], float]) -> Read:
+async def read(
+    own: Ownership, draft: Draft, source: HelperSource, why: Why, clock: Callable[[], float]
+) -> Read:
     """Reads all of `source` into `draft` with constant memory.
 
-    Raises SnapshotError (the archive was cut: a file shrank while it was read; no such volume), EngineError, OSError.
+    Raises SnapshotError (the archive was cut: a file shrank while it was read; no such volume),
+    EngineError, OSError.
     """
     engine = own.engine
     volume = await _volume(engine, source)
@@ -128,9 +133,11 @@ async def read(own: Ownership, draft: Draft, source: HelperSource, why: Why, clo
             ):
                 await pump.carry(chunks)
         except TarError as error:
-            # The engine stops in mid-archive, without an error, when a file is shorter than it was a moment before.
+            # The engine stops in mid-archive, without an error, when a file is shorter than it was
+            # a moment before.
             raise SnapshotError(
-                f"{source.path or source.name}: {error}. A file that shrinks while it is read does that: "
+                f"{source.path or source.name}: {error}. A file that shrinks while it is read "
+                "does that: "
                 "try again, or use `consistency: pause`"
             ) from error
         # While the helper stands: a volume of a network driver has no content unless it is mounted.
@@ -180,11 +187,16 @@ async def seal(draft: Draft, done: Read, why: Why, info: EngineInfo | None) -> M
 
 
 async def begin(store: SnapshotStore, source: HelperSource, clock: Callable[[], float]) -> Draft:
-    """An empty draft; to be used as a context. Raises SnapshotError (also for a volume being restored), OSError (also
-    where less than the disk's reserve is free): before anything is held still for it."""
-    if source.kind == "volume" and await asyncio.to_thread(restore_marker.read, store, source.name) is not None:
+    """An empty draft; to be used as a context. Raises SnapshotError (also for a volume being
+    restored), OSError (also where less than the disk's reserve is free): before anything is held
+    still for it."""
+    if (
+        source.kind == "volume"
+        and await asyncio.to_thread(restore_marker.read, store, source.name) is not None
+    ):
         raise SnapshotError(
-            f"{source.name} is being restored, or a restore of it was interrupted: it is not what a snapshot should "
+            f"{source.name} is being restored, or a restore of it was interrupted: it is not what "
+            "a snapshot should "
             "keep. `dockmend snapshots restore ID --in-place` ends that"
         )
     return await acquire(Draft.discard, partial(store.begin, source.name, clock()))
@@ -210,15 +222,22 @@ async def _volume(engine: Engine, source: HelperSource) -> Volume | None:
     try:
         return await engine.inspect_volume(source.name)
     except NotFound:
-        raise SnapshotError(f"there is no volume {source.name} on this engine", again=False) from None
+        raise SnapshotError(
+            f"there is no volume {source.name} on this engine", again=False
+        ) from None
 
 
 def _folder(helper: Mapping[str, Any], source: HelperSource, volume: Volume | None) -> Path | None:
     path = source.path if volume is None else volume.mountpoint
     if not same_host(helper, volume.mountpoint if volume else ""):
         return None
-    # The local driver mounts a device (nfs, cifs, another folder) only for as long as a container uses it.
-    mounted = volume is not None and volume.driver == "local" and bool({"type", "device"} & volume.options.keys())
+    # The local driver mounts a device (nfs, cifs, another folder) only for as long as a container
+    # uses it.
+    mounted = (
+        volume is not None
+        and volume.driver == "local"
+        and bool({"type", "device"} & volume.options.keys())
+    )
     return readable_root(path, mounted)
 
 
@@ -226,12 +245,17 @@ def _unpaused(why: Why) -> list[ArchiveFinding]:
     if not why.unpaused:
         return []
     return [
-        ArchiveFinding("containers that could write while it was read", len(why.unpaused), list(why.unpaused[:NAMES]))
+        ArchiveFinding(
+            "containers that could write while it was read",
+            len(why.unpaused),
+            list(why.unpaused[:NAMES]),
+        )
     ]
 
 
 def _losses(done: Read) -> tuple[list[ArchiveFinding], list[str], list[ArchiveFinding]]:
-    """What is not kept, what is never kept, and cautions from comparing the volume with the archive."""
+    """What is not kept, what is never kept, and cautions from comparing the volume with the
+    archive."""
     if done.folder is None:
         return [], [*LIMITS, FLAGS], []
     try:
@@ -240,8 +264,10 @@ def _losses(done: Read) -> tuple[list[ArchiveFinding], list[str], list[ArchiveFi
         return [], [*LIMITS, FLAGS], []  # the volume was removed or unmounted meanwhile
     difference = losses.entries - done.contents.entries
     missing = ArchiveFinding(
-        f"the volume had {losses.entries} entries when it was looked through right after, the archive has "
-        f"{done.contents.entries}: it was being written to, or the engine could not read some (its log says which)",
+        f"the volume had {losses.entries} entries when it was looked through right after, the "
+        "archive has "
+        f"{done.contents.entries}: it was being written to, or the engine could not read some "
+        "(its log says which)",
         abs(difference),
     )
     return losses.not_kept, [FLAGS], [missing] if difference else []

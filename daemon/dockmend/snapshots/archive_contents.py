@@ -1,4 +1,5 @@
-"""Counts what an archive holds and notes what a restore elsewhere may trip over, from its headers alone."""
+"""Counts what an archive holds and notes what a restore elsewhere may trip over, from its headers
+alone."""
 
 from __future__ import annotations
 
@@ -33,10 +34,16 @@ class Contents:
         self.directories = 0
         self.top: TarEntry | None = None
         self._root = root.encode()
-        self._leaving = Collected("relative symbolic links that leave the volume: kept, but some programs refuse them")
-        self._devices = Collected("device nodes: kept, but an engine without real root cannot make them")
+        self._leaving = Collected(
+            "relative symbolic links that leave the volume: kept, but some programs refuse them"
+        )
+        self._devices = Collected(
+            "device nodes: kept, but an engine without real root cannot make them"
+        )
         self._hard_links = Collected("hard links: kept as links within this archive")
-        self._strange = Collected("names that are not UTF-8: kept byte for byte, shown here with \\xNN")
+        self._strange = Collected(
+            "names that are not UTF-8: kept byte for byte, shown here with \\xNN"
+        )
 
     @property
     def files(self) -> int:
@@ -68,7 +75,9 @@ class Contents:
 
     def _leaves(self, entry: TarEntry) -> bool:
         if entry.link.startswith(b"/"):
-            return False  # absolute: it points into whatever container mounts the volume, and every program keeps it
+            # absolute: it points into whatever container mounts the volume, and every program keeps
+            # it
+            return False
         target = posixpath.normpath(posixpath.join(posixpath.dirname(entry.name), entry.link))
         return target != self._root and not target.startswith(self._root + b"/")
 

@@ -1,6 +1,8 @@
-"""Reads an archive down to what tells one file from another, in memory that its content has no part in.
+"""Reads an archive down to what tells one file from another, in memory that its content has no part
+in.
 
-Where a snapshot is taken the headers are enough; a comparison also needs owners, devices and a hash of each file.
+Where a snapshot is taken the headers are enough; a comparison also needs owners, devices and a hash
+of each file.
 """
 
 from __future__ import annotations
@@ -12,14 +14,15 @@ from msgspec import Struct
 from dockmend.snapshots.tar_headers import TarEntry, TarError, TarScanner, number
 
 KINDS = {
-    b"0": "file", b"1": "hard link", b"2": "symbolic link", b"3": "character device", b"4": "block device",
-    b"5": "directory", b"6": "fifo",
+    b"0": "file", b"1": "hard link", b"2": "symbolic link", b"3": "character device",
+    b"4": "block device", b"5": "directory", b"6": "fifo",
 }  # fmt: skip
 
 
 class Detail(Struct, frozen=True):
-    """One member of an archive. `size` is bytes of content, `sha256` theirs (b"" where it is no file), `link` what a
-    symbolic or hard link names, `device` major and minor, `capability` the attribute security.capability, raw."""
+    """One member of an archive. `size` is bytes of content, `sha256` theirs (b"" where it is no
+    file), `link` what a symbolic or hard link names, `device` major and minor, `capability` the
+    attribute security.capability, raw."""
 
     kind: str
     mode: int
@@ -32,11 +35,13 @@ class Detail(Struct, frozen=True):
     capability: bytes = b""
 
 
-Item = tuple[bytes, Detail]  # a path relative to the archive's top folder (b"." for that itself), and what is there
+# a path relative to the archive's top folder (b"." for that itself), and what is there
+Item = tuple[bytes, Detail]
 
 
 class DetailScanner(TarScanner):
-    """Feed it an archive whose top folder is `root`; `taken` gives what has been read since it was last called."""
+    """Feed it an archive whose top folder is `root`; `taken` gives what has been read since it was
+    last called."""
 
     def __init__(self, root: str) -> None:
         super().__init__(self._entry)

@@ -1,8 +1,10 @@
-"""What differs between two archives of a volume: two snapshots, or a snapshot and the volume as it is now.
+"""What differs between two archives of a volume: two snapshots, or a snapshot and the volume as it
+is now.
 
-Both are read side by side, the one that lags behind in the order of their paths first (the engine writes an archive in
-that order), and an entry is forgotten as soon as its counterpart was met. So memory follows neither the content nor
-the number of files, only what differs: at most `LIMIT` entries of about half a KiB, then the comparison is given up.
+Both are read side by side, the one that lags behind in the order of their paths first (the engine
+writes an archive in that order), and an entry is forgotten as soon as its counterpart was met. So
+memory follows neither the content nor the number of files, only what differs: at most `LIMIT`
+entries of about half a KiB, then the comparison is given up.
 """
 
 from __future__ import annotations
@@ -46,14 +48,16 @@ class Difference:
 
     @property
     def what(self) -> tuple[str, ...]:
-        """What of a changed one differs: type, content, size, mode, owner, link, device, capability."""
+        """What of a changed one differs: type, content, size, mode, owner, link, device,
+        capability."""
         before, after = self.before, self.after
         if before is None or after is None:
             return ()
         return tuple(name for name, of in _ASPECTS if of(before) != of(after))
 
     def row(self) -> dict[str, object]:
-        """The row of `--json`: bytes of a path that are not UTF-8 are in hexadecimal, as in a manifest."""
+        """The row of `--json`: bytes of a path that are not UTF-8 are in hexadecimal, as in a
+        manifest."""
         told = {"path": shown(self.path), "change": self.kind, "what": list(self.what)}
         return {**told, "before": _row(self.before), "after": _row(self.after)}
 
@@ -83,7 +87,9 @@ _ASPECTS: tuple[tuple[str, Callable[[Detail], object]], ...] = (
 class _Comparison:
     """The differences so far, and what waits for its counterpart on either side."""
 
-    waiting: tuple[dict[bytes, Detail], dict[bytes, Detail]] = field(default_factory=lambda: ({}, {}))
+    waiting: tuple[dict[bytes, Detail], dict[bytes, Detail]] = field(
+        default_factory=lambda: ({}, {})
+    )
     found: list[Difference] = field(default_factory=list)
 
     def take(self, side: int, items: list[Item]) -> None:
@@ -96,7 +102,9 @@ class _Comparison:
                 before, after = (detail, other) if side == 0 else (other, detail)
                 self.found.append(Difference(path, before, after))
         if len(self.found) + len(own) + len(others) > LIMIT:
-            raise SnapshotError(f"more than {LIMIT} entries differ: they are not compared further", again=False)
+            raise SnapshotError(
+                f"more than {LIMIT} entries differ: they are not compared further", again=False
+            )
 
     def result(self) -> list[Difference]:
         before, after = self.waiting
@@ -112,7 +120,9 @@ async def compare(before: Side, after: Side) -> list[Difference]:
     reached: list[list[bytes]] = [[], []]
     async with aclosing(before), aclosing(after):
         while any(sides):
-            behind = 1 if sides[0] is None or (sides[1] is not None and reached[1] < reached[0]) else 0
+            behind = (
+                1 if sides[0] is None or (sides[1] is not None and reached[1] < reached[0]) else 0
+            )
             side = sides[behind]
             assert side is not None
             items = await anext(side, None)
@@ -125,7 +135,8 @@ async def compare(before: Side, after: Side) -> list[Difference]:
 
 
 async def of_snapshot(store: SnapshotStore, manifest: Manifest) -> Side:
-    """A snapshot's entries, batch by batch. Raises SnapshotError where the archive is damaged or missing."""
+    """A snapshot's entries, batch by batch. Raises SnapshotError where the archive is damaged or
+    missing."""
     scanner = DetailScanner(manifest.root)
     digest = hashlib.sha256()
 
@@ -144,10 +155,14 @@ async def of_snapshot(store: SnapshotStore, manifest: Manifest) -> Side:
             while (items := await to_end(look, chunks)) is not None:
                 yield items
         except (zstandard.ZstdError, TarError) as error:
-            raise SnapshotError(f"the archive of {manifest.id} is damaged: {error}", again=False) from error
+            raise SnapshotError(
+                f"the archive of {manifest.id} is damaged: {error}", again=False
+            ) from error
     yield scanner.taken()
     if digest.hexdigest() != manifest.sha256:
-        raise SnapshotError(f"{manifest.id} is not what its manifest says (sha256): it is damaged", again=False)
+        raise SnapshotError(
+            f"{manifest.id} is not what its manifest says (sha256): it is damaged", again=False
+        )
 
 
 async def of_volume(own: Ownership, volume: str, owner: str) -> Side:
@@ -157,7 +172,8 @@ async def of_volume(own: Ownership, volume: str, owner: str) -> Side:
     """
     engine = own.engine
     try:
-        await engine.inspect_volume(volume)  # an engine asked to mount one that does not exist makes it
+        # an engine asked to mount one that does not exist makes it
+        await engine.inspect_volume(volume)
     except NotFound:
         raise SnapshotError(f"there is no volume {volume} on this engine", again=False) from None
     scanner = DetailScanner(ROOT)
@@ -191,7 +207,8 @@ def _row(detail: Detail | None) -> dict[str, object] | None:
     if detail is None:
         return None
     row: dict[str, object] = {
-        "type": detail.kind, "mode": f"{detail.mode:04o}", "owner": f"{detail.uid}:{detail.gid}", "size": detail.size,
+        "type": detail.kind, "mode": f"{detail.mode:04o}", "owner": f"{detail.uid}:{detail.gid}",
+        "size": detail.size,
     }  # fmt: skip
     if detail.sha256:
         row["content"] = detail.sha256.hex()

@@ -1,8 +1,10 @@
-"""The helper container through which a volume is read and written: made, never started, always removed.
+"""The helper container through which a volume is read and written: made, never started, always
+removed.
 
-It is made from an image without a single byte, so nothing is pulled and nothing runs; the engine's archive API then
-reads and writes what is mounted in it, also on another host. The application's own container is never asked: while an
-archive of it is open, its inspect, exec, restart and kill all hang.
+It is made from an image without a single byte, so nothing is pulled and nothing runs; the engine's
+archive API then reads and writes what is mounted in it, also on another host. The application's own
+container is never asked: while an archive of it is open, its inspect, exec, restart and kill all
+hang.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ ROOT = "v"  # the volume is mounted at /v, so an archive's members are v, v/a, â
 
 
 class HelperSource(Struct, frozen=True):
-    """What is mounted: a volume by name, or a folder of the engine's host by path. `name` names its snapshots."""
+    """What is mounted: a volume by name, or a folder of the engine's host by path. `name` names its
+    snapshots."""
 
     kind: Literal["volume", "bind"]
     name: str
@@ -33,8 +36,11 @@ class HelperSource(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def helper(own: Ownership, source: HelperSource, owner: str, read_only: bool) -> AsyncIterator[str]:
-    """The id of a helper with `source` at /v; the container is removed on leaving. Raises EngineError, JournalError.
+async def helper(
+    own: Ownership, source: HelperSource, owner: str, read_only: bool
+) -> AsyncIterator[str]:
+    """The id of a helper with `source` at /v; the container is removed on leaving. Raises
+    EngineError, JournalError.
 
     `owner`: the incident, or the command (snapshots/helper_owner.py), that it is made for.
     """
@@ -47,8 +53,8 @@ async def helper(own: Ownership, source: HelperSource, owner: str, read_only: bo
 
 
 async def remove_helpers(own: Ownership, owner: str | None = None) -> list[str]:
-    """Removes the helpers of `owner`, or (None) those of commands that are no more; returns their names. Only what
-    the journal proves to be one is removed. Raises EngineError."""
+    """Removes the helpers of `owner`, or (None) those of commands that are no more; returns their
+    names. Only what the journal proves to be one is removed. Raises EngineError."""
     removed = []
     for row in own.objects.here("helper"):
         if (row.incident == owner) if owner is not None else gone(row.incident):

@@ -1,7 +1,8 @@
 """Whose a helper container is: an incident's, or a command's that may have died.
 
-The row of it in the journal says so. An incident's is settled with its action; a command's name holds its process, so
-that any later dockmend in the same process namespace can tell that it is gone.
+The row of it in the journal says so. An incident's is settled with its action; a command's name
+holds its process, so that any later dockmend in the same process namespace can tell that it is
+gone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def command_owner() -> str:
 
 
 def gone(owner: str) -> bool:
-    """True if `owner` is a command of this host whose process is no more; False where that cannot be known."""
+    """True if `owner` is a command of this host whose process is no more; False where that cannot
+    be known."""
     parts = owner.split(".")
     if len(parts) != 4 or parts[0] != _PREFIX or parts[1] != _here() or not parts[2].isdecimal():
         return False

@@ -1,8 +1,10 @@
-"""Gives a volume the content of a snapshot: what it held is kept first, and put back should anything go wrong.
+"""Gives a volume the content of a snapshot: what it held is kept first, and put back should
+anything go wrong.
 
-The order is what makes it safe: whatever may refuse is asked first, then what is there is kept and read back, then the
-mark is written (restore_marker.py), and only then is anything removed. Then the volume is compared with the snapshot.
-Where dockmend dies in between, the next command puts right what it finds (`settle`).
+The order is what makes it safe: whatever may refuse is asked first, then what is there is kept and
+read back, then the mark is written (restore_marker.py), and only then is anything removed. Then the
+volume is compared with the snapshot. Where dockmend dies in between, the next command puts right
+what it finds (`settle`).
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from dockmend.snapshots.safe_rmtree import clear
 from dockmend.snapshots.snapshot_store import SnapshotStore
 
 _NO_VOLUME = (
-    "There is no such volume, as before (storage that outlives its volume may hold a part of the snapshot now)."
+    "There is no such volume, as before (storage that outlives its volume may hold a "
+    "part of the snapshot now)."
 )
 _NAMED = 5  # differences or containers named in a sentence
 
@@ -58,15 +61,17 @@ class InPlaceRestore:
 
 
 async def restore_in_place(work: InPlaceRestore, id: str, clock: Callable[[], float]) -> Restored:
-    """The volume that `id` is of gets its content, and nothing else stays in it. `clock`: wall seconds.
+    """The volume that `id` is of gets its content, and nothing else stays in it. `clock`: wall
+    seconds.
 
-    Raises SnapshotError: refused and nothing was touched, or failed and what was there before was put back (or not:
-    the sentence says which); EngineError, OSError before anything was touched.
+    Raises SnapshotError: refused and nothing was touched, or failed and what was there before was
+    put back (or not: the sentence says which); EngineError, OSError before anything was touched.
     """
     manifest = await asyncio.to_thread(work.store.load, id)
     if manifest.source != "volume":
         raise SnapshotError(
-            f"{id} is of the folder {manifest.path}, not of a volume: restore it into a fresh one with --to",
+            f"{id} is of the folder {manifest.path}, not of a volume: restore it into a fresh one "
+            "with --to",
             again=False,
         )
     with restore_marker.held(work.store, manifest.volume):
@@ -80,13 +85,16 @@ async def restore_in_place(work: InPlaceRestore, id: str, clock: Callable[[], fl
             raise
         await _handed_over(work, mark.volume)
         await to_end(restore_marker.end, work.store, mark.volume)
-    work.notes.extend(f"not in the snapshot: {finding.count} {finding.what}" for finding in manifest.not_kept)
+    work.notes.extend(
+        f"not in the snapshot: {finding.count} {finding.what}" for finding in manifest.not_kept
+    )
     return Restored(manifest, manifest.volume, tuple(work.notes), mark.safety)
 
 
 async def settle(work: InPlaceRestore, but: str | None = None) -> list[str]:
-    """Puts back what volumes held whose exchange was interrupted; returns sentences. One that cannot be settled now
-    (a container runs with it) keeps its mark. `but`: a volume that is about to be restored anew. Raises EngineAway."""
+    """Puts back what volumes held whose exchange was interrupted; returns sentences. One that
+    cannot be settled now (a container runs with it) keeps its mark. `but`: a volume that is about
+    to be restored anew. Raises EngineAway."""
     told = []
     for volume in await asyncio.to_thread(restore_marker.marked, work.store):
         if volume == but:
@@ -106,9 +114,12 @@ async def settle(work: InPlaceRestore, but: str | None = None) -> list[str]:
     return told
 
 
-# ------------------------------------------------------------------------------------------------- before it is touched
-async def _prepare(work: InPlaceRestore, manifest: Manifest, clock: Callable[[], float]) -> RestoreMarker:
-    """Everything up to the point of no return: the volume is there, can be cleared, and what it holds is kept."""
+# ----------------------------------------------------------------------------- before it is touched
+async def _prepare(
+    work: InPlaceRestore, manifest: Manifest, clock: Callable[[], float]
+) -> RestoreMarker:
+    """Everything up to the point of no return: the volume is there, can be cleared, and what it
+    holds is kept."""
     volume = await _present(work, manifest.volume)
     earlier = await asyncio.to_thread(restore_marker.read, work.store, manifest.volume)
     if earlier is not None and earlier.safety and await _exists(work, earlier.safety):
@@ -124,7 +135,9 @@ async def _prepare(work: InPlaceRestore, manifest: Manifest, clock: Callable[[],
     return await _keep(work, volume, manifest.id, clock)
 
 
-async def _keep(work: InPlaceRestore, volume: Volume, id: str, clock: Callable[[], float]) -> RestoreMarker:
+async def _keep(
+    work: InPlaceRestore, volume: Volume, id: str, clock: Callable[[], float]
+) -> RestoreMarker:
     """What the volume holds is kept and read back; only then is the mark put down."""
     await _folder(work, volume)
     source = HelperSource("volume", volume.name)
@@ -155,18 +168,26 @@ async def _taken_up(
     mark = RestoreMarker(earlier.volume, manifest.id, earlier.safety)
     await to_end(restore_marker.put, work.store, mark)
     work.notes.append(
-        f"a restore of {mark.volume} had been interrupted; what it held before that is kept as {mark.safety}"
+        f"a restore of {mark.volume} had been interrupted; what it held before that is kept as "
+        f"{mark.safety}"
     )
     return mark
 
 
 async def _made(work: InPlaceRestore, manifest: Manifest) -> RestoreMarker:
-    """A volume that is gone is made as it was; it must be without content, since nothing is kept then."""
+    """A volume that is gone is made as it was; it must be without content, since nothing is kept
+    then."""
     mark = RestoreMarker(manifest.volume, manifest.id)
     await to_end(restore_marker.put, work.store, mark)
     try:
         await new_volume.make(
-            work.own, manifest.volume, manifest.driver, manifest.options, manifest.labels, manifest.id, work.owner
+            work.own,
+            manifest.volume,
+            manifest.driver,
+            manifest.options,
+            manifest.labels,
+            manifest.id,
+            work.owner,
         )
         empty = await _empty(work, manifest.volume)
     except BaseException as error:
@@ -176,18 +197,24 @@ async def _made(work: InPlaceRestore, manifest: Manifest) -> RestoreMarker:
         await _handed_over(work, manifest.volume)
         await to_end(restore_marker.end, work.store, manifest.volume)
         raise SnapshotError(
-            f"{manifest.volume} was made anew by driver {manifest.driver} and holds files already: nothing of them "
+            f"{manifest.volume} was made anew by driver {manifest.driver} and holds files "
+            "already: nothing of them "
             "was touched. The same command again keeps them in a snapshot and replaces them",
             again=False,
         )
-    work.notes.append(f"{manifest.volume} was missing: it was made anew by driver {manifest.driver}")
+    work.notes.append(
+        f"{manifest.volume} was missing: it was made anew by driver {manifest.driver}"
+    )
     return mark
 
 
 async def _whole(work: InPlaceRestore, id: str) -> None:
     verified = await asyncio.to_thread(verify, work.store, id)
     if verified.problems:
-        raise SnapshotError(f"{id} is not whole, so nothing was touched: {'; '.join(verified.problems)}", again=False)
+        raise SnapshotError(
+            f"{id} is not whole, so nothing was touched: {'; '.join(verified.problems)}",
+            again=False,
+        )
 
 
 async def _refuse_users(work: InPlaceRestore, name: str) -> None:
@@ -195,14 +222,20 @@ async def _refuse_users(work: InPlaceRestore, name: str) -> None:
     users = [each for each in await references(work.engine, volume) if each.running]
     if users:
         raise SnapshotError(
-            f"{name} is in use by {_names(users)}: stop {'them' if len(users) > 1 else 'it'} first", again=False
+            f"{name} is in use by {_names(users)}: stop {'them' if len(users) > 1 else 'it'} first",
+            again=False,
         )
 
 
 async def references(engine: Engine, volume: Volume) -> list[Container]:
-    """Containers in any state that have the volume mounted, or (by path) its folder or one within it."""
+    """Containers in any state that have the volume mounted, or (by path) its folder or one within
+    it."""
     containers = (await engine.listing()).whole()
-    return [each for each in containers if any(_shows(volume, mount.name, mount.source) for mount in each.mounts)]
+    return [
+        each
+        for each in containers
+        if any(_shows(volume, mount.name, mount.source) for mount in each.mounts)
+    ]
 
 
 def _shows(volume: Volume, name: str, source: str) -> bool:
@@ -214,46 +247,64 @@ def _shows(volume: Volume, name: str, source: str) -> bool:
 
 
 async def _folder(work: InPlaceRestore, volume: Volume) -> Path | None:
-    """The volume's folder where it can be cleared from here; None where the volume must be made anew for that.
+    """The volume's folder where it can be cleared from here; None where the volume must be made
+    anew for that.
 
     Raises SnapshotError where neither is possible.
     """
-    elsewhere = sorted({"type", "device"} & volume.options.keys()) if volume.driver == "local" else []
-    async with helper(work.own, HelperSource("volume", volume.name), work.owner, read_only=True) as container:
+    elsewhere = (
+        sorted({"type", "device"} & volume.options.keys()) if volume.driver == "local" else []
+    )
+    async with helper(
+        work.own, HelperSource("volume", volume.name), work.owner, read_only=True
+    ) as container:
         raw = await work.engine.inspect_raw(container)
         if same_host(raw, volume.mountpoint):
             mounted = volume.driver != "local" or bool(elsewhere)
             folder = readable_root(volume.mountpoint, mounted)
             if folder is not None and os.geteuid() == 0 and os.access(folder, os.W_OK):
                 return folder
-    instead = "restore into a fresh volume with --to, or run dockmend as root on the engine's own host"
+    instead = (
+        "restore into a fresh volume with --to, or run dockmend as root on the engine's own host"
+    )
     if elsewhere:
         raise SnapshotError(
-            f"the content of {volume.name} lies elsewhere (its driver's options {', '.join(elsewhere)}) and cannot be "
+            f"the content of {volume.name} lies elsewhere (its driver's options "
+            f"{', '.join(elsewhere)}) and cannot be "
             "cleared from here: restore into a fresh volume with --to", again=False,
         )  # fmt: skip
     if users := await references(work.engine, volume):
         raise SnapshotError(
-            f"the folder of {volume.name} cannot be written from here, and the volume cannot be made anew while "
+            f"the folder of {volume.name} cannot be written from here, and the volume cannot be "
+            "made anew while "
             f"{_names(users)} refer to it: remove those containers, {instead}", again=False,
         )  # fmt: skip
     return None
 
 
-# ---------------------------------------------------------------------------------------------------------- touching it
+# -------------------------------------------------------------------------------------- touching it
 async def _fill(work: InPlaceRestore, manifest: Manifest) -> None:
-    """The volume gets exactly what the snapshot holds, and is compared with it. Called with the mark put down."""
+    """The volume gets exactly what the snapshot holds, and is compared with it. Called with the
+    mark put down."""
     name = manifest.volume
     volume = await _present(work, name)
     if volume is None:
-        volume = await work.engine.create_volume(name, manifest.driver, manifest.options, manifest.labels)
+        volume = await work.engine.create_volume(
+            name, manifest.driver, manifest.options, manifest.labels
+        )
     if not await _empty(work, name):
         await _clear(work, volume)
-    async with helper(work.own, HelperSource("volume", name), work.owner, read_only=False) as container:
+    async with helper(
+        work.own, HelperSource("volume", name), work.owner, read_only=False
+    ) as container:
         await work.engine.put_archive(container, "/", body(work.store, manifest))
-    differences = await compare(of_snapshot(work.store, manifest), of_volume(work.own, name, work.owner))
+    differences = await compare(
+        of_snapshot(work.store, manifest), of_volume(work.own, name, work.owner)
+    )
     if differences:
-        raise SnapshotError(f"{len(differences)} entries are not as in the snapshot: {_lines(differences)}")
+        raise SnapshotError(
+            f"{len(differences)} entries are not as in the snapshot: {_lines(differences)}"
+        )
 
 
 async def _clear(work: InPlaceRestore, volume: Volume) -> None:
@@ -268,7 +319,8 @@ async def _clear(work: InPlaceRestore, volume: Volume) -> None:
 
 
 async def _failed(work: InPlaceRestore, mark: RestoreMarker, error: BaseException) -> None:
-    """Puts back what was there; raises the sentence that says so, or returns where `error` says enough."""
+    """Puts back what was there; raises the sentence that says so, or returns where `error` says
+    enough."""
     kept = f" It is also kept as {mark.safety}." if mark.safety else ""
     try:
         await _put_back(work, mark)
@@ -276,14 +328,17 @@ async def _failed(work: InPlaceRestore, mark: RestoreMarker, error: BaseExceptio
         kind = StrandedRestore if isinstance(second, EngineAway) else SnapshotError
         left = f"; it is kept as {mark.safety}" if mark.safety else ""
         raise kind(
-            f"{mark.snapshot} could not be restored in place: {_said(error)}. What {mark.volume} held before could not "
-            f"be put back: {_said(second)}{left}. The next `dockmend snapshots restore` or `create` tries again",
+            f"{mark.snapshot} could not be restored in place: {_said(error)}. What {mark.volume} "
+            "held before could not "
+            f"be put back: {_said(second)}{left}. The next `dockmend snapshots restore` or "
+            "`create` tries again",
             again=False,
         ) from error
     if isinstance(error, Exception):
         back = "What it held before was put back." if mark.safety else _NO_VOLUME
         raise SnapshotError(
-            f"{mark.snapshot} could not be restored in place: {_said(error)}. {back}{kept}", again=False
+            f"{mark.snapshot} could not be restored in place: {_said(error)}. {back}{kept}",
+            again=False,
         ) from error
 
 
@@ -298,7 +353,8 @@ async def _put_back(work: InPlaceRestore, mark: RestoreMarker) -> None:
 
 
 async def _unmake(work: InPlaceRestore, mark: RestoreMarker) -> None:
-    """Removes the volume that was made; one that no row of the journal proves is somebody else's."""
+    """Removes the volume that was made; one that no row of the journal proves is somebody
+    else's."""
     for row in _rows(work, mark.volume):
         await new_volume.remove(work.own, row)
     await to_end(restore_marker.end, work.store, mark.volume)
@@ -339,11 +395,15 @@ async def _empty(work: InPlaceRestore, name: str) -> bool:
 
 def _names(containers: Sequence[Container]) -> str:
     names = sorted(each.name for each in containers)
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return ", ".join(names[:_NAMED]) + (
+        f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    )
 
 
 def _lines(differences: Sequence[Difference]) -> str:
-    return "; ".join(each.line() for each in differences[:_NAMED]) + ("; …" if len(differences) > _NAMED else "")
+    return "; ".join(each.line() for each in differences[:_NAMED]) + (
+        "; …" if len(differences) > _NAMED else ""
+    )
 
 
 def _said(error: BaseException) -> str:

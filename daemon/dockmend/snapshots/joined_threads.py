@@ -1,7 +1,7 @@
 """Blocking work that must not be left running behind the back of whoever cleans up after it.
 
-`asyncio.to_thread` returns at once when it is cancelled while its thread works on: the file would be removed under a
-commit that is just renaming it.
+`asyncio.to_thread` returns at once when it is cancelled while its thread works on: the file would
+be removed under a commit that is just renaming it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a snapshot says about itself: the file beside the archive that makes it one.
 
-A snapshot exists if and only if its manifest does, so everything a restore or a person needs is in it: what was kept,
-by which hash, and by name what could not be kept.
+A snapshot exists if and only if its manifest does, so everything a restore or a person needs is in
+it: what was kept, by which hash, and by name what could not be kept.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ FORMAT = 1
 Json = bytes  # Manifest has a field named bytes
 NAMES = 1000  # of each kind of finding, at most; the count is always whole
 
-VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}\Z", re.ASCII)  # the engine's grammar, a folder's length
+# the engine's grammar, a folder's length
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}\Z", re.ASCII)
 STEM = re.compile(r"\d{8}T\d{6}(-\d{1,4})?\Z", re.ASCII)
 
 
 class SnapshotError(DockmendError):
-    """A snapshot could not be made, read or restored. `again` False: the same will fail the same way."""
+    """A snapshot could not be made, read or restored. `again` False: the same will fail the same
+    way."""
 
     def __init__(self, message: str, again: bool = True) -> None:
         super().__init__(message)
@@ -32,7 +34,8 @@ class SnapshotError(DockmendError):
 
 
 class ArchiveFinding(Struct, frozen=True):
-    """One kind of thing that was found in a volume: how many, and the first `NAMES` of them, relative to its root.
+    """One kind of thing that was found in a volume: how many, and the first `NAMES` of them,
+    relative to its root.
 
     Bytes of a name that are not UTF-8 are written in hexadecimal.
     """
@@ -67,8 +70,10 @@ class Manifest(Struct, frozen=True):
     incident: str = ""
     dockmend: str = ""
     root: str = "v"  # the archive's top folder
-    not_kept: list[ArchiveFinding] = field(default_factory=list)  # seen in the volume, absent from the archive
-    cautions: list[ArchiveFinding] = field(default_factory=list)  # kept, but a restore elsewhere may trip over them
+    # seen in the volume, absent from the archive
+    not_kept: list[ArchiveFinding] = field(default_factory=list)
+    # kept, but a restore elsewhere may trip over them
+    cautions: list[ArchiveFinding] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)  # never kept, and it could not be looked for
 
     @property
@@ -83,8 +88,8 @@ class Manifest(Struct, frozen=True):
     def row(self) -> dict[str, str | int | None]:
         """The row the command line shows."""
         return {
-            "id": self.id, "volume": self.volume, "time": self.time, "bytes": self.bytes, "files": self.files,
-            "rule": self.rule or None, "incident": self.incident or None,
+            "id": self.id, "volume": self.volume, "time": self.time, "bytes": self.bytes,
+            "files": self.files, "rule": self.rule or None, "incident": self.incident or None,
         }  # fmt: skip
 
     def encode(self) -> Json:
@@ -96,17 +101,24 @@ def decode(data: bytes, where: str) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise SnapshotError(f"{where} is no manifest of a snapshot: {error}", again=False) from error
+        raise SnapshotError(
+            f"{where} is no manifest of a snapshot: {error}", again=False
+        ) from error
     if manifest.format > FORMAT:
-        raise SnapshotError(f"{where} was written by dockmend {manifest.dockmend}: this one is too old", again=False)
+        raise SnapshotError(
+            f"{where} was written by dockmend {manifest.dockmend}: this one is too old", again=False
+        )
     return manifest
 
 
 def parse_id(text: str) -> tuple[str, str]:
-    """The volume and the time of "VOLUME@TIME". Raises SnapshotError: an id is a stranger's text and becomes a path."""
+    """The volume and the time of "VOLUME@TIME". Raises SnapshotError: an id is a stranger's text
+    and becomes a path."""
     volume, _, stem = text.rpartition("@")
     if not VOLUME_NAME.match(volume) or not STEM.match(stem):
-        raise SnapshotError(f"{text!r} is no snapshot's id: `dockmend snapshots list` shows them", again=False)
+        raise SnapshotError(
+            f"{text!r} is no snapshot's id: `dockmend snapshots list` shows them", again=False
+        )
     return volume, stem
 
 

@@ -1,8 +1,9 @@
-"""Looks into the volume itself for what the engine's archive leaves out, so that nothing is lost in silence.
+"""Looks into the volume itself for what the engine's archive leaves out, so that nothing is lost in
+silence.
 
-The archive is made by the engine and cannot show what it lacks. Where dockmend runs on the engine's own host and may
-read the volume's folder, it walks it and names the losses; elsewhere the manifest states what is lost as a matter of
-course (`LIMITS`). Measured against Docker Engine 26.1.
+The archive is made by the engine and cannot show what it lacks. Where dockmend runs on the engine's
+own host and may read the volume's folder, it walks it and names the losses; elsewhere the manifest
+states what is lost as a matter of course (`LIMITS`). Measured against Docker Engine 26.1.
 """
 
 from __future__ import annotations
@@ -29,46 +30,59 @@ TIMES = "times of modification, cut to the second"
 INEXACT = frozenset({SPARSE, TIMES})
 """Findings of what is kept, but not exactly: nothing is gone."""
 FLAGS = "file flags (chattr), SELinux labels, and the times of access and of change are not kept"
-# SELinux labels are on every file of a host that has them, and are given anew when a volume is mounted.
+# SELinux labels are on every file of a host that has them, and are given anew when a volume is
+# mounted.
 _NOT_NAMED = frozenset({"security.capability", "security.selinux"})
 LONGEST = 4096
-"""Bytes of a path below the root: what lies deeper is not looked into, as it takes ever longer to get there."""
+"""Bytes of a path below the root: what lies deeper is not looked into, as it takes ever longer to
+get there."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLE_BLOCK = 512  # st_blocks counts these, whatever the file system's own blocks are
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """`entries` counts what the walk saw and an archive has: everything but sockets, the top folder included."""
+    """`entries` counts what the walk saw and an archive has: everything but sockets, the top folder
+    included."""
 
     entries: int
     not_kept: list[ArchiveFinding]
 
 
 def same_host(helper: Mapping[str, Any], mountpoint: str) -> bool:
-    """True if the engine that made the container `helper` (raw inspect) keeps its files on this very host.
+    """True if the engine that made the container `helper` (raw inspect) keeps its files on this
+    very host.
 
-    A path that exists is no proof: every host has the same paths. The folder of a container made a moment ago is one.
+    A path that exists is no proof: every host has the same paths. The folder of a container made a
+    moment ago is one.
     """
     data = (helper.get("GraphDriver") or {}).get("Data") or {}
     paths = [str(data[key]) for key in ("UpperDir", "WorkDir") if data.get(key)]
     container = str(helper.get("Id") or "")
-    if container and len(Path(mountpoint).parents) > 2:  # ROOT/volumes/NAME/_data of the local driver
+    # ROOT/volumes/NAME/_data of the local driver
+    if container and len(Path(mountpoint).parents) > 2:
         paths.append(str(Path(mountpoint).parents[2] / "containers" / container))
     return any(_exists(path) for path in paths)
 
 
 def readable_root(mountpoint: str, mounted: bool) -> Path | None:
-    """The volume's folder, if this process may read it. `mounted`: its content is there only while it is mounted."""
+    """The volume's folder, if this process may read it. `mounted`: its content is there only while
+    it is mounted."""
     path = Path(mountpoint)
-    if not mountpoint or not path.is_absolute() or not os.access(path, os.R_OK | os.X_OK) or not path.is_dir():
+    if (
+        not mountpoint
+        or not path.is_absolute()
+        or not os.access(path, os.R_OK | os.X_OK)
+        or not path.is_dir()
+    ):
         return None
     return None if mounted and not path.is_mount() else path
 
 
 def walk(root: Path) -> Losses:
-    """Walks the folder (own file system boundaries included, links not followed); never opens anything but files that
-    look sparse. What vanishes in the meantime is left out. Raises OSError if the folder itself cannot be read."""
+    """Walks the folder (own file system boundaries included, links not followed); never opens
+    anything but files that look sparse. What vanishes in the meantime is left out. Raises OSError
+    if the folder itself cannot be read."""
     sockets = Collected("unix sockets")
     attributes = Collected("extended attributes")
     sparse = Collected(SPARSE)
@@ -84,7 +98,9 @@ def walk(root: Path) -> Losses:
             attributes.add(f"{shown(name)}: {attribute}")
         if status.st_mtime_ns % 1_000_000_000:
             fractions.add()
-        looks_sparse = stat.S_ISREG(status.st_mode) and status.st_blocks * _HOLE_BLOCK < status.st_size
+        looks_sparse = (
+            stat.S_ISREG(status.st_mode) and status.st_blocks * _HOLE_BLOCK < status.st_size
+        )
         if looks_sparse and _has_hole(folder, own, status):
             sparse.add(shown(name))
     found = (sockets, attributes, sparse, fractions, unreadable)
@@ -92,10 +108,11 @@ def walk(root: Path) -> Losses:
 
 
 def _walk(root: Path, unreadable: Collected) -> Iterator[tuple[int, bytes, bytes, os.stat_result]]:
-    """The folder held open and the name in it, the name relative to the root, and status of the root and all below it.
+    """The folder held open and the name in it, the name relative to the root, and status of the
+    root and all below it.
 
-    Containers may write there meanwhile, and put a link in the place of a folder: each is opened name by name, from the
-    root on, and through no link.
+    Containers may write there meanwhile, and put a link in the place of a folder: each is opened
+    name by name, from the root on, and through no link.
     """
     top = os.open(root.resolve(), _FOLDER)
     try:

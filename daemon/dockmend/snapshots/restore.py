@@ -1,7 +1,8 @@
-"""Puts a snapshot back, into a new volume: what exists is never written to, except by in_place_restore.py on demand.
+"""Puts a snapshot back, into a new volume: what exists is never written to, except by
+in_place_restore.py on demand.
 
-The archive is read twice: once to prove that it is what the manifest says, once to send it. A restore that fails
-leaves no volume behind, since the engine keeps what came before the failure.
+The archive is read twice: once to prove that it is what the manifest says, once to send it. A
+restore that fails leaves no volume behind, since the engine keeps what came before the failure.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Restored:
 
 
 def verify(store: SnapshotStore, id: str) -> VerifiedSnapshot:
-    """Reads the whole archive and compares it with its manifest; blocks. Raises SnapshotError where there is none."""
+    """Reads the whole archive and compares it with its manifest; blocks. Raises SnapshotError where
+    there is none."""
     manifest = store.load(id)
     contents = Contents(manifest.root)
     scanner = TarScanner(contents.add)
@@ -76,22 +78,29 @@ def verify(store: SnapshotStore, id: str) -> VerifiedSnapshot:
         ("directories", contents.directories, manifest.directories),
         ("sha256", digest.hexdigest(), manifest.sha256),
     )
-    wrong = (f"{what}: {found}, the manifest says {said}" for what, found, said in compared if found != said)
+    wrong = (
+        f"{what}: {found}, the manifest says {said}"
+        for what, found, said in compared
+        if found != said
+    )
     return VerifiedSnapshot(manifest, tuple(wrong))
 
 
 async def restore(
     own: Ownership, store: SnapshotStore, id: str, to: str | None = None, owner: str | None = None
 ) -> Restored:
-    """Restores into the fresh volume `to` (VOLUME-restored-TIME where None); `owner`: whom it is made for.
+    """Restores into the fresh volume `to` (VOLUME-restored-TIME where None); `owner`: whom it is
+    made for.
 
-    Raises SnapshotError where the volume exists, the archive is damaged or the engine cannot take it; EngineError.
-    The volume is there afterwards only if all of it is.
+    Raises SnapshotError where the volume exists, the archive is damaged or the engine cannot take
+    it; EngineError. The volume is there afterwards only if all of it is.
     """
     manifest = await asyncio.to_thread(store.load, id)
     name = to if to is not None else f"{manifest.volume}-restored-{manifest.stem}"
     if not VOLUME_NAME.match(name):
-        raise SnapshotError(f"{name[:100]!r} cannot be a volume's name: letters, digits, _ . - only", again=False)
+        raise SnapshotError(
+            f"{name[:100]!r} cannot be a volume's name: letters, digits, _ . - only", again=False
+        )
     engine = own.engine
     await _refuse_existing(engine, name)
     verified = await asyncio.to_thread(verify, store, id)
@@ -107,8 +116,14 @@ async def restore(
         await new_volume.hand_over(own, row)
     except BaseException as error:
         await _undo(own, name, owner)
-        if isinstance(error, EngineError) and not isinstance(error, NotFound) and error.status == 500:
-            raise SnapshotError(f"the engine could not unpack {id}: {error}", again=False) from error
+        if (
+            isinstance(error, EngineError)
+            and not isinstance(error, NotFound)
+            and error.status == 500
+        ):
+            raise SnapshotError(
+                f"the engine could not unpack {id}: {error}", again=False
+            ) from error
         raise
     return Restored(manifest, name, tuple(_notes(manifest, options)))
 
@@ -121,7 +136,8 @@ def decompressed(file: BinaryIO) -> Iterator[bytes]:
 
 
 async def body(store: SnapshotStore, manifest: Manifest) -> AsyncIterator[bytes]:
-    """The archive, and a failure in place of its end should it be another one than was verified a moment ago."""
+    """The archive, and a failure in place of its end should it be another one than was verified a
+    moment ago."""
     digest = hashlib.sha256()
     with await asyncio.to_thread(store.open, manifest.id) as file:
         chunks = decompressed(file)
@@ -137,12 +153,15 @@ async def _refuse_existing(engine: Engine, name: str) -> None:
         await engine.inspect_volume(name)
     except NotFound:
         return
-    raise SnapshotError(f"there is a volume {name} already: give another name with --to, or remove it", again=False)
+    raise SnapshotError(
+        f"there is a volume {name} already: give another name with --to, or remove it", again=False
+    )
 
 
 async def clear_restores(own: Ownership, store: SnapshotStore) -> list[str]:
-    """Removes the half-filled volumes of restores whose process is no more; returns their names. One that a container
-    refers to meanwhile stays for the next time, and so does one that is restored in place (see in_place_restore.py).
+    """Removes the half-filled volumes of restores whose process is no more; returns their names.
+    One that a container refers to meanwhile stays for the next time, and so does one that is
+    restored in place (see in_place_restore.py).
 
     Raises EngineAway.
     """
@@ -167,7 +186,8 @@ async def clear_restores(own: Ownership, store: SnapshotStore) -> list[str]:
 
 
 async def _undo(own: Ownership, name: str, owner: str) -> None:
-    """Best effort: the failure that led here is the one to tell of, and the row stays for a later try."""
+    """Best effort: the failure that led here is the one to tell of, and the row stays for a later
+    try."""
     for row in new_volume.rows_of(own, name):
         if row.incident == owner:
             with contextlib.suppress(EngineError):
@@ -175,13 +195,15 @@ async def _undo(own: Ownership, name: str, owner: str) -> None:
 
 
 def _notes(manifest: Manifest, options: dict[str, str]) -> Iterator[str]:
-    """Driver options name where a volume's content lies (a share, a device): a volume made with the same ones would be
-    the same content, and the restore would write over it. So the fresh volume is a plain local one."""
+    """Driver options name where a volume's content lies (a share, a device): a volume made with the
+    same ones would be the same content, and the restore would write over it. So the fresh volume is
+    a plain local one."""
     left_out = sorted(manifest.options.keys() - options.keys())
     if manifest.driver != "local" or left_out:
         told = f" with {', '.join(left_out)}" if left_out else ""
         yield (
-            f"{manifest.volume} was made by driver {manifest.driver}{told}; this one is a plain local volume, "
+            f"{manifest.volume} was made by driver {manifest.driver}{told}; this one is a plain "
+            "local volume, "
             "so that the original's storage is not written over"
         )
     for finding in manifest.not_kept:

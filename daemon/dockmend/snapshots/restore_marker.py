@@ -1,7 +1,9 @@
-"""The mark of a volume whose content is being exchanged: `snapshots/.in-place/VOLUME`, there until that is over.
+"""The mark of a volume whose content is being exchanged: `snapshots/.in-place/VOLUME`, there until
+that is over.
 
-It is on disk before anything is touched and names the snapshot of what the volume held, so that whoever finds it can
-put that back. A lock beside it, which dies with its process, tells a leftover from work in progress.
+It is on disk before anything is touched and names the snapshot of what the volume held, so that
+whoever finds it can put that back. A lock beside it, which dies with its process, tells a leftover
+from work in progress.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ class RestoreRunning(SnapshotError):
 
 
 class RestoreMarker(Struct, frozen=True):
-    """The content of `volume` is being replaced by that of `snapshot`. `safety` is the snapshot of what it held; "":
-    there was no volume, and one is made, which a row of the journal proves (new_volume.py)."""
+    """The content of `volume` is being replaced by that of `snapshot`. `safety` is the snapshot of
+    what it held; "": there was no volume, and one is made, which a row of the journal proves
+    (new_volume.py)."""
 
     volume: str
     snapshot: str
@@ -42,7 +45,8 @@ def place(store: SnapshotStore, volume: str) -> Path:
 
 @contextlib.contextmanager
 def held(store: SnapshotStore, volume: str) -> Iterator[None]:
-    """Nobody else exchanges the content of `volume` meanwhile. Raises Busy where somebody does, OSError."""
+    """Nobody else exchanges the content of `volume` meanwhile. Raises Busy where somebody does,
+    OSError."""
     path = place(store, _LOCK + volume)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -51,7 +55,9 @@ def held(store: SnapshotStore, volume: str) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RestoreRunning(f"{volume} is being restored by another dockmend: wait until it is done") from None
+                raise RestoreRunning(
+                    f"{volume} is being restored by another dockmend: wait until it is done"
+                ) from None
             with contextlib.suppress(FileNotFoundError):  # its holder removed it just now
                 if os.path.samestat(path.stat(), os.fstat(file.fileno())):
                     break
@@ -80,18 +86,22 @@ def end(store: SnapshotStore, volume: str) -> None:
 
 
 def read(store: SnapshotStore, volume: str) -> RestoreMarker | None:
-    """The mark of a volume, None where there is none. Raises SnapshotError where it cannot be read."""
+    """The mark of a volume, None where there is none. Raises SnapshotError where it cannot be
+    read."""
     path = place(store, volume)
     try:
         return msgspec.json.decode(path.read_bytes(), type=RestoreMarker)
     except FileNotFoundError:
         return None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise SnapshotError(f"{path}: {error}. Look at the volume before you remove that file", again=False) from error
+        raise SnapshotError(
+            f"{path}: {error}. Look at the volume before you remove that file", again=False
+        ) from error
 
 
 def marked(store: SnapshotStore) -> list[str]:
-    """The volumes that have a mark, or whose lock is there, held or left behind (`held` removes it)."""
+    """The volumes that have a mark, or whose lock is there, held or left behind (`held` removes
+    it)."""
     folder = store.root / _FOLDER
     if not folder.is_dir():
         return []

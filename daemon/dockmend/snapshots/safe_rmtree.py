@@ -1,7 +1,9 @@
-"""Empties a folder whose content a stranger made: nothing outside of it is touched, whatever is in it.
+"""Empties a folder whose content a stranger made: nothing outside of it is touched, whatever is in
+it.
 
-Names are only ever looked up in folders held open, and no symbolic link is followed, so a link in place of a folder
-leads nowhere. A folder within a folder is moved up before it is emptied: depth costs neither descriptors nor stack.
+Names are only ever looked up in folders held open, and no symbolic link is followed, so a link in
+place of a folder leads nowhere. A folder within a folder is moved up before it is emptied: depth
+costs neither descriptors nor stack.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def clear(root: Path) -> int:
-    """Removes everything in `root` but not `root` itself; returns how many entries that were. Blocks.
+    """Removes everything in `root` but not `root` itself; returns how many entries that were.
+    Blocks.
 
-    Raises OSError: what cannot be removed (an immutable file, another file system mounted within) stays, with an
-    unknown part of the rest.
+    Raises OSError: what cannot be removed (an immutable file, another file system mounted within)
+    stays, with an unknown part of the rest.
     """
     top = os.open(root, _FOLDER)
     try:
@@ -34,7 +37,8 @@ def clear(root: Path) -> int:
 
 
 def _remove(top: int, name: str, aside: Iterator[str]) -> int:
-    """Removes an entry of `top`; folders in it are moved to `top`. Returns the number of entries that are gone."""
+    """Removes an entry of `top`; folders in it are moved to `top`. Returns the number of entries
+    that are gone."""
     if _unlinked(top, name):
         return 1
     gone = 0

@@ -1,6 +1,7 @@
 """What `dockmend snapshots …` does, without the command line: plain arguments in, values out.
 
-Each works beside a running daemon as well as without one, and raises SnapshotError and EngineError: sentences both.
+Each works beside a running daemon as well as without one, and raises SnapshotError and EngineError:
+sentences both.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ log = structlog.get_logger("dockmend.snapshots")
 
 
 def store_of(state: Path, reserve: int | None = None) -> SnapshotStore:
-    """The snapshots of a state folder. `reserve`: the setting `snapshots.reserve`, for what writes one."""
+    """The snapshots of a state folder. `reserve`: the setting `snapshots.reserve`, for what writes
+    one."""
     return SnapshotStore(state / "snapshots", reserve)
 
 
@@ -38,8 +40,11 @@ async def list_(store: SnapshotStore, volume: str | None = None) -> list[Manifes
     return await asyncio.to_thread(store.snapshots, volume)
 
 
-async def create(own: Ownership, store: SnapshotStore, volume: str, clock: Callable[[], float]) -> Manifest:
-    """Takes a snapshot of a volume as it is (`consistency: live`: a command has no journal to unpause from)."""
+async def create(
+    own: Ownership, store: SnapshotStore, volume: str, clock: Callable[[], float]
+) -> Manifest:
+    """Takes a snapshot of a volume as it is (`consistency: live`: a command has no journal to
+    unpause from)."""
     info = await own.connect()
     await tidy(own, store)
     try:
@@ -47,7 +52,9 @@ async def create(own: Ownership, store: SnapshotStore, volume: str, clock: Calla
     except NotFound:
         raise SnapshotError(f"there is no volume {volume} on this engine", again=False) from None
     users = [
-        each for each in await in_place_restore.references(own.engine, found) if each.state in ("running", "restarting")
+        each
+        for each in await in_place_restore.references(own.engine, found)
+        if each.state in ("running", "restarting")
     ]
     why = Why(command_owner(), unpaused=tuple(sorted(each.name for each in users)))
     try:
@@ -71,19 +78,29 @@ async def restore(own: Ownership, store: SnapshotStore, id: str, to: str | None 
         raise unreadable(store, id, error) from error
 
 
-async def restore_in_place(own: Ownership, store: SnapshotStore, id: str, clock: Callable[[], float]) -> Restored:
-    """Gives the volume itself the snapshot's content; see snapshots/in_place_restore.py. Ask the person first."""
+async def restore_in_place(
+    own: Ownership, store: SnapshotStore, id: str, clock: Callable[[], float]
+) -> Restored:
+    """Gives the volume itself the snapshot's content; see snapshots/in_place_restore.py. Ask the
+    person first."""
     info = await own.connect()
     volume, _ = parse_id(id)
     await tidy(own, store, but=volume)
     try:
-        return await in_place_restore.restore_in_place(InPlaceRestore(own, store, command_owner(), info), id, clock)
+        return await in_place_restore.restore_in_place(
+            InPlaceRestore(own, store, command_owner(), info), id, clock
+        )
     except OSError as error:
-        raise SnapshotError(f"{id} cannot be restored: {error.strerror or error}. Nothing was touched") from error
+        raise SnapshotError(
+            f"{id} cannot be restored: {error.strerror or error}. Nothing was touched"
+        ) from error
 
 
-async def diff(store: SnapshotStore, before: str, after: str | None, own: Ownership | None) -> list[Difference]:
-    """What turned the snapshot `before` into the snapshot `after`, or (None) into its volume as it is now."""
+async def diff(
+    store: SnapshotStore, before: str, after: str | None, own: Ownership | None
+) -> list[Difference]:
+    """What turned the snapshot `before` into the snapshot `after`, or (None) into its volume as it
+    is now."""
     first = await asyncio.to_thread(store.load, before)
     try:
         if after is not None:
@@ -91,11 +108,14 @@ async def diff(store: SnapshotStore, before: str, after: str | None, own: Owners
             return await compare(of_snapshot(store, first), of_snapshot(store, second))
         if first.source != "volume":
             raise SnapshotError(
-                f"{before} is of the folder {first.path}: compare it with another snapshot", again=False
+                f"{before} is of the folder {first.path}: compare it with another snapshot",
+                again=False,
             )
         assert own is not None
         await own.connect()
-        return await compare(of_snapshot(store, first), of_volume(own, first.volume, command_owner()))
+        return await compare(
+            of_snapshot(store, first), of_volume(own, first.volume, command_owner())
+        )
     except OSError as error:
         raise unreadable(store, before, error) from error
 
@@ -108,14 +128,16 @@ async def remove(store: SnapshotStore, id: str) -> None:
 def _remove(store: SnapshotStore, id: str) -> None:
     if volume := restore_marker.needed(store).get(id):
         raise SnapshotError(
-            f"{id} stays: it is what {volume} held before a restore that was interrupted or is under way", again=False
+            f"{id} stays: it is what {volume} held before a restore that was interrupted or is "
+            "under way",
+            again=False,
         )
     store.remove(id)
 
 
 async def tidy(own: Ownership, store: SnapshotStore, but: str | None = None) -> list[str]:
-    """What dead commands left: half-written files, helpers, half-filled volumes, half-restored ones (but `but`).
-    Returns what was done about it."""
+    """What dead commands left: half-written files, helpers, half-filled volumes, half-restored ones
+    (but `but`). Returns what was done about it."""
     files = await asyncio.to_thread(store.clean)
     restores = await clear_restores(own, store)
     helpers = await remove_helpers(own)

@@ -1,9 +1,11 @@
-"""Where snapshots lie: `STATE/snapshots/VOLUME/TIME.tar.zst` and, beside it, `TIME.json`, its manifest.
+"""Where snapshots lie: `STATE/snapshots/VOLUME/TIME.tar.zst` and, beside it, `TIME.json`, its
+manifest.
 
-A snapshot exists if and only if its manifest does. Both are written under temporary names and fsynced; the archive is
-renamed first, the manifest last, so that whatever dies in between leaves something that `clean` knows for a leftover.
-A lock on the archive's file (it follows the file through the rename) tells a leftover from work in progress, also when
-that is another process's: the command line works beside the daemon. All methods block: call them in a thread.
+A snapshot exists if and only if its manifest does. Both are written under temporary names and
+fsynced; the archive is renamed first, the manifest last, so that whatever dies in between leaves
+something that `clean` knows for a leftover. A lock on the archive's file (it follows the file
+through the rename) tells a leftover from work in progress, also when that is another process's: the
+command line works beside the daemon. All methods block: call them in a thread.
 """
 
 from __future__ import annotations
@@ -18,7 +20,15 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dockmend.disk_reserve import DiskReserve
-from dockmend.snapshots.manifest import STEM, VOLUME_NAME, Manifest, SnapshotError, decode, parse_id, stem_of
+from dockmend.snapshots.manifest import (
+    STEM,
+    VOLUME_NAME,
+    Manifest,
+    SnapshotError,
+    decode,
+    parse_id,
+    stem_of,
+)
 
 ARCHIVE = ".tar.zst"
 MANIFEST = ".json"
@@ -27,9 +37,12 @@ _SAME_SECOND = 1000  # snapshots of one volume in one second before something is
 
 
 class Draft:
-    """A snapshot being written. Ends with `commit` or `discard`; leaving the context without either discards it."""
+    """A snapshot being written. Ends with `commit` or `discard`; leaving the context without either
+    discards it."""
 
-    def __init__(self, folder: Path, volume: str, stem: str, file: BinaryIO, reserve: DiskReserve) -> None:
+    def __init__(
+        self, folder: Path, volume: str, stem: str, file: BinaryIO, reserve: DiskReserve
+    ) -> None:
         self.id = f"{volume}@{stem}"
         self.volume = volume
         self.file = file
@@ -42,7 +55,9 @@ class Draft:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, _k: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+    def __exit__(
+        self, _k: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
+    ) -> None:
         self.discard()
 
     def sync(self) -> int:
@@ -52,7 +67,8 @@ class Draft:
         return os.fstat(self.file.fileno()).st_size
 
     def commit(self, manifest: Manifest) -> None:
-        """Makes it a snapshot; it is one, on disk, when this returns. Raises OSError, and then it is none."""
+        """Makes it a snapshot; it is one, on disk, when this returns. Raises OSError, and then it
+        is none."""
         self.sync()
         partial = _partial(self._manifest)
         with _create(partial) as file:
@@ -69,7 +85,12 @@ class Draft:
         """Removes what was written. Does nothing after `commit`."""
         if not self._open:
             return
-        for path in (_partial(self._manifest), self._manifest, self._archive, _partial(self._archive)):
+        for path in (
+            _partial(self._manifest),
+            self._manifest,
+            self._archive,
+            _partial(self._archive),
+        ):
             with contextlib.suppress(OSError):
                 path.unlink()
         with contextlib.suppress(OSError):  # others are in it
@@ -78,7 +99,8 @@ class Draft:
 
     def _close(self) -> None:
         self._open = False
-        with contextlib.suppress(OSError):  # what matters was flushed; a full disk complains a second time here
+        # what matters was flushed; a full disk complains a second time here
+        with contextlib.suppress(OSError):
             self.file.close()  # and with it goes the lock
 
 
@@ -92,11 +114,12 @@ class SnapshotStore:
         self.root = root
         self._reserve = reserve
 
-    # ---------------------------------------------------------------------------------------------------------- writing
+    # -------------------------------------------------------------------------------------- writing
 
     def begin(self, volume: str, at: float) -> Draft:
-        """Opens a new archive for `volume`, taken at `at` (wall seconds). Raises SnapshotError for a name that is no
-        volume's, OSError where the disk says no or has not more free than the reserve."""
+        """Opens a new archive for `volume`, taken at `at` (wall seconds). Raises SnapshotError for
+        a name that is no volume's, OSError where the disk says no or has not more free than the
+        reserve."""
         folder = self._folder(volume)
         base = stem_of(at)
         for number in range(1, _SAME_SECOND):
@@ -110,9 +133,14 @@ class SnapshotStore:
             except FileNotFoundError:
                 continue  # another process removed the empty folder just now
             fcntl.flock(file, fcntl.LOCK_EX)
-            if _same(path, file) and not any((folder / (stem + end)).exists() for end in (ARCHIVE, MANIFEST)):
-                return self._with_room(Draft(folder, volume, stem, file, DiskReserve(folder, self._reserve)))
-            # Taken for a leftover before it was locked, or another one of this name was finished before it was made.
+            if _same(path, file) and not any(
+                (folder / (stem + end)).exists() for end in (ARCHIVE, MANIFEST)
+            ):
+                return self._with_room(
+                    Draft(folder, volume, stem, file, DiskReserve(folder, self._reserve))
+                )
+            # Taken for a leftover before it was locked, or another one of this name was finished
+            # before it was made.
             if _same(path, file):
                 path.unlink()
             file.close()
@@ -142,7 +170,8 @@ class SnapshotStore:
             folder.rmdir()
 
     def keep(self, rule: str, volume: str, last: int) -> list[str]:
-        """Removes what `rule` made of `volume` but for the `last` newest; returns the removed ids, oldest first."""
+        """Removes what `rule` made of `volume` but for the `last` newest; returns the removed ids,
+        oldest first."""
         mine = [manifest for manifest in self.snapshots(volume) if manifest.rule == rule]
         surplus = [manifest.id for manifest in mine[: max(0, len(mine) - max(last, 1))]]
         for each in surplus:
@@ -150,7 +179,8 @@ class SnapshotStore:
         return surplus
 
     def clean(self) -> list[str]:
-        """Removes what writers that died left behind; returns the names of the removed files, below the root."""
+        """Removes what writers that died left behind; returns the names of the removed files, below
+        the root."""
         removed: list[str] = []
         for folder in self._folders():
             names = [path.name for path in folder.iterdir()]
@@ -161,21 +191,27 @@ class SnapshotStore:
                 folder.rmdir()
         return removed
 
-    # ---------------------------------------------------------------------------------------------------------- reading
+    # -------------------------------------------------------------------------------------- reading
 
     def snapshots(self, volume: str | None = None) -> list[Manifest]:
-        """All snapshots, or those of one volume: by volume, the oldest first. Raises SnapshotError for a manifest that
-        cannot be read."""
+        """All snapshots, or those of one volume: by volume, the oldest first. Raises SnapshotError
+        for a manifest that cannot be read."""
         folders = self._folders() if volume is None else [self._folder(volume)]
         found: list[Manifest] = []
         for folder in folders:
             with contextlib.suppress(FileNotFoundError):
-                paths = [path for path in folder.iterdir() if path.name.endswith(MANIFEST) and _stem(path.name)]
+                paths = [
+                    path
+                    for path in folder.iterdir()
+                    if path.name.endswith(MANIFEST) and _stem(path.name)
+                ]
                 found += [manifest for path in paths if (manifest := _read(path)) is not None]
         return sorted(found, key=lambda each: (each.volume, each.taken_at, len(each.id), each.id))
 
     def _none(self, id: str) -> SnapshotError:
-        where = "`dockmend snapshots list` shows them, with --state DIR those of another state folder"
+        where = (
+            "`dockmend snapshots list` shows them, with --state DIR those of another state folder"
+        )
         return SnapshotError(f"there is no snapshot {id} in {self.root}: {where}", again=False)
 
     def load(self, id: str) -> Manifest:
@@ -185,7 +221,9 @@ class SnapshotStore:
         if manifest is None:
             raise self._none(id)
         if manifest.id != id:
-            raise SnapshotError(f"the manifest of {id} says it is {manifest.id}: files were moved", again=False)
+            raise SnapshotError(
+                f"the manifest of {id} says it is {manifest.id}: files were moved", again=False
+            )
         return manifest
 
     def open(self, id: str) -> BinaryIO:
@@ -199,13 +237,20 @@ class SnapshotStore:
 
     def of_incident(self, incident: str, since: float) -> list[Manifest]:
         """Snapshots an incident made at or after `since` (wall seconds)."""
-        return [each for each in self.snapshots() if each.incident == incident and each.taken_at >= since]
+        return [
+            each
+            for each in self.snapshots()
+            if each.incident == incident and each.taken_at >= since
+        ]
 
-    # ----------------------------------------------------------------------------------------------------------- inside
+    # --------------------------------------------------------------------------------------- inside
 
     def _folder(self, volume: str) -> Path:
         if not VOLUME_NAME.match(volume):
-            raise SnapshotError(f"{volume[:100]!r} cannot be a volume's name: letters, digits, _ . - only", again=False)
+            raise SnapshotError(
+                f"{volume[:100]!r} cannot be a volume's name: letters, digits, _ . - only",
+                again=False,
+            )
         return self.root / volume
 
     def _make(self, folder: Path) -> None:
@@ -216,7 +261,11 @@ class SnapshotStore:
 
     def _folders(self) -> list[Path]:
         try:
-            return sorted(path for path in self.root.iterdir() if VOLUME_NAME.match(path.name) and path.is_dir())
+            return sorted(
+                path
+                for path in self.root.iterdir()
+                if VOLUME_NAME.match(path.name) and path.is_dir()
+            )
         except FileNotFoundError:
             return []
 
@@ -261,7 +310,9 @@ def _partial(path: Path) -> Path:
 
 
 def _create(path: Path) -> BinaryIO:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
     return os.fdopen(descriptor, "wb")
 
 

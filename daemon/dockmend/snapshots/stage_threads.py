@@ -1,8 +1,9 @@
 """Carries a stream from the event loop to worker threads with constant memory.
 
-Hashing, compressing and writing each run in a thread of their own (all three let go of the interpreter's lock for the
-bulk of their work), so that a snapshot uses more than one core and never holds up the event loop. Between the loop and
-each thread at most `AHEAD` bytes wait; a full queue makes the reader wait, and so the engine.
+Hashing, compressing and writing each run in a thread of their own (all three let go of the
+interpreter's lock for the bulk of their work), so that a snapshot uses more than one core and never
+holds up the event loop. Between the loop and each thread at most `AHEAD` bytes wait; a full queue
+makes the reader wait, and so the engine.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-BATCH = 1 << 17  # bytes handed over at once, at least: what the engine's client gives is mostly passed on as it is
+# bytes handed over at once, at least: what the engine's client gives is mostly passed on as it is
+BATCH = 1 << 17
 AHEAD = 8 << 20  # bytes that may wait for a thread; one batch always may, however large
 
 
 class Stage(Protocol):
-    """Work on a stream in a thread of its own. An exception ends the stream and is raised from `StagePump.feed`."""
+    """Work on a stream in a thread of its own. An exception ends the stream and is raised from
+    `StagePump.feed`."""
 
     def process(self, data: bytes) -> None: ...
     def finish(self) -> None:
@@ -85,7 +88,8 @@ class _Worker:
 
 
 class StagePump:
-    """`async with Pump(hash, file) as pump: await pump.carry(stream)`; all threads have ended on leaving."""
+    """`async with Pump(hash, file) as pump: await pump.carry(stream)`; all threads have ended on
+    leaving."""
 
     def __init__(self, *stages: Stage) -> None:
         self._stages = stages
@@ -114,7 +118,8 @@ class StagePump:
                     raise worker.error
 
     async def carry(self, stream: AsyncIterator[bytes]) -> None:
-        """The whole stream through every stage. Raises what a stage raised (OSError where the disk is full)."""
+        """The whole stream through every stage. Raises what a stage raised (OSError where the disk
+        is full)."""
         held: list[bytes] = []
         size = 0
         async for chunk in stream:
@@ -134,7 +139,8 @@ class StagePump:
 
 
 async def _all(workers: Sequence[_Worker]) -> None:
-    """Waits for every thread, even while being cancelled: the file below them is about to be closed."""
+    """Waits for every thread, even while being cancelled: the file below them is about to be
+    closed."""
     cancelled: asyncio.CancelledError | None = None
     for worker in workers:
         while not worker.ended.done():

@@ -1,7 +1,9 @@
-"""Reads the headers of a tar stream as it passes by, so that a snapshot knows what it holds without unpacking it.
+"""Reads the headers of a tar stream as it passes by, so that a snapshot knows what it holds without
+unpacking it.
 
-The standard library's reader wants to pull its input and decodes names; here the engine pushes chunks of any size,
-names are bytes (they need not be UTF-8), and the only memory is one header. Formats: ustar, pax (POSIX.1-2001) and GNU.
+The standard library's reader wants to pull its input and decodes names; here the engine pushes
+chunks of any size, names are bytes (they need not be UTF-8), and the only memory is one header.
+Formats: ustar, pax (POSIX.1-2001) and GNU.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from msgspec import Struct
 BLOCK = 512
 META_LIMIT = 8 << 20  # bytes of one pax header or GNU long name: Go's reader takes 1 MiB
 _ZEROS = bytes(BLOCK)
-_NO_DATA = b"123456"  # links, devices, directories, fifos: their size field says nothing about what follows
-_KEPT = frozenset((b"path", b"linkpath", b"size", b"uid", b"gid", b"SCHILY.xattr.security.capability"))
+# links, devices, directories, fifos: their size field says nothing about what follows
+_NO_DATA = b"123456"
+_KEPT = frozenset(
+    (b"path", b"linkpath", b"size", b"uid", b"gid", b"SCHILY.xattr.security.capability")
+)
 _META = b"xgXLK"  # pax (own, global, Solaris), GNU long name, GNU long link
 
 
@@ -24,8 +29,9 @@ class TarError(ValueError):
 
 
 class TarEntry(Struct, frozen=True):
-    """One member. `kind` is its type flag: b"0" file, b"1" hard link, b"2" symbolic link, b"3" and b"4" devices,
-    b"5" directory, b"6" fifo; b"7" and others are taken for files. `size` is bytes of content."""
+    """One member. `kind` is its type flag: b"0" file, b"1" hard link, b"2" symbolic link, b"3" and
+    b"4" devices, b"5" directory, b"6" fifo; b"7" and others are taken for files. `size` is bytes of
+    content."""
 
     name: bytes
     kind: bytes
@@ -184,13 +190,15 @@ def _name(block: bytes) -> bytes:
 def _check_sum(block: bytes) -> None:
     """The header's bytes add up to what it says, its own field counting as eight blanks.
 
-    Adler-32's lower half is one more than that sum modulo 65521, twenty times as fast as adding up in Python.
+    Adler-32's lower half is one more than that sum modulo 65521, twenty times as fast as adding up
+    in Python.
     """
     stated = number(block[148:156])
     if (stated + sum(block[148:156]) - 256 + 1) % 65521 == zlib.adler32(block) & 0xFFFF:
         return
     others = block[:148] + block[156:]
-    if stated != sum(others) + 256 - 256 * sum(byte > 127 for byte in others):  # old writers added signed bytes
+    # old writers added signed bytes
+    if stated != sum(others) + 256 - 256 * sum(byte > 127 for byte in others):
         raise TarError("a header's checksum is wrong: the archive is damaged")
 
 
@@ -217,7 +225,8 @@ def _decimal(text: bytes) -> int:
 
 
 def _pax(body: bytes) -> dict[bytes, bytes]:
-    """The records of a pax header that matter here. Each is "LENGTH KEY=VALUE", line feed; LENGTH counts all of it."""
+    """The records of a pax header that matter here. Each is "LENGTH KEY=VALUE", line feed; LENGTH
+    counts all of it."""
     kept: dict[bytes, bytes] = {}
     position = 0
     while position < len(body) and body[position]:

@@ -1,4 +1,5 @@
-"""What dockmend sees and does as lines for a person: "web is unhealthy → restart (rule heal)", "web healed in 2 s"."""
+"""What dockmend sees and does as lines for a person: "web is unhealthy → restart (rule heal)", "web
+healed in 2 s"."""
 
 from __future__ import annotations
 
@@ -56,8 +57,8 @@ _TENS = frozenset(10**power for power in range(1, 9))
 class LogTeller(Observer):
     """One line for each thing worth knowing; raw events and matches are not.
 
-    `is_covered`: whether a rule is about a change's object. What strangers make and remove is no news on a host where
-    others build and try things.
+    `is_covered`: whether a rule is about a change's object. What strangers make and remove is no
+    news on a host where others build and try things.
     """
 
     def __init__(self, is_covered: Callable[[Change], bool] = lambda change: True) -> None:
@@ -84,20 +85,31 @@ class LogTeller(Observer):
 
     def gap(self, cause: str) -> None:
         if cause != "self_check":  # which says itself what it found
-            self._log.warning("events may have been lost: everything was listed again", id="events_lost", cause=cause)
+            self._log.warning(
+                "events may have been lost: everything was listed again",
+                id="events_lost",
+                cause=cause,
+            )
 
     def change(self, change: Change) -> None:
-        trigger = next((name for name in change.triggers if name != "container.exited"), "container.exited")
+        trigger = next(
+            (name for name in change.triggers if name != "container.exited"), "container.exited"
+        )
         if self._too_many(change.at):
             return
         quiet = trigger in QUIET or change.recovered or change.event is not None
         quiet = quiet or (trigger in REMOVED and not self._is_covered(change))
         say = self._log.debug if quiet else self._log.info
         name = getattr(change.subject, "name", "") or change.target
-        about = {"triggers": list(change.triggers), "target": change.target, "origin": change.origin}
+        about = {
+            "triggers": list(change.triggers),
+            "target": change.target,
+            "origin": change.origin,
+        }
         note = f": {shown(change.note)}" if change.note else ""
         words = _words(trigger, change.network)
-        if change.cause == "stopped":  # a restart that takes its time looks like a stop as it is told
+        # a restart that takes its time looks like a stop as it is told
+        if change.cause == "stopped":
             words = "was restarted" if change.runs_again else "ended"
         say(f"{shown(name, 128)} {words}{note}", id="change", about=about)
 
@@ -106,19 +118,37 @@ class LogTeller(Observer):
         self._remember(incident)
         if incident.state == "closed":
             self._closed(incident, before)
-        elif incident.state == "waiting" and incident.waiting_for and incident.waiting_for not in _SAID_ONCE:
-            if before is None or (before.waiting_for, before.due_at) != (incident.waiting_for, incident.due_at):
+        elif (
+            incident.state == "waiting"
+            and incident.waiting_for
+            and incident.waiting_for not in _SAID_ONCE
+        ):
+            if before is None or (before.waiting_for, before.due_at) != (
+                incident.waiting_for,
+                incident.due_at,
+            ):
                 self._waits(incident)
         else:
-            self._say("debug", "incident_state", incident, f"{_subject(incident)}: {incident.state}")
+            self._say(
+                "debug", "incident_state", incident, f"{_subject(incident)}: {incident.state}"
+            )
 
     def action(self, record: ActionRecord) -> None:
         incident = self._told.get(record.incident)
         name = shown(record.object_name or record.target, 128)
-        about = {"rule": record.rule, "target": record.target, "action": record.action, "attempt": record.attempt}
+        about = {
+            "rule": record.rule,
+            "target": record.target,
+            "action": record.action,
+            "attempt": record.attempt,
+        }
         if record.outcome is None:
             same = incident is not None and record.object_name in ("", incident.object_name)
-            what = _subject(incident) if incident is not None and same and record.attempt <= 1 else name
+            what = (
+                _subject(incident)
+                if incident is not None and same and record.attempt <= 1
+                else name
+            )
             nth = f", attempt {record.attempt}" if record.attempt > 1 else ""
             text = f"{what} → {record.action} (rule {shown(record.rule, 128)}{nth})"
             self._log.info(text, id="action_started", incident=record.incident, about=about)
@@ -136,7 +166,10 @@ class LogTeller(Observer):
         rule, target = shown(rule, 128), shown(target, 128)
         if opened:
             again = f"dockmend reset {shlex.quote(rule)} {shlex.quote(target)}"
-            self._log.error(f"rule {rule} gives up on {target}; to let it try again: {again}", id="breaker_opened")
+            self._log.error(
+                f"rule {rule} gives up on {target}; to let it try again: {again}",
+                id="breaker_opened",
+            )
         else:
             self._log.info(f"rule {rule} treats {target} again", id="breaker_closed")
 
@@ -154,29 +187,47 @@ class LogTeller(Observer):
             self._log.warning(f"{part} does not work", id="part_does_not_work", error=why)
 
     def snapshot(self, volume: str, size: int, at: float) -> None:
-        self._log.info(f"snapshot of volume {shown(volume, 128)} completed", id="snapshot_done", bytes=size)
+        self._log.info(
+            f"snapshot of volume {shown(volume, 128)} completed", id="snapshot_done", bytes=size
+        )
 
-    # ------------------------------------------------------------------------------------------------------ from within
+    # ---------------------------------------------------------------------------------- from within
 
     def _too_many(self, at: float) -> bool:
-        """A host on which everything breaks at once brings thousands of changes a second: some of them are enough."""
+        """A host on which everything breaks at once brings thousands of changes a second: some of
+        them are enough."""
         second = int(at)
         if second != self._second:
             self._second, before = second, self._in_second
             self._in_second = 0
             if before > _CHANGES:
                 self._log.info(
-                    "and more changes than are worth a line each", id="changes_omitted", changes=before - _CHANGES
+                    "and more changes than are worth a line each",
+                    id="changes_omitted",
+                    changes=before - _CHANGES,
                 )
         self._in_second += 1
         return self._in_second > _CHANGES
 
     def _waits(self, incident: Incident) -> None:
         seconds = incident.due_at - incident.updated_at if incident.due_at is not None else None
-        waits = ": waits" if seconds is None else f": waits {span_text(seconds)}" if seconds >= SHORTEST else ""
-        reason = incident.reason if incident.waiting_for != "for" else "if it still is then, it is treated"
+        waits = (
+            ": waits"
+            if seconds is None
+            else f": waits {span_text(seconds)}"
+            if seconds >= SHORTEST
+            else ""
+        )
+        reason = (
+            incident.reason
+            if incident.waiting_for != "for"
+            else "if it still is then, it is treated"
+        )
         self._say(
-            "info", "incident_waits", incident, f"{_subject(incident)}{waits}: {shown(reason or incident.waiting_for)}"
+            "info",
+            "incident_waits",
+            incident,
+            f"{_subject(incident)}{waits}: {shown(reason or incident.waiting_for)}",
         )
 
     def _closed(self, incident: Incident, before: Incident | None) -> None:
@@ -194,7 +245,10 @@ class LogTeller(Observer):
             "healed": ("info", f"{name} healed{_took(seconds)}"),
             "done": ("info", f"{name}: done{_took(seconds)}"),
             "failed": ("error", f"{name} did not heal{because}"),
-            "recovered": ("info", f"{name} {reason if reason.startswith('recovered') else f'recovered{because}'}"),
+            "recovered": (
+                "info",
+                f"{name} {reason if reason.startswith('recovered') else f'recovered{because}'}",
+            ),
             "suppressed": ("info", f"{what}: nothing is done{because}{times}"),
             "interrupted": ("warning", f"{what}: interrupted{because}"),
             "dry_run": ("info", f"{what}{because or ': dry run'}"),
@@ -203,7 +257,8 @@ class LogTeller(Observer):
         self._say(level, "incident_closed", incident, f"{text} (rule {shown(incident.rule, 128)})")
 
     def _worth_saying(self, incident: Incident) -> bool:
-        """The first of its kind, then once in a while: the same suppression can come a thousand times a minute."""
+        """The first of its kind, then once in a while: the same suppression can come a thousand
+        times a minute."""
         if incident.count in _TENS:
             return True
         key = (incident.rule, incident.target, incident.reason_code)
@@ -218,7 +273,9 @@ class LogTeller(Observer):
         return True
 
     def _remember(self, incident: Incident) -> None:
-        if incident.state == "closed" and (incident.id not in self._told or self._told[incident.id].state != "closed"):
+        if incident.state == "closed" and (
+            incident.id not in self._told or self._told[incident.id].state != "closed"
+        ):
             self._over.append(incident.id)
             if len(self._over) > _CLOSED:
                 self._told.pop(self._over.popleft(), None)
@@ -243,7 +300,8 @@ class LogTeller(Observer):
 
 
 def _subject(incident: Incident) -> str:
-    """The object and what happened to it; if a person asked for it, nothing has to have happened."""
+    """The object and what happened to it; if a person asked for it, nothing has to have
+    happened."""
     name = shown(incident.object_name or incident.target, 128)
     if incident.actor:
         return f"{name} (asked for by {shown(incident.actor, 64)})"

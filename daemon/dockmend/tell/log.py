@@ -1,7 +1,8 @@
-"""The log: set up once, readable on a terminal, JSON in service, and safe to read whatever strangers call their things.
+"""The log: set up once, readable on a terminal, JSON in service, and safe to read whatever
+strangers call their things.
 
-Work on an incident binds its id (`structlog.contextvars.bound_contextvars(incident=ID)`, or `about_incident`), so that
-every line of that work carries it.
+Work on an incident binds its id (`structlog.contextvars.bound_contextvars(incident=ID)`, or
+`about_incident`), so that every line of that work carries it.
 """
 
 from __future__ import annotations
@@ -33,18 +34,23 @@ _PLAIN = "\x1b[0m"
 
 
 def configure(
-    format: Literal["auto", "console", "json"] = "auto", stream: TextIO | None = None, level: str = "info"
+    format: Literal["auto", "console", "json"] = "auto",
+    stream: TextIO | None = None,
+    level: str = "info",
 ) -> LogSink:
-    """Sends all of structlog, and the standard library's warnings and errors, to `stream` (standard error if None).
+    """Sends all of structlog, and the standard library's warnings and errors, to `stream` (standard
+    error if None).
 
-    `auto` is for a person where the stream is a terminal and JSON elsewhere. Never waits for the stream; the outlet
-    that is returned can be flushed, and is at exit.
+    `auto` is for a person where the stream is a terminal and JSON elsewhere. Never waits for the
+    stream; the outlet that is returned can be flushed, and is at exit.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
     console = format == "console" or (format == "auto" and terminal)
     outlet = LogSink(stream)
-    render: Processor = Console(colours=terminal and not os.environ.get("NO_COLOR")) if console else as_json
+    render: Processor = (
+        Console(colours=terminal and not os.environ.get("NO_COLOR")) if console else as_json
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -62,18 +68,24 @@ def configure(
 
 
 def about_incident(incident: str) -> AbstractContextManager[None]:
-    """Every line logged within carries this incident's id; follows into tasks that are begun within."""
+    """Every line logged within carries this incident's id; follows into tasks that are begun
+    within."""
     return structlog.contextvars.bound_contextvars(incident=incident)
 
 
 class Console:
-    """One line for a person: time, what happened, the rest as key=value, the incident's id. `about` is left out."""
+    """One line for a person: time, what happened, the rest as key=value, the incident's id. `about`
+    is left out."""
 
     def __init__(self, colours: bool = False) -> None:
         self._colours = colours
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
-        at, level, text = event.pop("timestamp"), event.pop("level"), shown(str(event.pop("event")), LONGEST)
+        at, level, text = (
+            event.pop("timestamp"),
+            event.pop("level"),
+            shown(str(event.pop("event")), LONGEST),
+        )
         incident = event.pop("incident", None)
         for hidden in ("id", "about", "exception"):
             event.pop(hidden, None)
@@ -87,8 +99,8 @@ class Console:
 
 
 def as_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """One JSON object. `id` names the kind of event and stays the same if the sentence changes (docs/logs.md); what
-    libraries log has the id `library`. `about` becomes fields of its own."""
+    """One JSON object. `id` names the kind of event and stays the same if the sentence changes
+    (docs/logs.md); what libraries log has the id `library`. `about` becomes fields of its own."""
     fields = {
         "timestamp": iso(event.pop("timestamp")),
         "level": event.pop("level"),
@@ -97,7 +109,10 @@ def as_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
         **event.pop("about", {}),
         **event,
     }
-    safe = {shown(str(key), 60): _safe(value, 8000 if key == "exception" else LONGEST) for key, value in fields.items()}
+    safe = {
+        shown(str(key), 60): _safe(value, 8000 if key == "exception" else LONGEST)
+        for key, value in fields.items()
+    }
     return msgspec.json.encode(safe).decode()
 
 
@@ -125,7 +140,9 @@ class _Lines:
     """What structlog writes to: every level is the same to it."""
 
     def __init__(self, outlet: LogSink) -> None:
-        self.debug = self.info = self.warning = self.error = self.critical = self.exception = self.log = outlet.write
+        self.debug = self.info = self.warning = self.error = self.critical = self.exception = (
+            self.log
+        ) = outlet.write
         self.warn = self.fatal = self.failure = self.err = self.msg = outlet.write
 
 
@@ -135,13 +152,17 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             log = structlog.get_logger()
-            log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
+            log.log(
+                record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
+            )
         except Exception:  # noqa: BLE001 - a library's broken message must not break the work it reports on
             self.handleError(record)
 
 
 def _value(value: object) -> str:
-    text = shown(value if isinstance(value, str) else json.dumps(_safe(value), ensure_ascii=False), 400)
+    text = shown(
+        value if isinstance(value, str) else json.dumps(_safe(value), ensure_ascii=False), 400
+    )
     return json.dumps(text, ensure_ascii=False) if " " in text and isinstance(value, str) else text
 
 

@@ -1,6 +1,8 @@
-"""Where log lines go out: a thread and a bounded queue between dockmend and a stream that may stop taking them.
+"""Where log lines go out: a thread and a bounded queue between dockmend and a stream that may stop
+taking them.
 
-A terminal on which somebody pressed Ctrl-S, or a full pipe, would otherwise hold up the event loop, and healing.
+A terminal on which somebody pressed Ctrl-S, or a full pipe, would otherwise hold up the event loop,
+and healing.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ MOST_LINES = 10_000
 
 
 class LogSink:
-    """Writes lines to `stream` in order; beyond `most` waiting ones the oldest are dropped, and said to have been.
+    """Writes lines to `stream` in order; beyond `most` waiting ones the oldest are dropped, and
+    said to have been.
 
     `on_drop(count)` is called from the thread that wrote the line that did not fit.
     """

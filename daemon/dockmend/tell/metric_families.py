@@ -1,8 +1,9 @@
 """Metric families that cost next to nothing to count and are bounded by construction.
 
-prometheus-client's own counters take a lock and some 0.6 µs for each increment; the stream brings 100,000 events a
-second. Here counting is an addition in a dictionary, and prometheus-client writes the page from what stands there.
-All of it happens on the event loop's thread; the page may be written in another (a dictionary's copy is atomic).
+prometheus-client's own counters take a lock and some 0.6 µs for each increment; the stream brings
+100,000 events a second. Here counting is an addition in a dictionary, and prometheus-client writes
+the page from what stands there. All of it happens on the event loop's thread; the page may be
+written in another (a dictionary's copy is atomic).
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
 OTHER = "other"
 LONGEST = 128  # characters of a label's value
@@ -20,14 +26,18 @@ Labels = tuple[str, ...]
 
 
 def label(value: str) -> str:
-    """A stranger's text as a label's value: short, and writable as UTF-8 (prometheus-client escapes the rest)."""
+    """A stranger's text as a label's value: short, and writable as UTF-8 (prometheus-client escapes
+    the rest)."""
     return value[:LONGEST].encode("utf-8", "replace").decode()
 
 
 class Family:
-    """A counter or gauge: values by label values, at most `most` of them; what comes beyond is counted as `other`."""
+    """A counter or gauge: values by label values, at most `most` of them; what comes beyond is
+    counted as `other`."""
 
-    def __init__(self, name: str, help: str, labels: Sequence[str] = (), most: int = 10_000) -> None:
+    def __init__(
+        self, name: str, help: str, labels: Sequence[str] = (), most: int = 10_000
+    ) -> None:
         self.name = name
         self.help = help
         self.labels = tuple(labels)
@@ -48,10 +58,14 @@ class Family:
     def count(self, each: Iterable[Labels]) -> None:
         """Sets it to how often each label value occurs; what occurs no more is shown as 0."""
         counted = Counter(self._admitted(labels) for labels in each)
-        self.values = {**dict.fromkeys(self.values, 0.0), **{key: float(number) for key, number in counted.items()}}
+        self.values = {
+            **dict.fromkeys(self.values, 0.0),
+            **{key: float(number) for key, number in counted.items()},
+        }
 
     def expect(self, *labels: str) -> None:
-        """Shows it with 0 until something happens, so that a rate is right from the first time on."""
+        """Shows it with 0 until something happens, so that a rate is right from the first time
+        on."""
         self.values.setdefault(self._admitted(labels), 0.0)
 
     def metric(self) -> Metric:
@@ -71,7 +85,12 @@ class Histogram:
     """A histogram in seconds, by at most `most` label values."""
 
     def __init__(
-        self, name: str, help: str, bounds: Sequence[float], labels: Sequence[str] = (), most: int = 1000
+        self,
+        name: str,
+        help: str,
+        bounds: Sequence[float],
+        labels: Sequence[str] = (),
+        most: int = 1000,
     ) -> None:
         self.name = name
         self.help = help

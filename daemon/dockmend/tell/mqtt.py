@@ -1,7 +1,9 @@
-"""What dockmend sees and does as MQTT: its status, each container's state, transitions and incidents.
+"""What dockmend sees and does as MQTT: its status, each container's state, transitions and
+incidents.
 
-aiomqtt (the present name of asyncio-mqtt) does not reconnect: `run` does, for ever. Between the pipeline and the
-broker stand a table of states, in which the newest replaces the older, and a bounded queue of messages.
+aiomqtt (the present name of asyncio-mqtt) does not reconnect: `run` does, for ever. Between the
+pipeline and the broker stand a table of states, in which the newest replaces the older, and a
+bounded queue of messages.
 """
 
 from __future__ import annotations
@@ -33,18 +35,23 @@ log = structlog.get_logger("dockmend.mqtt")
 OUTBOX_MESSAGES = 1000
 OUTBOX_BYTES = 4 * 1024 * 1024
 WINDOW = 20  # messages on their way to the broker at once
-KEEPALIVE = 15  # seconds; half as much again without a sign of us, and the broker publishes our last will
+# seconds; half as much again without a sign of us, and the broker publishes our last will
+KEEPALIVE = 15
 PATIENCE = 5.0  # seconds for any answer of the broker
 FAREWELL = 2.0  # seconds in which, at the end, what is queued may still be sent
 GOODBYE = 1.0  # seconds for the broker's last answer
-STALE_MOST = 20_000  # retained topics that are held until the sweep: a broker may have any number of them
-REMOVALS_MOST = 10_000  # removals that wait for a broker; beyond them the next sweep finds what it still retains
+# retained topics that are held until the sweep: a broker may have any number of them
+STALE_MOST = 20_000
+# removals that wait for a broker; beyond them the next sweep finds what it still retains
+REMOVALS_MOST = 10_000
 STALE_LONGEST = 2048  # characters of one; a container's own topic is shorter
-SETTLE = 5.0  # seconds after the engine was connected until retained states of unknown containers count as stale
+# seconds after the engine was connected until retained states of unknown containers count as stale
+SETTLE = 5.0
 
 
 class _Message(NamedTuple):
-    """What is told is encoded when it is sent: while the broker is away, or slow, most of it never is."""
+    """What is told is encoded when it is sent: while the broker is away, or slow, most of it never
+    is."""
 
     topic: str
     content: bytes | Container | Change | Incident
@@ -70,9 +77,9 @@ class _Message(NamedTuple):
 class MqttTeller(Observer):
     """`settings`, `password`: the broker. `host`: this host's name, for the prefix.
 
-    `on_state(up, why)` is told of every connection and of every attempt that failed, `on_drop(count)` of messages that
-    were dropped.
-    `backoff`: the first and the longest wait between attempts, in seconds.
+    `on_state(up, why)` is told of every connection and of every attempt that failed,
+    `on_drop(count)` of messages that were dropped. `backoff`: the first and the longest wait
+    between attempts, in seconds.
     """
 
     def __init__(
@@ -94,10 +101,13 @@ class MqttTeller(Observer):
         self._on_drop = on_drop
         self._backoff = backoff
         self._settle = settle
-        self._states: dict[str, bytes | Container] = {}  # retained, by topic; b"" until its removal has been sent
+        # retained, by topic; b"" until its removal has been sent
+        self._states: dict[str, bytes | Container] = {}
         self._removals: set[str] = set()  # topics of those that are b""
-        self._sent: dict[str, bytes] = {}  # what the broker acknowledged of them over this connection
-        self._unsent: dict[str, None] = {}  # topics of states that the broker has not been told; in order
+        # what the broker acknowledged of them over this connection
+        self._sent: dict[str, bytes] = {}
+        # topics of states that the broker has not been told; in order
+        self._unsent: dict[str, None] = {}
         self._owners: dict[str, str] = {}  # topic -> the container it is about
         self._topics: dict[str, str] = {}  # container -> its topic
         self._outbox: deque[_Message] = deque()
@@ -107,12 +117,14 @@ class MqttTeller(Observer):
         self._swept = False
         self._stale: set[str] = set()
 
-    # ------------------------------------------------------------------------------------- what the pipeline calls
+    # ---------------------------------------------------------------------- what the pipeline calls
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
-        """Queues a message of a rule; wildcards in the topic are replaced, what is too large is dropped.
+        """Queues a message of a rule; wildcards in the topic are replaced, what is too large is
+        dropped.
 
-        The action refuses it before (actions/notify_publish_wait.py), so that whoever reads the incident knows.
+        The action refuses it before (actions/notify_publish_wait.py), so that whoever reads the
+        incident knows.
         """
         body = payload.encode("utf-8", "replace")
         levels = "/".join(topic_level(level) for level in topic.split("/"))
@@ -149,7 +161,7 @@ class MqttTeller(Observer):
     def incident(self, incident: Incident) -> None:
         self._queue(_Message(f"{self.prefix}/incident", incident, 1))
 
-    # ------------------------------------------------------------------------------------------------ the connection
+    # ------------------------------------------------------------------------------- the connection
 
     async def run(self) -> None:
         """Keeps the broker told until cancelled; then says `offline` and leaves."""
@@ -170,11 +182,14 @@ class MqttTeller(Observer):
             delay = min(delay * 2, self._backoff[1])
 
     def _client(self) -> aiomqtt.Client:
-        """A new one for every connection: certificates and the like are read again. Raises OSError, ValueError."""
+        """A new one for every connection: certificates and the like are read again. Raises OSError,
+        ValueError."""
         settings = self._settings
         context = None
         if settings.tls is not None:
-            context = ssl.create_default_context(cafile=str(settings.tls.ca) if settings.tls.ca else None)
+            context = ssl.create_default_context(
+                cafile=str(settings.tls.ca) if settings.tls.ca else None
+            )
             if settings.tls.cert is not None:
                 context.load_cert_chain(settings.tls.cert, settings.tls.key)
         client = MqttClient(
@@ -206,7 +221,8 @@ class MqttTeller(Observer):
             raise
 
     async def _receive(self, client: aiomqtt.Client) -> None:
-        """Ends with an error as soon as the connection does; until then collects retained states (see `_sweep`)."""
+        """Ends with an error as soon as the connection does; until then collects retained states
+        (see `_sweep`)."""
         async for message in client.messages:
             if message.retain and not self._swept and message.payload:
                 self._note_stale(str(message.topic))
@@ -245,26 +261,36 @@ class MqttTeller(Observer):
             await self._wake.wait()
 
     async def _send_some(self, client: aiomqtt.Client) -> None:
-        """Sends up to WINDOW messages at once, states first; what was not acknowledged is kept for the next try."""
+        """Sends up to WINDOW messages at once, states first; what was not acknowledged is kept for
+        the next try."""
         topics = list(self._unsent)[:WINDOW]
         batch = [_Message(topic, self._states.get(topic, b""), 1, retain=True) for topic in topics]
         for topic in topics:
             del self._unsent[topic]
-        messages = [self._outbox.popleft() for _ in range(min(WINDOW - len(batch), len(self._outbox)))]
+        messages = [
+            self._outbox.popleft() for _ in range(min(WINDOW - len(batch), len(self._outbox)))
+        ]
         self._outbox_bytes -= sum(message.size for message in messages)
         batch += messages
         payloads = [each.payload() for each in batch]
-        new = [self._sent.get(each.topic) != body for each, body in zip(batch, payloads, strict=True)]
+        new = [
+            self._sent.get(each.topic) != body for each, body in zip(batch, payloads, strict=True)
+        ]
         batch, payloads = list(compress(batch, new)), list(compress(payloads, new))
         sending = [
-            client.publish(each.topic, body, each.qos, each.retain) for each, body in zip(batch, payloads, strict=True)
+            client.publish(each.topic, body, each.qos, each.retain)
+            for each, body in zip(batch, payloads, strict=True)
         ]
         try:
             results = await asyncio.gather(*sending, return_exceptions=True)
         except asyncio.CancelledError:
             self._keep(batch)
             raise
-        failed = [each for each, result in zip(batch, results, strict=True) if isinstance(result, BaseException)]
+        failed = [
+            each
+            for each, result in zip(batch, results, strict=True)
+            if isinstance(result, BaseException)
+        ]
         for each, body, result in zip(batch, payloads, results, strict=True):
             if result is None and each.retain:
                 self._acknowledged(each.topic, body)
@@ -300,9 +326,10 @@ class MqttTeller(Observer):
                     await self._send_some(client)
                 await client.publish(f"{self.prefix}/status", "offline", 1, retain=True)
         except (aiomqtt.MqttError, OSError, ValueError, TimeoutError) as error:
-            log.debug("mqtt_farewell_failed", id="mqtt_farewell_failed", reason=str(error))  # the last will says it
+            # the last will says it
+            log.debug("mqtt_farewell_failed", id="mqtt_farewell_failed", reason=str(error))
 
-    # -------------------------------------------------------------------------------------------------- from within
+    # ---------------------------------------------------------------------------------- from within
 
     def _container_topic(self, name: str) -> str:
         return f"{self.prefix}/container/{topic_level(name)}"
@@ -319,7 +346,8 @@ class MqttTeller(Observer):
         self._wake.set()
 
     def _forget_removals(self) -> None:
-        """A broker that is away for weeks must not cost the memory of every container that went meanwhile."""
+        """A broker that is away for weeks must not cost the memory of every container that went
+        meanwhile."""
         for topic in self._removals:
             del self._states[topic]
             self._unsent.pop(topic, None)
@@ -347,8 +375,11 @@ class MqttTeller(Observer):
 
 
 def container_state(container: Container) -> dict[str, Any]:
-    """What `container/NAME` holds. `since`: when it entered its state, as far as the engine tells; UTC."""
-    since = container.started_at if container.running else container.finished_at or container.created_at
+    """What `container/NAME` holds. `since`: when it entered its state, as far as the engine tells;
+    UTC."""
+    since = (
+        container.started_at if container.running else container.finished_at or container.created_at
+    )
     return {
         "name": container.name,
         "id": container.id,

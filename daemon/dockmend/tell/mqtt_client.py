@@ -1,20 +1,22 @@
 """aiomqtt's client, without five faults of its own (aiomqtt 2.5.1).
 
-Where it wants to write, it asks for that in the loop's next round (`_on_socket_register_write`). By then the connection
-may be closed, and its number be another connection's: the loop would raise, or call a writer that has nothing to write
-for as long as that other connection can be written to.
+Where it wants to write, it asks for that in the loop's next round (`_on_socket_register_write`). By
+then the connection may be closed, and its number be another connection's: the loop would raise, or
+call a writer that has nothing to write for as long as that other connection can be written to.
 
-It waits by `asyncio.wait_for`, which up to Python 3.11 forgets that it was cancelled where what it waits for comes in
-the same moment: who cancelled it would wait for ever.
+It waits by `asyncio.wait_for`, which up to Python 3.11 forgets that it was cancelled where what it
+waits for comes in the same moment: who cancelled it would wait for ever.
 
-A broker that answers a subscription after nobody waits for that any more is logged with a traceback.
+A broker that answers a subscription after nobody waits for that any more is logged with a
+traceback.
 
-It leaves the socket open after an error of its own: if the broker does not greet, or sends a message that cannot be
-read, such as one to `a/+/b`. The loop then goes on calling the reader of a connection that nobody uses, at every round
-and for ever: one such message costs a whole core.
+It leaves the socket open after an error of its own: if the broker does not greet, or sends a
+message that cannot be read, such as one to `a/+/b`. The loop then goes on calling the reader of a
+connection that nobody uses, at every round and for ever: one such message costs a whole core.
 
-It takes messages of up to 256 MiB, and as many as the broker sends: those that are to be confirmed are kept until the
-broker says that they may go, and so are the answers to them until the broker reads them.
+It takes messages of up to 256 MiB, and as many as the broker sends: those that are to be confirmed
+are kept until the broker says that they may go, and so are the answers to them until the broker
+reads them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ import aiomqtt
 T = TypeVar("T")
 
 LARGEST_INCOMING = 1024 * 1024
-"""Bytes of one message of the broker's: what dockmend asks for is what it told the broker itself."""
+"""Bytes of one message of the broker's: what dockmend asks for is what it told the broker
+itself."""
 UNCONFIRMED_MOST = 64
 """Messages that wait for the broker's word: dockmend asks for none that are to be confirmed."""
 UNREAD_MOST = 1024
@@ -38,8 +41,8 @@ UNREAD_MOST = 1024
 
 
 class MqttClient(aiomqtt.Client):
-    """As aiomqtt.Client. However it is left, its socket is closed. It leaves a broker that sends more than dockmend can
-    have asked for."""
+    """As aiomqtt.Client. However it is left, its socket is closed. It leaves a broker that sends
+    more than dockmend can have asked for."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,7 +50,8 @@ class MqttClient(aiomqtt.Client):
         self._client._sock_recv = self._read_some  # type: ignore[method-assign]  # noqa: SLF001
 
     def _read_some(self, bufsize: int) -> bytes:
-        """What the library reads by. Raises ConnectionError, upon which it closes the connection."""
+        """What the library reads by. Raises ConnectionError, upon which it closes the
+        connection."""
         if (why := self._too_much()) is not None:
             if self._connected.done() and not self._disconnected.done():
                 self._disconnected.set_exception(aiomqtt.MqttError(why))
@@ -57,7 +61,10 @@ class MqttClient(aiomqtt.Client):
     def _too_much(self) -> str | None:
         paho = self._client
         if (size := paho._in_packet["remaining_length"]) > LARGEST_INCOMING:  # noqa: SLF001
-            return f"the broker sends a message of {size} bytes, and at most {LARGEST_INCOMING} are read"
+            return (
+                f"the broker sends a message of {size} bytes, and at most {LARGEST_INCOMING} "
+                "are read"
+            )
         if len(paho._in_messages) > UNCONFIRMED_MOST or len(paho._out_packet) > UNREAD_MOST:  # noqa: SLF001
             return "the broker sends more messages than it lets be confirmed"
         return None

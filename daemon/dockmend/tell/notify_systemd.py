@@ -1,6 +1,7 @@
 """systemd's notification protocol (sd_notify(3)): one datagram for each thing systemd should know.
 
-A few lines of our own, because the package for it was last released in 2017. Without NOTIFY_SOCKET all of it is silent.
+A few lines of our own, because the package for it was last released in 2017. Without NOTIFY_SOCKET
+all of it is silent.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ class Notifier:
             self._address = "\0" + self._address[1:]
         self.watchdog = _watchdog(environment) if self._address else None
         self._socket: socket.socket | None = None
-        if self._address:  # kept: where file descriptors have run out, the watchdog must be fed all the same
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        # kept: where file descriptors have run out, the watchdog must be fed all the same
+        if self._address:
+            self._socket = socket.socket(
+                socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            )
             weakref.finalize(self, self._socket.close)
 
     def ready(self, status: str = "") -> None:
@@ -35,7 +39,9 @@ class Notifier:
 
     def reloading(self) -> None:
         """Call `ready` when done: systemd waits for it."""
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        self._send(
+            "RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
+        )
 
     def stopping(self) -> None:
         self._send("STOPPING=1")
@@ -51,7 +57,8 @@ class Notifier:
     def _send(self, *lines: str) -> None:
         if self._socket is None or not lines:
             return
-        with contextlib.suppress(OSError, ValueError):  # nobody there, or its queue is full: the next may get through
+        # nobody there, or its queue is full: the next may get through
+        with contextlib.suppress(OSError, ValueError):
             self._socket.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
 
 

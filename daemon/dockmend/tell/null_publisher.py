@@ -1,4 +1,5 @@
-"""What is told where nobody can be told: publishing is an action all the same, and who wrote it should know."""
+"""What is told where nobody can be told: publishing is an action all the same, and who wrote it
+should know."""
 
 from __future__ import annotations
 
@@ -12,5 +13,7 @@ class NullPublisher:
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
         log.warning(
-            "nothing was published: no broker is configured (settings: mqtt)", id="nothing_published", topic=topic
+            "nothing was published: no broker is configured (settings: mqtt)",
+            id="nothing_published",
+            topic=topic,
         )

@@ -1,8 +1,9 @@
 """Schedules: `schedule`, `every` and `startup` triggers over what a rule's `match` selects.
 
-When each last fired is journalled, so that a restart neither repeats a run nor forgets one that was missed
-(`catch_up: once`). `every` goes by what has elapsed; `schedule` by the clock on the wall, and where that is set: what
-was leapt over is missed like anything that came while dockmend was down, and what comes again is not done again.
+When each last fired is journalled, so that a restart neither repeats a run nor forgets one that was
+missed (`catch_up: once`). `every` goes by what has elapsed; `schedule` by the clock on the wall,
+and where that is set: what was leapt over is missed like anything that came while dockmend was
+down, and what comes again is not done again.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from dockmend.timekeeping import STEP, Clock
 LONGEST_SLEEP = 30.0
 """Seconds after which the wall clock is looked at again: it may have been set."""
 REPEATED = 3 * 3600.0
-"""Seconds by which a clock is set back and what it repeats is not done again; beyond them it was wrong before
-(the same bounds as Debian's cron, cron(8))."""
+"""Seconds by which a clock is set back and what it repeats is not done again; beyond them it was
+wrong before (the same bounds as Debian's cron, cron(8))."""
 
 
 @dataclass(slots=True)
@@ -36,24 +37,30 @@ class _Due:
 
 
 def _key(rule: Rule, index: int, trigger: Trigger) -> str:
-    """Under which its last time is journalled: a rule whose times were changed has missed none of the new ones."""
-    times = f"/{trigger.cron} {trigger.timezone or ''}".rstrip() if trigger.kind == "schedule" else ""
+    """Under which its last time is journalled: a rule whose times were changed has missed none of
+    the new ones."""
+    times = (
+        f"/{trigger.cron} {trigger.timezone or ''}".rstrip() if trigger.kind == "schedule" else ""
+    )
     return f"{rule.name}/{index}{times}"
 
 
 def selected(rule: Rule, mirror: Mirror) -> Iterable[Object]:
     """What a rule's match selects on this host now."""
     pools: dict[str, Iterable[Object]] = {
-        "container": mirror.containers(), "network": mirror.networks.values(), "volume": mirror.volumes.values(),
+        "container": mirror.containers(), "network": mirror.networks.values(),
+        "volume": mirror.volumes.values(),
     }  # fmt: skip
     for subject in list(pools.get(rule.match.kind, ())):
-        if rule.match.test(subject) and not (rule.exclude is not None and rule.exclude.test(subject)):
+        if rule.match.test(subject) and not (
+            rule.exclude is not None and rule.exclude.test(subject)
+        ):
             yield subject
 
 
 class Schedules:
-    """`fire(rule, change)` is called for each object; `remember(key, at)` journals: `every` by the clock, `schedule`
-    by the clock on the wall."""
+    """`fire(rule, change)` is called for each object; `remember(key, at)` journals: `every` by the
+    clock, `schedule` by the clock on the wall."""
 
     def __init__(
         self,
@@ -66,7 +73,8 @@ class Schedules:
         self._fire = fire
         self._clock = clock
         self._remember = remember
-        self._ahead = clock.wall() - clock()  # how far the wall clock was ahead when the present plan was made
+        # how far the wall clock was ahead when the present plan was made
+        self._ahead = clock.wall() - clock()
         self.fired: dict[str, float] = {}
         self._before: set[str] = set()  # of `fired`: what the run before this one did
         self._moved = 0.0
@@ -76,7 +84,8 @@ class Schedules:
         self._started = False
 
     def take_up(self, fired: Mapping[str, float], moved: float) -> None:
-        """When each last fired, from the journal. `moved`: what to add to times of the run before this one."""
+        """When each last fired, from the journal. `moved`: what to add to times of the run before
+        this one."""
         self.fired, self._before, self._moved = dict(fired), set(fired), moved
 
     def use(self, rules: RuleSet) -> None:
@@ -110,9 +119,14 @@ class Schedules:
         assert trigger.cron is not None
         wall = self._clock.wall()
         if trigger.catch_up == "once" and last is None:
-            self.fired[key] = wall  # what it is to catch up with begins here, whether it ever fired or not
+            # what it is to catch up with begins here, whether it ever fired or not
+            self.fired[key] = wall
             self._remember(key, wall)
-        elif trigger.catch_up == "once" and last is not None and last_fire(trigger.cron, trigger.timezone, wall) > last:
+        elif (
+            trigger.catch_up == "once"
+            and last is not None
+            and last_fire(trigger.cron, trigger.timezone, wall) > last
+        ):
             due.wall = wall
             return now
         return self._next_by_the_wall(due, wall)
@@ -122,7 +136,11 @@ class Schedules:
         trigger = due.trigger
         assert trigger.cron is not None
         last = self.fired.get(due.key)
-        if last is not None and after < last < after + REPEATED and not follows_the_clock(trigger.cron):
+        if (
+            last is not None
+            and after < last < after + REPEATED
+            and not follows_the_clock(trigger.cron)
+        ):
             after = last
         due.wall = next_fire(trigger.cron, trigger.timezone, after)
         return self._clock.at(due.wall)
@@ -179,6 +197,10 @@ class Schedules:
         if trigger.kind == "startup":
             del self._due[key]
             return
-        at = now + trigger.interval if trigger.interval is not None else self._next_by_the_wall(due, done_at)
+        at = (
+            now + trigger.interval
+            if trigger.interval is not None
+            else self._next_by_the_wall(due, done_at)
+        )
         self._due[key] = (at, due)
         heapq.heappush(self._heap, (at, key))

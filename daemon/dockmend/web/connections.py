@@ -26,7 +26,9 @@ class Connections:
     Connections are known by aiohttp's protocol objects, one for each.
     """
 
-    def __init__(self, runner: web.AppRunner, most: Callable[[], int], now: Callable[[], float]) -> None:
+    def __init__(
+        self, runner: web.AppRunner, most: Callable[[], int], now: Callable[[], float]
+    ) -> None:
         self._runner = runner
         self._most = most
         self._now = now
@@ -40,7 +42,8 @@ class Connections:
         return _HangUp() if server is None else server()
 
     def began(self, connection: web.RequestHandler, within: float) -> None:
-        """An exchange began, or went on to its next part, which is to end within so many seconds."""
+        """An exchange began, or went on to its next part, which is to end within so many
+        seconds."""
         self._exchanges.add(connection)
         self._until[connection] = self._now() + within
         if connection.transport is not None:
@@ -71,7 +74,8 @@ class Connections:
         return [] if server is None else [each for each in server.connections if _holds_on(each)]
 
     def _make_room(self, most: int) -> None:
-        """The first to go are those that say goodbye, then the silent, then the slowest of the rest."""
+        """The first to go are those that say goodbye, then the silent, then the slowest of the
+        rest."""
         connections = self._all()
         if len(connections) <= most:
             return

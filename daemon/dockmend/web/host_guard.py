@@ -1,7 +1,8 @@
 """Under which names this server may be asked: the Host header, against rebinding.
 
-A page of a stranger can make a browser send requests to this port under a name of the stranger's own (DNS rebinding).
-It cannot forge the Host header, so names that are not ours are refused. Addresses written as numbers are no names.
+A page of a stranger can make a browser send requests to this port under a name of the stranger's
+own (DNS rebinding). It cannot forge the Host header, so names that are not ours are refused.
+Addresses written as numbers are no names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterable
 
 
 def host_allowed(header: str | None, names: Iterable[str]) -> bool:
-    """Whether a Host header names this server: an address, `localhost`, or one of `names` (ports do not matter)."""
+    """Whether a Host header names this server: an address, `localhost`, or one of `names` (ports do
+    not matter)."""
     name = _without_port(header or "")
     if name is None:
         return False
@@ -35,7 +37,9 @@ def _without_port(header: str) -> str | None:
 
 
 def _is_port(text: str) -> bool:
-    return not text or (text[0] == ":" and (not text[1:] or (text[1:].isascii() and text[1:].isdigit())))
+    return not text or (
+        text[0] == ":" and (not text[1:] or (text[1:].isascii() and text[1:].isdigit()))
+    )
 
 
 def _is_address(text: str) -> bool:

@@ -58,7 +58,10 @@ class HttpExchanges:
     """
 
     def __init__(
-        self, names: tuple[str, ...] | None, tokens: Tokens | None, budgets: Mapping[str, ResponseBudget]
+        self,
+        names: tuple[str, ...] | None,
+        tokens: Tokens | None,
+        budgets: Mapping[str, ResponseBudget],
     ) -> None:
         self._names = names
         self._tokens = tokens
@@ -93,7 +96,9 @@ class HttpExchanges:
         """Why the request is not answered; None: it is."""
         if self._names is not None and not host_allowed(request.headers.get("Host"), self._names):
             return sentence(
-                421, "this server is not asked for under that name (Host header): the setting http.names adds one"
+                421,
+                "this server is not asked for under that name (Host header): the setting "
+                "http.names adds one",
             )
         if self._tokens is None or request.path in OPEN:
             return None
@@ -106,8 +111,12 @@ class HttpExchanges:
             why = "; ".join(self._tokens.problems) or "no token is configured"
             return sentence(503, f"nobody can be let in: {why}")
         if given is not None:
-            return sentence(403, f"this token may only read: the one that may change things is in {places}")
-        text = f"a token is needed (Authorization: Bearer TOKEN): it is in {places} on dockmend's host"
+            return sentence(
+                403, f"this token may only read: the one that may change things is in {places}"
+            )
+        text = (
+            f"a token is needed (Authorization: Bearer TOKEN): it is in {places} on dockmend's host"
+        )
         return sentence(401, text, {"WWW-Authenticate": "Bearer"})
 
 
@@ -163,12 +172,18 @@ def _busy() -> web.Response:
     return answer
 
 
-def of_bytes(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def of_bytes(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
     """An answer of JSON that is encoded already."""
-    return web.Response(body=body + b"\n", status=status, headers=headers, content_type="application/json")
+    return web.Response(
+        body=body + b"\n", status=status, headers=headers, content_type="application/json"
+    )
 
 
-def of_value(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def of_value(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
     """An answer of JSON."""
     return of_bytes(encode(value), status, headers)
 

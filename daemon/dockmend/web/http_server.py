@@ -1,7 +1,8 @@
-"""The HTTP server: metrics, health, and dockmend's own record as JSON. It shows; nothing here changes anything.
+"""The HTTP server: metrics, health, and dockmend's own record as JSON. It shows; nothing here
+changes anything.
 
-`/metrics`, `/healthz` and `/readyz` are open. Everything else needs a bearer token, on loopback too: other users of
-this host and containers in its network share the loopback address.
+`/metrics`, `/healthz` and `/readyz` are open. Everything else needs a bearer token, on loopback
+too: other users of this host and containers in its network share the loopback address.
 """
 
 from __future__ import annotations
@@ -27,7 +28,14 @@ from dockmend.settings.parsed_values import Address
 from dockmend.settings.sections import HttpSettings
 from dockmend.tell.metrics import CONTENT_TYPE
 from dockmend.web.connections import Connections
-from dockmend.web.http_exchange import CONNECTIONS, HttpExchanges, add_headers, of_bytes, of_value, sentence
+from dockmend.web.http_exchange import (
+    CONNECTIONS,
+    HttpExchanges,
+    add_headers,
+    of_bytes,
+    of_value,
+    sentence,
+)
 from dockmend.web.http_source import HttpSource
 from dockmend.web.paging import MOST_ROWS, Page, cursor_of, encode, limit_of, page
 from dockmend.web.response_budget import ResponseBudget
@@ -35,14 +43,15 @@ from dockmend.web.tokens import Tokens
 
 log = structlog.get_logger("dockmend.http")
 
-# aiohttp writes a traceback for every malformed request: strangers could fill the log. Our own faults are logged
-# where they are caught.
+# aiohttp writes a traceback for every malformed request: strangers could fill the log. Our own
+# faults are logged where they are caught.
 _strangers = logging.getLogger("dockmend.http.malformed")
 _strangers.setLevel(logging.CRITICAL)
 
 MOST_CONNECTIONS = 100  # to each address; who comes beyond takes the place of another
 FEWEST_CONNECTIONS = 4
-RESERVED = 160  # file descriptors: 64 connections to the engine, 32 command clients, journal, log, snapshots
+# file descriptors: 64 connections to the engine, 32 command clients, journal, log, snapshots
+RESERVED = 160
 BACKLOG = 32  # connections that may be accepted before those that are too many are hung up on
 IDLE = 15.0  # seconds a connection may stay without a whole request
 SWEEP = 1.0  # seconds between looks at the deadlines
@@ -90,14 +99,20 @@ class WebServer:
         self._http = http
         self._tokens = tokens
         self._source = source
-        self._budgets = {"/api/": ResponseBudget(*API_BUDGET), "/metrics": ResponseBudget(*METRICS_BUDGET)}
+        self._budgets = {
+            "/api/": ResponseBudget(*API_BUDGET),
+            "/metrics": ResponseBudget(*METRICS_BUDGET),
+        }
         self._page = SharedPage(self._render)
 
     async def run(self) -> None:
         """Serves until cancelled. Raises UsageError where it cannot listen."""
         async with contextlib.AsyncExitStack() as stack:
             addresses = []
-            for address, everything in ((self._http.listen, True), (self._http.metrics_listen, False)):
+            for address, everything in (
+                (self._http.listen, True),
+                (self._http.metrics_listen, False),
+            ):
                 if address is not None:
                     listening = _listening(address, self._app(address, everything))
                     where, connections = await stack.enter_async_context(listening)
@@ -109,11 +124,11 @@ class WebServer:
                 for connections in self.connections:
                     connections.sweep()
 
-    # ---------------------------------------------------------------------------------------------------- the routes
+    # ----------------------------------------------------------------------------------- the routes
 
     def _app(self, address: Address, everything: bool) -> web.Application:
-        # Off loopback no name is asked about: a Prometheus elsewhere uses whatever name it knows this host by, and a
-        # page that came by rebinding has no token.
+        # Off loopback no name is asked about: a Prometheus elsewhere uses whatever name it knows
+        # this host by, and a page that came by rebinding has no token.
         names = (*self._http.names, address.host) if address.loopback else None
         exchanges = HttpExchanges(names, self._tokens if everything else None, self._budgets)
         app = web.Application(middlewares=[exchanges.middleware], client_max_size=LARGEST_BODY)
@@ -155,7 +170,11 @@ class WebServer:
         return of_value({"ready": True, "parts": sorted(parts)})
 
     async def _root(self, request: web.Request) -> web.Response:
-        return sentence(404, "there is no page in this version: see /api/status, /api/incidents, /metrics and /readyz")
+        return sentence(
+            404,
+            "there is no page in this version: see /api/status, /api/incidents, /metrics "
+            "and /readyz",
+        )
 
     async def _status(self, request: web.Request) -> web.Response:
         return of_value(_bounded(await self._source.status()))
@@ -191,7 +210,9 @@ class WebServer:
 
 
 @contextlib.asynccontextmanager
-async def _listening(address: Address, app: web.Application) -> AsyncIterator[tuple[Address, Connections]]:
+async def _listening(
+    address: Address, app: web.Application
+) -> AsyncIterator[tuple[Address, Connections]]:
     """Serves `app`; gives where it really listens, and its connections."""
     loop = asyncio.get_running_loop()
     runner = web.AppRunner(
@@ -211,9 +232,12 @@ async def _listening(address: Address, app: web.Application) -> AsyncIterator[tu
             )
         except OSError as error:
             why = error.strerror or str(error)
-            raise UsageError(f"cannot listen at {address}: {why}: see `http` in the settings") from None
+            raise UsageError(
+                f"cannot listen at {address}: {why}: see `http` in the settings"
+            ) from None
         try:
-            for each in server.sockets:  # accepted connections take it over: what strangers leave lying is bounded
+            # accepted connections take it over: what strangers leave lying is bounded
+            for each in server.sockets:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             await server.start_serving()
             bound = Address(*server.sockets[0].getsockname()[:2])
@@ -226,7 +250,8 @@ async def _listening(address: Address, app: web.Application) -> AsyncIterator[tu
 
 
 def _most_connections() -> int:
-    """Fewer where file descriptors are few: strangers must not take those that the engine and the journal need."""
+    """Fewer where file descriptors are few: strangers must not take those that the engine and the
+    journal need."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(MOST_CONNECTIONS, max(FEWEST_CONNECTIONS, soft - RESERVED))
 
@@ -249,9 +274,13 @@ def _link(request: web.Request, found: Page) -> dict[str, str]:
 
 def _bounded(value: Mapping[str, Any]) -> dict[str, Any]:
     """Lists of more than MOST_ROWS are cut, and it is said how much was left out of which."""
-    bounded = {key: each[:MOST_ROWS] if isinstance(each, list) else each for key, each in value.items()}
+    bounded = {
+        key: each[:MOST_ROWS] if isinstance(each, list) else each for key, each in value.items()
+    }
     left_out = {
-        key: len(each) - MOST_ROWS for key, each in value.items() if isinstance(each, list) and len(each) > MOST_ROWS
+        key: len(each) - MOST_ROWS
+        for key, each in value.items()
+        if isinstance(each, list) and len(each) > MOST_ROWS
     }
     return {**bounded, "left_out": left_out} if left_out else bounded
 
@@ -266,7 +295,9 @@ def _since(text: str | None) -> float | None:
         try:
             return time.time() - durations.duration(text)
         except ValueError:
-            raise UsageError("since is seconds since the epoch, or how long ago, such as 1d or 30m") from None
+            raise UsageError(
+                "since is seconds since the epoch, or how long ago, such as 1d or 30m"
+            ) from None
     if not math.isfinite(at):
         raise UsageError("since is seconds since the epoch, or how long ago, such as 1d or 30m")
     return at

@@ -9,14 +9,16 @@ from dockmend.web.paging import Row
 
 
 class HttpSource(Protocol):
-    """Answers are JSON-able, times in them wall seconds. A DockmendError's text is what the client reads.
+    """Answers are JSON-able, times in them wall seconds. A DockmendError's text is what the client
+    reads.
 
     Lists are rows in a fixed order, made one by one as they are taken; `after` is the cursor of the
     row to go on behind, None for the beginning.
     """
 
     def metrics(self) -> Callable[[], bytes]:
-        """What writes the page for Prometheus, from what it takes now: for a thread of its own, one at a time."""
+        """What writes the page for Prometheus, from what it takes now: for a thread of its own, one
+        at a time."""
 
     def ready(self) -> Mapping[str, str | None]:
         """Each part that must work (stream, journal, …), and why it does not; None: it does."""
@@ -32,7 +34,8 @@ class HttpSource(Protocol):
     async def incidents(
         self, container: str | None, since: float | None, after: str | None, limit: int
     ) -> Iterable[Row]:
-        """The newest first, at most `limit`; `container`: name, id or target; `since`: wall seconds."""
+        """The newest first, at most `limit`; `container`: name, id or target; `since`: wall
+        seconds."""
 
     async def incident(self, id: str, after: str | None, limit: int) -> tuple[Any, Iterable[Row]]:
         """An incident and its actions, the oldest first; raises UsageError if there is none."""

@@ -74,7 +74,9 @@ def cursor_of(text: str | None) -> str | None:
 
 
 def unknown_cursor() -> UsageError:
-    return UsageError("the cursor is none that a page told: take it from the Link header, or leave it out")
+    return UsageError(
+        "the cursor is none that a page told: take it from the Link header, or leave it out"
+    )
 
 
 def place(at: float, record: str) -> str:

@@ -51,20 +51,29 @@ class Tokens:
         return max(rights) if rights and scheme.lower() == "bearer" else None
 
     def places(self, right: Right) -> str:
-        """Where the tokens with a right are, for a person who has none of them; never the tokens."""
-        found = (token for token in sorted(self.known, key=lambda each: each.right) if token.right >= right)
-        return " or ".join(str(token.secret.source) for token in found if token.secret.source is not None)
+        """Where the tokens with a right are, for a person who has none of them; never the
+        tokens."""
+        found = (
+            token
+            for token in sorted(self.known, key=lambda each: each.right)
+            if token.right >= right
+        )
+        return " or ".join(
+            str(token.secret.source) for token in found if token.secret.source is not None
+        )
 
 
 def own_files(settings: Settings) -> list[Path]:
-    """The files in the state folder that are used; of tokens that the settings name there are none."""
+    """The files in the state folder that are used; of tokens that the settings name there are
+    none."""
     return [path for secret, path, _ in _wanted(settings) if secret is None]
 
 
 def tokens_of(settings: Settings) -> Tokens:
     """The tokens that are in force; makes those that neither settings nor credentials name.
 
-    It reads and writes files. A token that cannot be read or made is missing, and `problems` says why.
+    It reads and writes files. A token that cannot be read or made is missing, and `problems` says
+    why.
     """
     known, problems = [], []
     for secret, path, right in _wanted(settings):

@@ -1,4 +1,5 @@
-"""The faults by family; each is a function of the driver, the drawn fault and the act to be written down."""
+"""The faults by family; each is a function of the driver, the drawn fault and the act to be written
+down."""
 
 from __future__ import annotations
 
@@ -8,7 +9,20 @@ from typing import TYPE_CHECKING
 from tests.campaign.ledger import Act
 from tests.campaign.plan import Fault
 
-from . import composed, engine, itself, owners, passing, people, remakes, seconds, surroundings, ties, troubles, wire
+from . import (
+    composed,
+    engine,
+    itself,
+    owners,
+    passing,
+    people,
+    remakes,
+    seconds,
+    surroundings,
+    ties,
+    troubles,
+    wire,
+)
 
 if TYPE_CHECKING:
     from tests.campaign.driver import Driver

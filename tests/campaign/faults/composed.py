@@ -1,4 +1,5 @@
-"""`docker compose up` that builds, keeps or replaces a container: at rest, and in the middle of what dockmend does."""
+"""`docker compose up` that builds, keeps or replaces a container: at rest, and in the middle of
+what dockmend does."""
 
 from __future__ import annotations
 
@@ -33,14 +34,17 @@ def up_acting(driver: Driver, fault: Fault, act: Act) -> None:
     if not healthy(slot, seen):
         act.result = "nothing to do it to"
         return
-    trouble = Act(fault.number, ("crash", "unhealthy")[fault.number % 2], slot.key, slot.id, time.time())
+    trouble = Act(
+        fault.number, ("crash", "unhealthy")[fault.number % 2], slot.key, slot.id, time.time()
+    )
     if trouble.kind == "unhealthy":
         Path(fleet.root(seen), "well").unlink(missing_ok=True)
     else:
         send(seen["State"]["Pid"], "KILL")
     trouble.end = time.time()
     driver.ledger.note(trouble)
-    driver.relay.await_change(ACTS_WITHIN)  # if it does nothing in that time, it is replaced all the same
+    # if it does nothing in that time, it is replaced all the same
+    driver.relay.await_change(ACTS_WITHIN)
     time.sleep(ACTING_AFTER[fault.number % len(ACTING_AFTER)])
     driver.bring_up(slot, "--force-recreate")
 

@@ -1,4 +1,5 @@
-"""dockmend itself: killed, stopped, frozen, at random instants and while a call of its is under way."""
+"""dockmend itself: killed, stopped, frozen, at random instants and while a call of its is under
+way."""
 
 from __future__ import annotations
 
@@ -51,11 +52,19 @@ def while_acting(driver: Driver, fault: Fault, act: Act) -> bool:
     if not driver.daemon.running or is_out(driver):
         act.result = "nothing to do it to"
         return False
-    trouble = Act(fault.number, ("crash", "crash", "unhealthy")[fault.number % 3], "", "", time.time())
+    trouble = Act(
+        fault.number, ("crash", "crash", "unhealthy")[fault.number % 3], "", "", time.time()
+    )
 
     def suits(slot: Slot, seen: dict[str, Any]) -> bool:
         ill_enough = slot.checked or trouble.kind == "crash"
-        return slot.covered and slot.tier != "tight" and slot.policy == "no" and ill_enough and fleet.well(slot, seen)
+        return (
+            slot.covered
+            and slot.tier != "tight"
+            and slot.policy == "no"
+            and ill_enough
+            and fleet.well(slot, seen)
+        )
 
     chosen = driver.choose(fault, trouble, suits)
     if chosen is None:

@@ -1,4 +1,5 @@
-"""A container whose network namespace others have joined: it goes, or is another one, and they hang in the air."""
+"""A container whose network namespace others have joined: it goes, or is another one, and they hang
+in the air."""
 
 from __future__ import annotations
 
@@ -127,7 +128,9 @@ def stop(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def start(driver: Driver, fault: Fault, act: Act) -> None:
-    ended = [slot for slot in _owners(driver) if driver.inspect(slot)["State"]["Status"] == "exited"]
+    ended = [
+        slot for slot in _owners(driver) if driver.inspect(slot)["State"]["Status"] == "exited"
+    ]
     if not ended:
         act.result = "nothing to do it to"
         return

@@ -1,4 +1,5 @@
-"""Containers that are nobody's to heal: one-offs of a Compose service that fail, and sixty that are removed at once."""
+"""Containers that are nobody's to heal: one-offs of a Compose service that fail, and sixty that are
+removed at once."""
 
 from __future__ import annotations
 
@@ -22,10 +23,15 @@ AGAIN = 1.0
 
 
 def one_off(driver: Driver, fault: Fault, act: Act) -> None:
-    """`docker compose run vpn …` with the labels of its service: it fails, or runs beside the service for a while."""
-    labels = dict(label.split("=", 1) for label in strangers.service("vpn", one_off=True)) | {"tier": "owner"}
+    """`docker compose run vpn …` with the labels of its service: it fails, or runs beside the
+    service for a while."""
+    labels = dict(label.split("=", 1) for label in strangers.service("vpn", one_off=True)) | {
+        "tier": "owner"
+    }
     ends = "exit 3" if fault.pick < 0.5 else "sleep 86400"
-    container = driver.hands.create(f"{strangers.PROJECT}-vpn-run-{fault.number}", labels, ("sh", "-c", ends))
+    container = driver.hands.create(
+        f"{strangers.PROJECT}-vpn-run-{fault.number}", labels, ("sh", "-c", ends)
+    )
     driver.passing[container] = "a one-off"
     driver.hands.start(container)
     driver.later(fault.duration, partial(_discard_once_there, driver, container))
@@ -35,17 +41,22 @@ def mass_removal(driver: Driver, fault: Fault, act: Act) -> None:
     """Sixty containers that a rule would be about, had any of them ever run."""
     names = [f"mass-{fault.number}-{index}" for index in range(strangers.SIZE)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        made = list(pool.map(lambda name: driver.hands.create(name, {"tier": "worker"}, ("true",)), names))
+        made = list(
+            pool.map(lambda name: driver.hands.create(name, {"tier": "worker"}, ("true",)), names)
+        )
         driver.passing.update(dict.fromkeys(made, "one of sixty"))
         list(pool.map(partial(_discard, driver), made))
 
 
 def mass_removal_running(driver: Driver, fault: Fault, act: Act) -> None:
-    """Sixteen that run, half of them covered by the rule for crashes: what is removed by force is not to be started."""
+    """Sixteen that run, half of them covered by the rule for crashes: what is removed by force is
+    not to be started."""
     labels = ({"tier": "worker"}, {"kind": "worker"})
 
     def make(index: int) -> str:
-        container = driver.hands.create(f"mass-{fault.number}-{index}", labels[index % 2], ("sleep", "86400"))
+        container = driver.hands.create(
+            f"mass-{fault.number}-{index}", labels[index % 2], ("sleep", "86400")
+        )
         driver.passing[container] = "one of sixteen"
         driver.hands.start(container)
         return container
@@ -69,4 +80,8 @@ def _discard_once_there(driver: Driver, container: str) -> None:
         driver.later(AGAIN, partial(_discard_once_there, driver, container))
 
 
-KINDS = {"one_off": one_off, "mass_removal": mass_removal, "mass_removal_running": mass_removal_running}
+KINDS = {
+    "one_off": one_off,
+    "mass_removal": mass_removal,
+    "mass_removal_running": mass_removal_running,
+}

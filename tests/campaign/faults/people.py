@@ -1,4 +1,5 @@
-"""People at work: what they stop and pause stays so, what they rename, update and make anew is known again."""
+"""People at work: what they stop and pause stays so, what they rename, update and make anew is
+known again."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def kill(driver: Driver, fault: Fault, act: Act) -> None:
         driver.hands.do(chosen[0], "kill")
 
         def over() -> bool:
-            """It ended, or runs again already: dockmend may have restarted it meanwhile, and owes that stop."""
+            """It ended, or runs again already: dockmend may have restarted it meanwhile, and owes
+            that stop."""
             state = driver.inspect(chosen[0])["State"]
             return bool(state["Status"] != "running" or state["StartedAt"] != started_at)
 

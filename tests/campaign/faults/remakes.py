@@ -32,7 +32,8 @@ def remake(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def remake_disconnected(driver: Driver, fault: Fault, act: Act) -> None:
-    """Two rules have an incident each, in either order, and both are of the one that takes its place."""
+    """Two rules have an incident each, in either order, and both are of the one that takes its
+    place."""
     if found := _healthy(driver, act):
         slot, seen = found
         well = Path(fleet.root(seen), "well")

@@ -1,4 +1,5 @@
-"""A second dockmend on the same engine: it looks on, and acts once the first one has died, until it ends itself."""
+"""A second dockmend on the same engine: it looks on, and acts once the first one has died, until it
+ends itself."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from tests.campaign.driver import Driver
 
 STAYS = 2.0
-"""Seconds for which it stays at least: longer than it takes to see a trouble and to do something about it."""
+"""Seconds for which it stays at least: longer than it takes to see a trouble and to do something
+about it."""
 TURN_WITHIN, ACTS_WITHIN = 60.0, 20.0
-"""Seconds within which it has the lock of one that has died, and within which it does something then."""
+"""Seconds within which it has the lock of one that has died, and within which it does something
+then."""
 
 
 def beside(driver: Driver, fault: Fault, act: Act) -> None:
@@ -32,7 +35,8 @@ def beside(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def takes_over(driver: Driver, fault: Fault, act: Act) -> None:
-    """The first one is killed; the second one heals; the first one is back, and looks on until the second one ends."""
+    """The first one is killed; the second one heals; the first one is back, and looks on until the
+    second one ends."""
     if itself.is_out(driver) or not _start(driver):
         act.result = "nothing to do it to"
         return
@@ -50,18 +54,26 @@ def takes_over(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def _acts(driver: Driver, fault: Fault) -> None:
-    eventually(lambda: _has_lock(driver, driver.second), TURN_WITHIN, what="the second dockmend has the lock")
+    eventually(
+        lambda: _has_lock(driver, driver.second),
+        TURN_WITHIN,
+        what="the second dockmend has the lock",
+    )
     driver.ledger.second_acts.append(Span(time.time()))
     trouble = Act(fault.number, "crash", "", "", time.time())
 
     def suits(slot: Slot, seen: dict[str, Any]) -> bool:
-        return slot.covered and slot.tier != "tight" and slot.policy == "no" and fleet.well(slot, seen)
+        return (
+            slot.covered and slot.tier != "tight" and slot.policy == "no" and fleet.well(slot, seen)
+        )
 
     if chosen := driver.choose(fault, trouble, suits):
         send(chosen[1]["State"]["Pid"], "KILL")
         trouble.end = time.time()
         driver.ledger.note(trouble)
-        assert driver.second_relay.await_change(ACTS_WITHIN), "the second dockmend did nothing in that time"
+        assert driver.second_relay.await_change(ACTS_WITHIN), (
+            "the second dockmend did nothing in that time"
+        )
 
 
 def _start(driver: Driver) -> bool:
@@ -89,7 +101,9 @@ def _has_lock(driver: Driver, which: Daemon) -> bool:
     """By the file beside the lock, in which its holder says who it is."""
     folder = driver.daemon.folder / "run" / "engines"
     try:
-        return any(json.loads(path.read_text())["pid"] == which.pid for path in folder.glob("*.json"))
+        return any(
+            json.loads(path.read_text())["pid"] == which.pid for path in folder.glob("*.json")
+        )
     except (OSError, ValueError):
         return False  # it is being written
 

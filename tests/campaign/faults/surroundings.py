@@ -1,4 +1,5 @@
-"""What is around dockmend: the broker goes, disks are full, events come faster than anybody can remember them."""
+"""What is around dockmend: the broker goes, disks are full, events come faster than anybody can
+remember them."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def _fill(driver: Driver, path: Path, seconds: float) -> None:
 
 
 def burst(driver: Driver, fault: Fault, act: Act) -> None:
-    """Events by the hundred, as health checks of a big host make them: execs that are created and never run."""
+    """Events by the hundred, as health checks of a big host make them: execs that are created and
+    never run."""
     if chosen := driver.choose(fault, act, running):
         for _ in range(int(200 + 800 * random.Random(fault.number).random())):
             driver.engine.api("POST", f"/containers/{chosen[0].id}/exec", {"Cmd": ["true"]})
@@ -83,7 +85,8 @@ def _left_to_dockmend(slot: Slot, seen: dict[str, Any]) -> bool:
 
 
 def flood(driver: Driver, fault: Fault, act: Act) -> None:
-    """dockmend takes nothing while more events come than the engine holds for it (1,024), and somebody crashes then."""
+    """dockmend takes nothing while more events come than the engine holds for it (1,024), and
+    somebody crashes then."""
     if itself.is_out(driver):
         act.result = "nothing to do it to"
         return

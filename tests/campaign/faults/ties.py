@@ -1,4 +1,5 @@
-"""Containers that name another one by a link or live in its process or IPC namespace: made anew in every order."""
+"""Containers that name another one by a link or live in its process or IPC namespace: made anew in
+every order."""
 
 from __future__ import annotations
 
@@ -36,11 +37,14 @@ def remake(driver: Driver, fault: Fault, act: Act) -> None:
         begin, seen = time.time(), driver.inspect(slot)
         Path(fleet.root(seen), "well").unlink(missing_ok=True)
         if slot is not members[0]:
-            driver.ledger.note(Act(fault.number, "tie_remake", slot.key, slot.id, begin, time.time()))
+            driver.ledger.note(
+                Act(fault.number, "tie_remake", slot.key, slot.id, begin, time.time())
+            )
 
 
 def recreate(driver: Driver, fault: Fault, act: Act) -> None:
-    """By a person: one that is tied; or the base, and with it those that are tied to it, in a drawn order."""
+    """By a person: one that is tied; or the base, and with it those that are tied to it, in a drawn
+    order."""
     members = _members(driver, fault, act)
     if not members:
         return

@@ -70,7 +70,8 @@ def disconnect(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def send(pid: int, name: str) -> None:
-    """Signals a container's first process from the host's side: the engine is not asked and sees only the end."""
+    """Signals a container's first process from the host's side: the engine is not asked and sees
+    only the end."""
     if pid > 1:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.Signals[f"SIG{name}"])

@@ -1,4 +1,5 @@
-"""The socket between dockmend and the engine: cut, late, silent, refusing, and saying what was never said so."""
+"""The socket between dockmend and the engine: cut, late, silent, refusing, and saying what was
+never said so."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def duplicate(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def swap(driver: Driver, fault: Fault, act: Act) -> None:
-    """Events that follow each other within 10 ms change places: the engine itself does so by up to 6.8 ms."""
+    """Events that follow each other within 10 ms change places: the engine itself does so by up to
+    6.8 ms."""
     driver.relay.trouble("swap", fault.duration)
 
 

@@ -1,4 +1,5 @@
-"""`python -m tests.campaign.fuzz --inputs 1000000 --seed 1`: mutated inputs for everything that reads from outside."""
+"""`python -m tests.campaign.fuzz --inputs 1000000 --seed 1`: mutated inputs for everything that
+reads from outside."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ def main() -> int:
         finds = fuzz(reader, inputs, asked.seed)
         total += inputs
         found += [(reader.name, *find) for find in finds]
-        print(f"{reader.name:34} {inputs:9,} {len(finds):6} {time.monotonic() - at:8.1f}", flush=True)
+        print(
+            f"{reader.name:34} {inputs:9,} {len(finds):6} {time.monotonic() - at:8.1f}", flush=True
+        )
     print(f"{'all':34} {total:9,} {len(found):6} {time.monotonic() - began:8.1f}")
     for name, data, what in found:
         print(f"\nFOUND in {name}: {data[:2000]!r}\n{what}")

@@ -1,4 +1,5 @@
-"""How many inputs each fuzz test tries: few in `make test`, as many as asked for in `make fuzz EXAMPLES=…`."""
+"""How many inputs each fuzz test tries: few in `make test`, as many as asked for in `make fuzz
+EXAMPLES=…`."""
 
 from __future__ import annotations
 
@@ -16,7 +17,11 @@ def fuzz(campaign_seed: int, request: pytest.FixtureRequest) -> Callable[..., No
     examples = int(request.config.getoption("--campaign-examples"))
 
     def run(check: Callable[..., None], *strategies: Any) -> None:
-        quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+        quiet = [
+            HealthCheck.too_slow,
+            HealthCheck.data_too_large,
+            HealthCheck.function_scoped_fixture,
+        ]
 
         @seed(campaign_seed)
         @settings(max_examples=examples, deadline=None, suppress_health_check=quiet)

@@ -1,6 +1,8 @@
-"""A seeded mutator that knows what it changes: bytes are cut, doubled and flipped, JSON keeps its shape.
+"""A seeded mutator that knows what it changes: bytes are cut, doubled and flipped, JSON keeps its
+shape.
 
-Far faster than drawing values with hypothesis: a million inputs take minutes. What it starts from is real.
+Far faster than drawing values with hypothesis: a million inputs take minutes. What it starts from
+is real.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from copy import deepcopy
 from typing import Any
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63) - 1, 10**40, 0.0, -0.5, 1e308, 1e-320, float("inf"),
-    float("nan"), "", " ", "0", "-1", "null", "9" * 400, "\x00", "\ud800", "é\u202e", "a" * 5000, "../../etc/passwd",
-    "'; --", "{container.name}", "2026-13-45T99:99:99Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z",
-    [], {}, [[]], [None], {"": None}, {"a": {"b": {"c": []}}},
+    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63) - 1, 10**40, 0.0, -0.5, 1e308,
+    1e-320, float("inf"), float("nan"), "", " ", "0", "-1", "null", "9" * 400, "\x00", "\ud800",
+    "é\u202e", "a" * 5000, "../../etc/passwd", "'; --", "{container.name}", "2026-13-45T99:99:99Z",
+    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", [], {}, [[]], [None], {"": None},
+    {"a": {"b": {"c": []}}},
 )  # fmt: skip
 BYTES = (
     b"\x00", b"\xff", b"\xff\xfe", b"\xed\xa0\x80", b"\n", b"\r\n", b'"', b"{", b"}", b"[" * 2000, b"\\u0000", b"\\",
@@ -32,14 +35,17 @@ class Mutator:
         self._trees = [_tree(sample) for sample in self._corpus]
 
     def next(self) -> bytes:
-        """One input: a sample whose bytes or, where it is JSON, whose values were changed in one to four places."""
+        """One input: a sample whose bytes or, where it is JSON, whose values were changed in one to
+        four places."""
         number = self._dice.randrange(len(self._corpus))
         tree = self._trees[number]
         if tree is not None and self._dice.random() < 0.6:
             changed = json.loads(json.dumps(tree))
             for _ in range(self._dice.randint(1, 4)):
                 changed = self._change(changed)
-            data = json.dumps(changed, ensure_ascii=self._dice.random() < 0.9).encode("utf-8", "surrogatepass")
+            data = json.dumps(changed, ensure_ascii=self._dice.random() < 0.9).encode(
+                "utf-8", "surrogatepass"
+            )
             if self._dice.random() < 0.8:
                 return data
         else:
@@ -63,7 +69,9 @@ class Mutator:
         if kind == 0:
             del tree[key]
         elif kind == 1 and isinstance(tree, dict):
-            tree[str(dice.choice(VALUES))[:100] if dice.random() < 0.5 else str(key).upper()] = inner
+            tree[str(dice.choice(VALUES))[:100] if dice.random() < 0.5 else str(key).upper()] = (
+                inner
+            )
         elif kind == 2:
             tree[key] = tree[dice.choice(keys)]  # another's value
         elif kind == 3 and isinstance(inner, str) and inner:
@@ -80,7 +88,9 @@ class Mutator:
         if kind == 0:
             return data[:at] + data[at + length :]
         if kind == 1:
-            return data[:at] + data[at : at + length] * dice.choice((2, 3, 50)) + data[at + length :]
+            return (
+                data[:at] + data[at : at + length] * dice.choice((2, 3, 50)) + data[at + length :]
+            )
         if kind == 2:
             return data[:at] + dice.choice(BYTES) + data[at:]
         if kind == 3:

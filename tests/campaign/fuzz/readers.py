@@ -1,7 +1,8 @@
-"""Everything that reads from outside, as one function of bytes each: what it raises beyond its own word is a find.
+"""Everything that reads from outside, as one function of bytes each: what it raises beyond its own
+word is a find.
 
-MQTT payloads of strangers are read by nobody in this version (what the broker retains under dockmend's own prefix is
-looked at by topic only), and there is no Alertmanager route.
+MQTT payloads of strangers are read by nobody in this version (what the broker retains under
+dockmend's own prefix is looked at by topic only), and there is no Alertmanager route.
 """
 
 from __future__ import annotations
@@ -90,7 +91,11 @@ def read_events(data: bytes) -> None:
 def read_inspect(data: bytes) -> None:
     try:
         found = wire.to_container(wire.container_decoder.decode(data), {})
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # what Transport.decoded takes for "not understood"
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        RecursionError,
+    ):  # what Transport.decoded takes for "not understood"
         return
     mirror = _host.mirror
     mirror.observe(found, 1000.0)
@@ -147,8 +152,9 @@ def read_settings(data: bytes) -> None:
 _folder = tempfile.TemporaryDirectory(prefix="dm-fuzz-")
 _settings = Path(_folder.name) / "dockmend.yaml"
 COMPILERS: tuple[Callable[[str], object], ...] = (
-    compile_condition, templates.compile_template, durations.duration, durations.per, durations.span,
-    durations.threshold, time_windows.window, patterns.parse_pattern, schedules.check_cron, schedules.check_zone,
+    compile_condition, templates.compile_template, durations.duration, durations.per,
+    durations.span, durations.threshold, time_windows.window, patterns.parse_pattern,
+    schedules.check_cron, schedules.check_zone,
 )  # fmt: skip
 
 
@@ -223,7 +229,9 @@ def read_arguments(data: bytes) -> None:
     while isinstance(command, click.Group) and words and words[0] in command.commands:
         name, command, words = words[0], command.commands[words[0]], words[1:]
     try:
-        command.make_context(name, list(words), resilient_parsing="--help" in words or "--version" in words)
+        command.make_context(
+            name, list(words), resilient_parsing="--help" in words or "--version" in words
+        )
     except (click.ClickException, click.exceptions.Exit, DockmendError):
         return
 
@@ -234,17 +242,21 @@ def known_samples() -> list[bytes]:
     for line in recorded("inspects")():
         mirror.observe(wire.to_container(wire.container_decoder.decode(line), {}), 1000.0)
     kept = [mirror.known(container_id) or b"" for container_id in mirror.entries]
-    return [*kept, msgspec.msgpack.encode(1.5), msgspec.msgpack.encode({"time_ns": 1, "type": "container"})]
+    return [
+        *kept,
+        msgspec.msgpack.encode(1.5),
+        msgspec.msgpack.encode({"time_ns": 1, "type": "container"}),
+    ]
 
 
 def row_samples() -> list[bytes]:
     incident = Incident(
-        id="i1", rule="heal", trigger="container.unhealthy", target="container:web", kind="container", object_id="c",
-        object_name="web", trouble="t", opened_at=1.0,
+        id="i1", rule="heal", trigger="container.unhealthy", target="container:web",
+        kind="container", object_id="c", object_name="web", trouble="t", opened_at=1.0,
     )  # fmt: skip
     action = ActionRecord(
-        id="a1", incident="i1", rule="heal", target="container:web", attempt=1, action="restart", object_id="c",
-        object_name="web", params={}, began_at=1.0,
+        id="a1", incident="i1", rule="heal", target="container:web", attempt=1, action="restart",
+        object_id="c", object_name="web", params={}, began_at=1.0,
     )  # fmt: skip
     rows = (
         incident,
@@ -256,7 +268,10 @@ def row_samples() -> list[bytes]:
 
 
 def rule_samples() -> list[bytes]:
-    return [path.read_bytes() for path in sorted([*RULES.glob("right/*.yaml"), *RULES.glob("corpus/*.yaml")])]
+    return [
+        path.read_bytes()
+        for path in sorted([*RULES.glob("right/*.yaml"), *RULES.glob("corpus/*.yaml")])
+    ]
 
 
 SETTINGS = b"""heal: labelled
@@ -269,9 +284,10 @@ policy: {allow: [exec], protect: {labels: {tier: pci}}, rules_owner: root, trust
 http: {listen: "127.0.0.1:9468", metrics_listen: null}
 """
 WORDS = [text.encode() for text in (
-    "container.restart_count < 5 and container.exit_code != 137", 'container.labels["a"] in ["x", "y"]',
-    "{container.name}-{now:%Y%m%d}", "30s", "5 per 15m", "1s to 5m", "> 90%", "Mon-Fri 08:00-18:00 Europe/Berlin",
-    "/^web[0-9]+$/", "(a+)+", "web-*", "*/15 * * * *", "Europe/Berlin",
+    "container.restart_count < 5 and container.exit_code != 137",
+    'container.labels["a"] in ["x", "y"]', "{container.name}-{now:%Y%m%d}", "30s", "5 per 15m",
+    "1s to 5m", "> 90%", "Mon-Fri 08:00-18:00 Europe/Berlin", "/^web[0-9]+$/", "(a+)+", "web-*",
+    "*/15 * * * *", "Europe/Berlin",
 )]  # fmt: skip
 COMMANDS = [msgspec.json.encode(each) for each in (
     {"command": "status"}, {"command": "pause", "arguments": {"rule": "heal", "for_": 60.0}},
@@ -281,9 +297,11 @@ COMMANDS = [msgspec.json.encode(each) for each in (
 REQUESTS = [b"localhost:9468", b"[::1]:9468", b"127.0.0.1", b"proxy.example.", b"Bearer right", b"basic dTpw", b"1000",
             b"1d", b"1700000000.5"]  # fmt: skip
 LINES = [text.encode() for text in (
-    "incidents --container web --since 1d --json", "snapshots restore data@20260101T000000 --to other",
-    "check rules.d", "explain --container web --trigger container.unhealthy", "pause --rule heal --for 1h",
-    "status --json", "run --config x --listen 127.0.0.1:1 --dry-run", "trigger heal web", "record --for 10m --count 5",
+    "incidents --container web --since 1d --json",
+    "snapshots restore data@20260101T000000 --to other", "check rules.d",
+    "explain --container web --trigger container.unhealthy", "pause --rule heal --for 1h",
+    "status --json", "run --config x --listen 127.0.0.1:1 --dry-run", "trigger heal web",
+    "record --for 10m --count 5",
 )]  # fmt: skip
 
 READERS = (

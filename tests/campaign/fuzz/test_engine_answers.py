@@ -1,4 +1,5 @@
-"""What an engine may send: any bytes on the stream, any inspect answer, any order of events, looks and lists."""
+"""What an engine may send: any bytes on the stream, any inspect answer, any order of events, looks
+and lists."""
 
 from __future__ import annotations
 
@@ -17,8 +18,15 @@ from dockmend.model import Actor, Change, Container, Endpoint, Event, HealthChec
 
 pytestmark = pytest.mark.campaign
 IDS = [letter * 64 for letter in "abc"]
-NETS = [Network(id="n" * 64, name="net"), Network(id="m" * 64, name="net"), Network(id="b" * 64, name="bridge")]
-TEXT = st.one_of(st.text(max_size=20), st.sampled_from(["", "0", "9", "15", "KILL", "137", "-1", "²", "1" * 5000]))
+NETS = [
+    Network(id="n" * 64, name="net"),
+    Network(id="m" * 64, name="net"),
+    Network(id="b" * 64, name="bridge"),
+]
+TEXT = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["", "0", "9", "15", "KILL", "137", "-1", "²", "1" * 5000]),
+)
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
@@ -78,10 +86,23 @@ def test_any_lines_in_any_pieces(fuzz) -> None:
         for event in events:
             list(mirror.apply(event, 1000.0))
 
-    fuzz(feed, st.lists(lines, min_size=1, max_size=8), st.lists(st.integers(0, 10_000), max_size=4))
+    fuzz(
+        feed, st.lists(lines, min_size=1, max_size=8), st.lists(st.integers(0, 10_000), max_size=4)
+    )
 
 
-KEYS = ["Id", "Name", "Config", "State", "HostConfig", "NetworkSettings", "Mounts", "Image", "Created", "RestartCount"]
+KEYS = [
+    "Id",
+    "Name",
+    "Config",
+    "State",
+    "HostConfig",
+    "NetworkSettings",
+    "Mounts",
+    "Image",
+    "Created",
+    "RestartCount",
+]
 INSPECTS = st.fixed_dictionaries(
     {},
     optional={
@@ -109,11 +130,16 @@ INSPECTS = st.fixed_dictionaries(
                 "StopSignal": JSON,
                 "StopTimeout": JSON,
                 "Healthcheck": JSON
-                | st.fixed_dictionaries({}, optional={"Test": JSON, "Interval": JSON, "Retries": JSON}),
+                | st.fixed_dictionaries(
+                    {}, optional={"Test": JSON, "Interval": JSON, "Retries": JSON}
+                ),
             },
         )
         | JSON,
-        "HostConfig": st.fixed_dictionaries({}, optional={"NetworkMode": JSON, "RestartPolicy": JSON}) | JSON,
+        "HostConfig": st.fixed_dictionaries(
+            {}, optional={"NetworkMode": JSON, "RestartPolicy": JSON}
+        )
+        | JSON,
         "NetworkSettings": st.fixed_dictionaries(
             {},
             optional={
@@ -142,11 +168,14 @@ INSPECTS = st.fixed_dictionaries(
 
 
 def test_any_inspect_answer(fuzz) -> None:
-    """Either it is refused as not understood, or it becomes a container that the mirror takes and can journal."""
+    """Either it is refused as not understood, or it becomes a container that the mirror takes and
+    can journal."""
 
     def decode(answer: Any) -> None:
         try:
-            container = wire.to_container(msgspec.json.decode(json.dumps(answer), type=wire.WireContainer), {})
+            container = wire.to_container(
+                msgspec.json.decode(json.dumps(answer), type=wire.WireContainer), {}
+            )
         except msgspec.MsgspecError:
             return
         mirror = Mirror()
@@ -164,7 +193,9 @@ containers = st.builds(
     Container,
     id=st.sampled_from(IDS),
     name=st.sampled_from(["web", "db"]),
-    state=st.sampled_from(["created", "running", "paused", "restarting", "removing", "exited", "dead"]),
+    state=st.sampled_from(
+        ["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+    ),
     health=st.sampled_from(["", "starting", "healthy", "unhealthy"]),
     exit_code=st.sampled_from([None, 0, 1, 137, 143, 255]),
     started_at=st.one_of(st.just(0.0), TIMES),
@@ -172,7 +203,9 @@ containers = st.builds(
     restart_policy=st.sampled_from(["no", "always", "unless-stopped", "on-failure"]),
     auto_remove=st.booleans(),
     check=st.sampled_from([None, HealthCheck()]),
-    network_mode=st.sampled_from(["bridge", "net", "host", "none", f"container:{IDS[0]}", f"container:{IDS[1]}"]),
+    network_mode=st.sampled_from(
+        ["bridge", "net", "host", "none", f"container:{IDS[0]}", f"container:{IDS[1]}"]
+    ),
     networks=st.dictionaries(
         st.sampled_from(["net", "bridge"]),
         st.builds(
@@ -204,9 +237,12 @@ STEPS = st.one_of(
     events.map(lambda event: ("event", event)),
     containers.map(lambda seen: ("look", seen)),
     st.sampled_from(IDS).map(lambda of: ("gone", of)),
-    st.lists(containers, max_size=3, unique_by=lambda each: each.id).map(lambda seen: ("list", seen)),
+    st.lists(containers, max_size=3, unique_by=lambda each: each.id).map(
+        lambda seen: ("list", seen)
+    ),
     st.tuples(
-        st.just("expect"), st.tuples(st.sampled_from(IDS), st.sampled_from(["restart", "start", "stop", "pause"]))
+        st.just("expect"),
+        st.tuples(st.sampled_from(IDS), st.sampled_from(["restart", "start", "stop", "pause"])),
     ),
     st.tuples(st.sampled_from(["expected", "look_again"]), st.sampled_from(IDS)),
     st.tuples(st.just("wait"), st.integers(0, 100)),
@@ -217,7 +253,8 @@ STEPS = st.one_of(
 
 
 def step(mirror: Mirror, what: str, value: Any, now: float) -> tuple[Mirror, list[Change]]:
-    """One thing that happens to a mirror; the mirror after it (a restart of dockmend makes another)."""
+    """One thing that happens to a mirror; the mirror after it (a restart of dockmend makes
+    another)."""
     if what == "event":
         return mirror, list(mirror.apply(value, now))
     if what == "look":
@@ -259,10 +296,16 @@ def test_after_any_interleaving_a_list_makes_the_mirror_equal_to_it(fuzz) -> Non
                 mirror.observe(listed[wanted], now)
             else:
                 mirror.gone(wanted, now)
-        assert sorted(mirror.containers(), key=lambda each: each.id) == sorted(last, key=lambda each: each.id)
+        assert sorted(mirror.containers(), key=lambda each: each.id) == sorted(
+            last, key=lambda each: each.id
+        )
         assert {each.id for each in mirror.networks.values()} == {each.id for each in NETS}
         mirror.tick(now + 10_000.0)
         due = mirror.next_due()
         assert due is None or due > now, "a timer that is never over"
 
-    fuzz(live, st.lists(STEPS, max_size=25), st.lists(containers, max_size=3, unique_by=lambda each: each.id))
+    fuzz(
+        live,
+        st.lists(STEPS, max_size=25),
+        st.lists(containers, max_size=3, unique_by=lambda each: each.id),
+    )

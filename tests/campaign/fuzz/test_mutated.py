@@ -1,4 +1,5 @@
-"""A slice of `make fuzz`: mutated inputs for each reader, and raw bytes for what speaks a protocol."""
+"""A slice of `make fuzz`: mutated inputs for each reader, and raw bytes for what speaks a
+protocol."""
 
 from __future__ import annotations
 
@@ -25,15 +26,22 @@ from .readers import READERS, Reader, read_events, read_inspect, read_known
 pytestmark = pytest.mark.campaign
 CONNACK = b"\x20\x02\x00\x00"
 PACKETS = [
-    b"\x30\x0d\x00\x05a/b/cpayload", b"\x32\x0b\x00\x03a/b\x00\x01body", b"\x40\x02\x00\x01", b"\x90\x03\x00\x01\x00",
-    b"\xd0\x00", b"\xb0\x02\x00\x01", b"\x20\x02\x00\x05", b"\x30\xff\xff\xff\x7f", b"\x30\xff\xff\xff\xff\xff",
+    b"\x30\x0d\x00\x05a/b/cpayload", b"\x32\x0b\x00\x03a/b\x00\x01body", b"\x40\x02\x00\x01",
+    b"\x90\x03\x00\x01\x00", b"\xd0\x00", b"\xb0\x02\x00\x01", b"\x20\x02\x00\x05",
+    b"\x30\xff\xff\xff\x7f", b"\x30\xff\xff\xff\xff\xff",
     b"\x31\x0e\x00\x0cdockmend/+/#x", b"\x62\x02\x00\x01", b"\x50\x02\x00\x01", b"\xe0\x00", b"\xf0\x00",
 ]  # fmt: skip
 HTTP = [
     b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"POST /api/incidents HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n{}{}",
-    b"GET /api/incidents?limit=10&since=1d HTTP/1.1\r\nHost: [::1]\r\nAuthorization: Bearer x\r\n\r\n",
-    b"GET /api/incidents/i1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    (
+        b"GET /api/incidents?limit=10&since=1d HTTP/1.1\r\nHost: [::1]\r\nAuthorization: Bearer "
+        b"x\r\n\r\n"
+    ),
+    (
+        b"GET /api/incidents/i1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
+        b"chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    ),
 ]
 
 
@@ -72,13 +80,19 @@ async def test_a_hostile_broker(campaign_seed: int, monkeypatch: pytest.MonkeyPa
     async with await asyncio.start_server(broker, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         settings = Mqtt.model_validate({"host": "127.0.0.1", "port": port})
-        teller = MqttTeller(settings, None, "host1", on_state=state, backoff=(0.001, 0.002), settle=0.0)
+        teller = MqttTeller(
+            settings, None, "host1", on_state=state, backoff=(0.001, 0.002), settle=0.0
+        )
         task = asyncio.Task(teller.run())
-        await eventually_async(lambda: greeted >= 150 or task.done(), 120, what="it came back 150 times")
+        await eventually_async(
+            lambda: greeted >= 150 or task.done(), 120, what="it came back 150 times"
+        )
         assert not task.done()
         assert up > 0
-        await end_all([task])  # as dockmend ends it: a connection that breaks may hide the first cancellation
-    await asyncio.gather(*(each for each in serving if each is not None))  # the client is gone, so each of them ends
+        # as dockmend ends it: a connection that breaks may hide the first cancellation
+        await end_all([task])
+    # the client is gone, so each of them ends
+    await asyncio.gather(*(each for each in serving if each is not None))
 
 
 async def test_raw_bytes_over_http(campaign_seed: int) -> None:
@@ -110,10 +124,12 @@ FOUND = {
     "an inspect answer nested beyond measure": (read_inspect, b'{"Id": "a", "Mounts": ' + DEEP),
     "an exit code that no journal holds": (
         read_inspect,
-        b'{"Id": "a", "State": {"Status": "exited", "StartedAt": "2026-01-01T00:00:00Z", "ExitCode": %d}}' % LARGE,
+        b'{"Id": "a", "State": {"Status": "exited", "StartedAt": "2026-01-01T00:00:00Z", '
+        b'"ExitCode": %d}}' % LARGE,
     ),
     "an event of a time that no journal holds": (
-        read_events, b'{"Type": "container", "Action": "die", "Actor": {"ID": "a"}, "timeNano": %d}' % LARGE,
+        read_events,
+        b'{"Type": "container", "Action": "die", "Actor": {"ID": "a"}, "timeNano": %d}' % LARGE,
     ),
     "last known state that is no text": (read_known, b"\x82\xa7time_ns\x01\xa4type\xa9\xa7cone18oryaa4taijer"),
 }  # fmt: skip

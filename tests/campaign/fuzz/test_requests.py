@@ -1,4 +1,5 @@
-"""Requests at the command socket: checked arguments or a refusal with a sentence, never anything else."""
+"""Requests at the command socket: checked arguments or a refusal with a sentence, never anything
+else."""
 
 from __future__ import annotations
 
@@ -15,15 +16,23 @@ from dockmend.errors import UsageError
 
 pytestmark = pytest.mark.campaign
 NAMES = sorted({name for arguments in ARGUMENTS.values() for name in arguments})
-NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([10**400, -(10**400), 1e308, 2**63, -1, 0, True]))
+NUMBERS = st.one_of(
+    st.integers(), st.floats(), st.sampled_from([10**400, -(10**400), 1e308, 2**63, -1, 0, True])
+)
 VALUES = st.one_of(
-    st.none(), st.text(), NUMBERS, st.just("x" * (LONGEST_TEXT + 1)), st.lists(st.integers(), max_size=2)
+    st.none(),
+    st.text(),
+    NUMBERS,
+    st.just("x" * (LONGEST_TEXT + 1)),
+    st.lists(st.integers(), max_size=2),
 )
 REQUESTS = st.fixed_dictionaries(
     {},
     optional={
         "command": st.one_of(st.sampled_from(sorted(ARGUMENTS)), st.text(), st.integers()),
-        "arguments": st.one_of(st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text()), VALUES), VALUES),
+        "arguments": st.one_of(
+            st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text()), VALUES), VALUES
+        ),
         "other": VALUES,
     },
 )

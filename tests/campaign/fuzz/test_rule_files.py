@@ -1,4 +1,5 @@
-"""Rule files, with the strategies of the unit tests: a rule set or errors with places, never anything else."""
+"""Rule files, with the strategies of the unit tests: a rule set or errors with places, never
+anything else."""
 
 from __future__ import annotations
 

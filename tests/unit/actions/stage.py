@@ -24,7 +24,8 @@ WEB = Container(id=ID, name="web", state="running", started_at=100.0)
 
 @dataclass
 class Script:
-    """The few calls actions make. `trouble` maps a call's name to what it raises instead (a list: in turn)."""
+    """The few calls actions make. `trouble` maps a call's name to what it raises instead (a list:
+    in turn)."""
 
     containers: dict[str, Container] = field(default_factory=lambda: {ID: WEB})
     networks: dict[str, Network] = field(default_factory=dict)
@@ -73,13 +74,17 @@ class Script:
             if all(each.labels.get(key) == value if value else key in each.labels for key, value in wanted)
         )  # fmt: skip
 
-    async def restart(self, container: str, timeout: float | None = None, signal: str | None = None) -> None:
+    async def restart(
+        self, container: str, timeout: float | None = None, signal: str | None = None
+    ) -> None:
         self._called("restart", timeout, signal)
 
     async def start(self, container: str) -> None:
         self._called("start")
 
-    async def stop(self, container: str, timeout: float | None = None, signal: str | None = None) -> bool:
+    async def stop(
+        self, container: str, timeout: float | None = None, signal: str | None = None
+    ) -> bool:
         self._called("stop", timeout, signal)
         return True
 
@@ -122,7 +127,9 @@ class Script:
         """It has the name from now on, and no other has."""
         for index, each in enumerate(self.pictures):
             others = tuple(tag for tag in each.tags if tag != reference)
-            self.pictures[index] = replace(each, tags=(*others, reference) if each.id == image else others)
+            self.pictures[index] = replace(
+                each, tags=(*others, reference) if each.id == image else others
+            )
 
     async def commit(self, container: str, repository: str, tag: str, **rest: Any) -> str:
         self._called("commit", repository, tag, rest)
@@ -221,8 +228,9 @@ class Stage:
     @property
     def context(self) -> ActionContext:
         incident = Incident(
-            id="i0", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
-            object_id=ID, object_name="web", trouble="t", opened_at=self.now, network=self.network,
+            id="i0", rule="heal", trigger="container.unhealthy", target="container:web",
+            kind="container", object_id=ID, object_name="web", trouble="t", opened_at=self.now,
+            network=self.network,
         )  # fmt: skip
 
         async def remember(undo: Mapping[str, Any]) -> None:
@@ -231,14 +239,18 @@ class Stage:
 
         remembering: Callable[[Mapping[str, Any]], Awaitable[None]] = remember
         return ActionContext(
-            engine=cast("Engine", self.engine), own=owning(self.engine, self.rows, lambda: self.now),
-            view=self, teller=self, incident=incident, clock=lambda: self.now,
-            state=Path("/nonexistent"), bind_roots=(), render=self.render, remember=remembering,
+            engine=cast("Engine", self.engine),
+            own=owning(self.engine, self.rows, lambda: self.now), view=self, teller=self,
+            incident=incident, clock=lambda: self.now, state=Path("/nonexistent"), bind_roots=(),
+            render=self.render, remember=remembering,
         )  # fmt: skip
 
-    def record(self, action: str, undo: Mapping[str, Any] | None = None, began_at: float | None = None) -> ActionRecord:
+    def record(
+        self, action: str, undo: Mapping[str, Any] | None = None, began_at: float | None = None
+    ) -> ActionRecord:
         return ActionRecord(
-            id="a0", incident="i0", rule="heal", target="container:web", attempt=1, action=action, object_id=ID,
-            object_name="web", params={}, began_at=self.now if began_at is None else began_at,
+            id="a0", incident="i0", rule="heal", target="container:web", attempt=1, action=action,
+            object_id=ID, object_name="web", params={},
+            began_at=self.now if began_at is None else began_at,
             undo=dict(self.undo if undo is None else undo),
         )  # fmt: skip

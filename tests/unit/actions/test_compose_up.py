@@ -1,4 +1,5 @@
-"""compose_up where the host has nothing left for a child, or the engine refuses: neither can be had on cue."""
+"""compose_up where the host has nothing left for a child, or the engine refuses: neither can be had
+on cue."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ async def test_a_child_that_cannot_be_started_fails_the_step_with_the_reason(num
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
     ctx: Any = SimpleNamespace(engine=SimpleNamespace(url="unix:///nowhere"))
-    with pytest.raises(ActionFailed, match=f"^docker could not be started: {os.strerror(number)}$") as failure:
+    with pytest.raises(
+        ActionFailed, match=f"^docker could not be started: {os.strerror(number)}$"
+    ) as failure:
         await compose_up._run(ctx, ["docker", "compose", "up"])
     assert failure.value.again, "it is tried again: the host may have recovered"
 
@@ -33,9 +36,13 @@ async def test_a_child_that_cannot_be_started_fails_the_step_with_the_reason(num
 def test_which_containers_compose_starts_is_read_from_its_words():
     """In pieces as they come; what it finds running, or only waits for, it does not start."""
     said = (
-        b" Container shop-db-1  Running\n Container shop-db-1  Waiting\n Container shop-db-1  Healthy\n"
-        b" Container shop-web-1  Creating\n Container shop-web-1  Created\n Container shop-web-1  Starting\n"
-        b"Container x Starting or not\n Network shop_default  Starting\n" + b"y" * 5000 + b"\n Container z  Starting"
+        b" Container shop-db-1  Running\n Container shop-db-1  Waiting\n Container shop-db-1  "
+        b"Healthy\n"
+        b" Container shop-web-1  Creating\n Container shop-web-1  Created\n Container shop-web-1  "
+        b"Starting\n"
+        b"Container x Starting or not\n Network shop_default  Starting\n"
+        + b"y" * 5000
+        + b"\n Container z  Starting"
     )
     for size in (1, 7, len(said)):
         found = compose_up.Started()
@@ -48,7 +55,14 @@ def test_which_containers_compose_starts_is_read_from_its_words():
 
 SHOP = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
 GONE = Container(id="a" * 64, name="shop-web-1", labels=SHOP)
-MADE = Container(id="b" * 64, name="shop-web-1", labels=SHOP, state="running", created_at=1000.0, started_at=1000.0)
+MADE = Container(
+    id="b" * 64,
+    name="shop-web-1",
+    labels=SHOP,
+    state="running",
+    created_at=1000.0,
+    started_at=1000.0,
+)
 
 
 class Told(Stage):
@@ -88,8 +102,12 @@ async def test_a_look_that_the_engine_refuses_is_tried_again(refusals: int, wait
     assert waits == list(containers_recovery.LOOK_WAITS[:refusals])
 
 
-@pytest.mark.parametrize("error", [Temporary("too many open files", 500), Permanent("forbidden", 403)])
-async def test_where_the_engine_goes_on_refusing_the_stream_has_told(error: EngineError, waits: list[float]):
+@pytest.mark.parametrize(
+    "error", [Temporary("too many open files", 500), Permanent("forbidden", 403)]
+)
+async def test_where_the_engine_goes_on_refusing_the_stream_has_told(
+    error: EngineError, waits: list[float]
+):
     assert await brought_back(Told(), error) == [(GONE.id, MADE.id)]
     assert sum(waits) == (15.5 if isinstance(error, Temporary) else 0.0)
 

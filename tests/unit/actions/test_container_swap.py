@@ -22,8 +22,8 @@ NEW = "d" * 64
 INCIDENT = "i000000000000000"
 OLD_NAME, NEW_NAME = aside_name("web", "old", INCIDENT), aside_name("web", "new", INCIDENT)
 UNDO = Undo(
-    step="verify", name="web", old=ID, aside=OLD_NAME, temporary=NEW_NAME, was_running=True, start=True,
-    stop_timeout=10.0, began_at=990.0, at=995.0, new=NEW, within=30.0,
+    step="verify", name="web", old=ID, aside=OLD_NAME, temporary=NEW_NAME, was_running=True,
+    start=True, stop_timeout=10.0, began_at=990.0, at=995.0, new=NEW, within=30.0,
 )  # fmt: skip
 
 
@@ -32,7 +32,9 @@ class Host(Script):
 
     async def start(self, container: str) -> None:
         self.calls.append(("start", container))
-        self.containers[container] = replace(self.containers[container], state="running", started_at=1001.0)
+        self.containers[container] = replace(
+            self.containers[container], state="running", started_at=1001.0
+        )
 
     async def remove(self, container: str, force: bool = False, volumes: bool = False) -> None:
         self.calls.append(("remove", container))
@@ -45,8 +47,8 @@ class Host(Script):
 
 @dataclass
 class Exchanged(Stage):
-    """`by_person`: ids of containers that a person stopped, as the mirror tells; `heard`: what the stream tells of the
-    new one while it is looked at."""
+    """`by_person`: ids of containers that a person stopped, as the mirror tells; `heard`: what the
+    stream tells of the new one while it is looked at."""
 
     by_person: set[str] = field(default_factory=set)
     heard: set[str] = field(default_factory=set)
@@ -73,7 +75,9 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def host(**new: Any) -> Host:
-    old = Container(id=ID, name=OLD_NAME, state="exited", exit_code=143, started_at=100.0, finished_at=994.0)
+    old = Container(
+        id=ID, name=OLD_NAME, state="exited", exit_code=143, started_at=100.0, finished_at=994.0
+    )
     made = Container(id=NEW, name="web", state="running", started_at=995.0)
     return Host(containers={ID: old, NEW: replace(made, **new)})
 
@@ -88,8 +92,12 @@ async def test_one_that_is_well_is_what_stays() -> None:
     assert list(stage.engine.containers) == [NEW]
 
 
-@pytest.mark.parametrize(("asked", "waits"), [(True, True), (False, False)], ids=["asked", "not asked, or refused"])
-async def test_one_that_may_still_be_made_is_waited_for_and_no_other(asked: bool, waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("asked", "waits"), [(True, True), (False, False)], ids=["asked", "not asked, or refused"]
+)
+async def test_one_that_may_still_be_made_is_waited_for_and_no_other(
+    asked: bool, waits: bool
+) -> None:
     """A row is on disk before the engine is asked, and goes if the engine refuses."""
     old = Container(id=ID, name="web", state="running", started_at=100.0)
     stage = Exchanged(engine=Host(containers={ID: old}))
@@ -110,8 +118,11 @@ async def test_one_that_ended_by_itself_makes_room_for_the_old_one() -> None:
     assert stage.engine.containers[ID].running
 
 
-async def test_one_that_is_stopped_to_put_the_old_one_back_is_not_taken_for_stopped_by_a_person() -> None:
-    """It is written down before it is stopped; who dies then is followed by one that puts the old one back."""
+async def test_one_that_is_stopped_to_put_the_old_one_back_is_not_taken_for_stopped_by_a_person() -> (
+    None
+):
+    """It is written down before it is stopped; who dies then is followed by one that puts the old
+    one back."""
     stage = Exchanged(engine=host(restart_count=1))
     written: list[Any] = []
     stage.engine.on["stop"] = lambda: written.append(dict(stage.undo["recreate"]))
@@ -135,7 +146,9 @@ def as_the_stream_tells(stage: Exchanged) -> None:
 
 
 @pytest.mark.parametrize("told", [as_the_mirror_tells, as_the_stream_tells])
-async def test_one_that_a_person_stopped_meanwhile_stays_and_stays_down(told: Callable[[Exchanged], None]) -> None:
+async def test_one_that_a_person_stopped_meanwhile_stays_and_stays_down(
+    told: Callable[[Exchanged], None],
+) -> None:
     """The person stopped `web`: to start the old one under that name would undo it."""
     stage = Exchanged(engine=host(**DOWN))
     told(stage)
@@ -147,7 +160,8 @@ async def test_one_that_a_person_stopped_meanwhile_stays_and_stays_down(told: Ca
 
 
 async def test_that_a_person_stopped_it_is_remembered_beyond_the_handing_over() -> None:
-    """Of a dockmend that died after it had written that the new one is the heir, and before the old one was gone."""
+    """Of a dockmend that died after it had written that the new one is the heir, and before the old
+    one was gone."""
     stage = Exchanged(engine=host(**DOWN))
     as_the_stream_tells(stage)
     await stage.settle(UNDO)

@@ -13,7 +13,7 @@ from tests.unit.actions.stage import ID, WEB, Stage
 PLAIN = SimpleNamespace(timeout=None, signal=None)
 
 
-# ------------------------------------------------------------------------------------------------------------- acting
+# ------------------------------------------------------------------------------------------- acting
 async def test_restart_writes_down_before_it_acts_and_looks_no_more_than_once():
     stage = Stage()
 
@@ -49,7 +49,12 @@ async def test_paused_container_is_not_started():
 async def test_a_step_before_may_have_changed_what_the_attempt_began_with():
     stage = Stage()
 
-    for name, state in (("unpause", "paused"), ("start", "exited"), ("pause", "running"), ("stop", "running")):
+    for name, state in (
+        ("unpause", "paused"),
+        ("start", "exited"),
+        ("pause", "running"),
+        ("stop", "running"),
+    ):
         stage.engine.set(state=state)
         await getattr(containers, name)(
             stage.context, PLAIN, replace(WEB, state="running" if state != "running" else "exited")
@@ -67,37 +72,82 @@ async def test_owner_is_looked_at_before_anything_is_stopped(field: str, shared:
     stage.engine.containers["owner"] = replace(WEB, id="owner", name="vpn", state="exited")
     tail = replace(WEB, **{field: "container:owner"})
 
-    with pytest.raises(ActionFailed, match=f"shares the {shared} of vpn, which does not run") as failure:
+    with pytest.raises(
+        ActionFailed, match=f"shares the {shared} of vpn, which does not run"
+    ) as failure:
         await containers.restart(stage.context, PLAIN, tail)
     assert failure.value.again
 
     del stage.engine.containers["owner"]
-    with pytest.raises(ActionFailed, match=f"the container whose {shared} it shares was removed") as failure:
+    with pytest.raises(
+        ActionFailed, match=f"the container whose {shared} it shares was removed"
+    ) as failure:
         await containers.restart(stage.context, PLAIN, tail)
     assert not failure.value.again
 
     assert stage.engine.did() == []
 
 
-RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process:"
+RUNC = (
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to "
+    "start container process:"
+)
 
 
 @pytest.mark.parametrize(
     ("error", "sentence", "again"),
     [
         (NotFound(f"restart: No such container: {ID}", 404), "the container is gone", False),
-        (Permanent("Container is marked for removal and cannot be started", 409), "can never run again", False),
-        (Temporary("restart: cannot join network of a non running container: abc", 500), "must run first", True),
-        (Temporary("restart: network 37f79ccf6be4 not found", 500), "a network it belongs to was removed", True),
+        (
+            Permanent("Container is marked for removal and cannot be started", 409),
+            "can never run again",
+            False,
+        ),
+        (
+            Temporary("restart: cannot join network of a non running container: abc", 500),
+            "must run first",
+            True,
+        ),
+        (
+            Temporary("restart: network 37f79ccf6be4 not found", 500),
+            "a network it belongs to was removed",
+            True,
+        ),
         (Permanent("restart: Address already in use", 403), "in use by another container", True),
-        (Temporary("driver failed: Bind for 0.0.0.0:80 failed: port is already allocated", 500), "a port it", True),
-        (Temporary("listen tcp4 0.0.0.0:80: bind: address already in use", 500), "a port it publishes is taken", True),
+        (
+            Temporary("driver failed: Bind for 0.0.0.0:80 failed: port is already allocated", 500),
+            "a port it",
+            True,
+        ),
+        (
+            Temporary("listen tcp4 0.0.0.0:80: bind: address already in use", 500),
+            "a port it publishes is taken",
+            True,
+        ),
         (Permanent("restart: invalid signal: FOO", 400), "knows no such signal", False),
         (Temporary("write /x: no space left on device", 500), "disk is full", True),
-        (Temporary(f"{RUNC} mkdir /x: no space left on device: unknown", 500), "disk is full", True),
-        (Temporary(f'{RUNC} exec: "invalid signal": executable file not found in $PATH', 500), "not found in", True),
-        (Temporary(f"{RUNC} exec: stat /is being removed: no such file or directory", 500), "stat /is being", True),
-        (Temporary("unable to find user invalid signal: no matching entries in passwd file", 500), "find user", True),
+        (
+            Temporary(f"{RUNC} mkdir /x: no space left on device: unknown", 500),
+            "disk is full",
+            True,
+        ),
+        (
+            Temporary(f'{RUNC} exec: "invalid signal": executable file not found in $PATH', 500),
+            "not found in",
+            True,
+        ),
+        (
+            Temporary(f"{RUNC} exec: stat /is being removed: no such file or directory", 500),
+            "stat /is being",
+            True,
+        ),
+        (
+            Temporary(
+                "unable to find user invalid signal: no matching entries in passwd file", 500
+            ),
+            "find user",
+            True,
+        ),
         (Permanent("restart: something new", 400), "something new", False),
         (Temporary("restart: something passing", 503), "something passing", True),
     ],
@@ -116,10 +166,14 @@ async def test_what_the_engine_refuses_is_told_and_graded(error, sentence, again
 async def test_missing_owner_is_not_taken_for_the_container():
     stage = Stage()
     stage.engine.containers["o" * 64] = replace(WEB, id="o" * 64, name="vpn")
-    stage.engine.trouble["restart"] = Temporary(f"Cannot restart container web: No such container: {'o' * 64}", 500)
+    stage.engine.trouble["restart"] = Temporary(
+        f"Cannot restart container web: No such container: {'o' * 64}", 500
+    )
 
     with pytest.raises(ActionFailed, match="must be recreated") as failure:
-        await containers.restart(stage.context, PLAIN, replace(WEB, network_mode=f"container:{'o' * 64}"))
+        await containers.restart(
+            stage.context, PLAIN, replace(WEB, network_mode=f"container:{'o' * 64}")
+        )
 
     assert not failure.value.again
 
@@ -134,8 +188,10 @@ async def test_an_engine_that_is_away_is_the_runners_affair(name):
         await getattr(containers, name)(stage.context, PLAIN, stage.engine.containers[ID])
 
 
-# ------------------------------------------------------------------------------------------------------------ settling
-UNDO = {"restart": {"was_running": True, "state": "running", "started_at": 100.0, "stop_timeout": 5.0}}
+# ----------------------------------------------------------------------------------------- settling
+UNDO = {
+    "restart": {"was_running": True, "state": "running", "started_at": 100.0, "stop_timeout": 5.0}
+}
 
 
 @pytest.fixture
@@ -184,7 +240,9 @@ async def test_restart_that_left_it_exited(quick):
     stage = Stage(now=1010.0)
     stage.engine.set(state="exited", exit_code=143, finished_at=1001.0)
 
-    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+    settled = await containers_recovery.restart(
+        stage.context, stage.record("restart", UNDO, began_at=1000.0)
+    )
 
     assert settled.done
     assert stage.engine.did() == ["start"]
@@ -195,14 +253,17 @@ async def test_what_lies_stopped_is_not_left_so_until_its_stop_timeout_is_over()
     stage.engine.set(state="exited", exit_code=143, finished_at=1001.0)
     patient = {"restart": UNDO["restart"] | {"stop_timeout": 600.0}}
 
-    settled = await containers_recovery.restart(stage.context, stage.record("restart", patient, began_at=1000.0))
+    settled = await containers_recovery.restart(
+        stage.context, stage.record("restart", patient, began_at=1000.0)
+    )
 
     assert settled.done
     assert stage.engine.did() == ["start"]
 
 
 @pytest.mark.parametrize(
-    ("finished_at", "exit_code", "did"), [(1007.0, 0, ["start"]), (1009.0, 0, []), (1009.0, 255, ["start"])]
+    ("finished_at", "exit_code", "did"),
+    [(1007.0, 0, ["start"]), (1009.0, 0, []), (1009.0, 255, ["start"])],
 )
 async def test_only_an_end_that_can_be_the_restarts_is_undone(finished_at, exit_code, did):
     stage = Stage(now=2000.0)
@@ -218,17 +279,22 @@ async def test_only_an_end_that_can_be_the_restarts_is_undone(finished_at, exit_
     [
         ({"signalled": True}, True, []),
         ({"signalled": True}, False, ["start"]),  # the engine died in the middle of the restart
-        ({"signalled": True, "error": "network shop not found"}, True, ["start"]),  # the restart's own start failed
+        # the restart's own start failed
+        ({"signalled": True, "error": "network shop not found"}, True, ["start"]),
         ({"signalled": False}, True, ["start"]),  # it crashed
         ({}, True, ["start"]),  # nobody knows
     ],
 )
-async def test_what_a_person_stopped_before_the_engine_was_asked_is_not_started(fields, there, did, monkeypatch):
+async def test_what_a_person_stopped_before_the_engine_was_asked_is_not_started(
+    fields, there, did, monkeypatch
+):
     stage = Stage(now=2000.0)
     stage.engine.set(state="exited", exit_code=143, finished_at=1007.0, **fields)
     monkeypatch.setattr(type(stage.context.view), "engine_was_there", lambda self, at: there)
 
-    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+    settled = await containers_recovery.restart(
+        stage.context, stage.record("restart", UNDO, began_at=1000.0)
+    )
 
     assert stage.engine.did() == did
     assert settled.facts.get("stopped_by_person", False) == (not did)
@@ -239,7 +305,9 @@ async def test_what_did_not_run_before_is_not_started():
     stage.engine.set(state="exited", finished_at=50.0)
     undo = {"restart": UNDO["restart"] | {"was_running": False}}
 
-    settled = await containers_recovery.restart(stage.context, stage.record("restart", undo, began_at=1000.0))
+    settled = await containers_recovery.restart(
+        stage.context, stage.record("restart", undo, began_at=1000.0)
+    )
 
     assert not settled.done
     assert stage.engine.did() == []
@@ -249,7 +317,9 @@ async def test_restart_that_ended_again_is_not_started():
     stage = Stage(now=2000.0)
     stage.engine.set(state="exited", started_at=1001.0, finished_at=1500.0, exit_code=3)
 
-    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+    settled = await containers_recovery.restart(
+        stage.context, stage.record("restart", UNDO, began_at=1000.0)
+    )
 
     assert settled.done
     assert settled.detail == "the restart had gone through; it ended again since (exit code 3)"
@@ -272,10 +342,15 @@ async def test_start_that_fails_while_settling_is_told():
     stage.engine.set(state="exited", finished_at=1001.0)
     stage.engine.trouble["start"] = Permanent("start: marked for removal")
 
-    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO, 1000.0))
+    settled = await containers_recovery.restart(
+        stage.context, stage.record("restart", UNDO, 1000.0)
+    )
 
     assert not settled.done
-    assert settled.detail == "it had been stopped for a restart, and could not be started: start: marked for removal"
+    assert (
+        settled.detail
+        == "it had been stopped for a restart, and could not be started: start: marked for removal"
+    )
 
 
 @pytest.mark.parametrize("name", ["restart", "start", "stop", "pause", "unpause"])
@@ -284,7 +359,9 @@ async def test_settling_waits_for_an_engine_that_is_away(name):
     stage.engine.trouble["inspect"] = EngineAway("nobody answers")
 
     with pytest.raises(EngineAway):
-        await getattr(containers_recovery, name)(stage.context, stage.record(name, {name: UNDO["restart"]}))
+        await getattr(containers_recovery, name)(
+            stage.context, stage.record(name, {name: UNDO["restart"]})
+        )
 
 
 async def test_unpausing_what_somebody_unpaused_is_fine():
@@ -292,7 +369,9 @@ async def test_unpausing_what_somebody_unpaused_is_fine():
     stage.engine.set(state="paused")
     stage.engine.trouble["unpause"] = Permanent("unpause: Container is not paused", 500)
 
-    settled = await containers_recovery.unpause(stage.context, stage.record("unpause", {"unpause": {}}))
+    settled = await containers_recovery.unpause(
+        stage.context, stage.record("unpause", {"unpause": {}})
+    )
 
     assert settled.done
 

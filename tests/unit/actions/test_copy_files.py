@@ -1,4 +1,5 @@
-"""copy to the host: whatever a container does to the folder meanwhile, nothing is written outside of it."""
+"""copy to the host: whatever a container does to the folder meanwhile, nothing is written outside
+of it."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ ASIDE = staging("i1")
 MIB = 1 << 20
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+def member(
+    name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0
+) -> tarfile.TarInfo:
     made = tarfile.TarInfo(name)
     made.type, made.linkname, made.size, made.mode, made.mtime = kind, link, size, 0o4777, 1000
     return made
@@ -52,7 +55,8 @@ def target(tmp_path: Path) -> Path:
 def test_what_is_copied(target: Path) -> None:
     unpack(archive(*USUAL), target, ASIDE, MIB)
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*")) == [
-        "app", "app/d", "app/d/e", "app/d/e/f3", "app/d/f1", "app/d/f2", "app/d/h", "app/d/l", "app/z",
+        "app", "app/d", "app/d/e", "app/d/e/f3", "app/d/f1", "app/d/f2", "app/d/h", "app/d/l",
+        "app/z",
     ]  # fmt: skip
     assert (target / "app/d/l").readlink() == Path("../d/f1")
     assert (target / "app/d/h").read_bytes() == b"xxx"
@@ -61,7 +65,9 @@ def test_what_is_copied(target: Path) -> None:
 
 
 @pytest.mark.parametrize("step", range(40))
-def test_a_folder_that_is_swapped_for_a_link_at_any_step_leads_nowhere(target: Path, step: int) -> None:
+def test_a_folder_that_is_swapped_for_a_link_at_any_step_leads_nowhere(
+    target: Path, step: int
+) -> None:
     folder, outside = target / ASIDE / "app" / "d", target.parent / "outside"
 
     class AtStep(io.BytesIO):
@@ -112,7 +118,9 @@ def test_a_folder_that_is_swapped_for_a_link_at_any_step_leads_nowhere(target: P
         ((member("f", size=1), member("f", size=1)), "File exists"),
     ],
 )  # fmt: skip
-def test_what_would_lead_out_is_refused_and_nothing_stays(target: Path, evil: tuple[Any, ...], why: str) -> None:
+def test_what_would_lead_out_is_refused_and_nothing_stays(
+    target: Path, evil: tuple[Any, ...], why: str
+) -> None:
     with pytest.raises(ActionFailed, match=why):
         unpack(archive(member("good", size=1), *evil), target, ASIDE, MIB)
     assert list(target.iterdir()) == []
@@ -127,7 +135,9 @@ def test_a_time_that_the_host_cannot_hold_is_refused(target: Path) -> None:
     assert list(target.iterdir()) == []
 
 
-def test_a_fifo_in_the_place_of_a_file_does_not_hold_the_reader(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fifo_in_the_place_of_a_file_does_not_hold_the_reader(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (target / "f").write_bytes(b"x")
     really = os.open
 
@@ -158,8 +168,12 @@ def test_what_is_copied_from_the_host_leaves_the_journal_its_room(target: Path) 
     spool = io.BytesIO()
 
     def usage(folder: Path) -> Any:
-        return SimpleNamespace(f_frsize=1, f_blocks=1000 * MIB, f_bavail=52 * MIB - len(spool.getvalue()))
+        return SimpleNamespace(
+            f_frsize=1, f_blocks=1000 * MIB, f_bavail=52 * MIB - len(spool.getvalue())
+        )
 
-    with pytest.raises(ActionFailed, match=r"cannot copy .*: less than 50 MiB of disk space would be left"):
+    with pytest.raises(
+        ActionFailed, match=r"cannot copy .*: less than 50 MiB of disk space would be left"
+    ):
         pack(str(target), Bounded(spool, DiskReserve(target, None, usage)), 64 * MIB)  # type: ignore[arg-type] # what tarfile uses of a file
     assert len(spool.getvalue()) <= 2 * MIB

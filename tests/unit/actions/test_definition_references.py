@@ -24,7 +24,9 @@ def stage(**new: Any) -> Stage:
 
 
 async def names(one: Stage, host: dict[str, Any], *, start: bool = True) -> dict[str, str]:
-    return dict((await resolve(one.context, "recreate web", {"HostConfig": host}, start=start)).renamed)
+    return dict(
+        (await resolve(one.context, "recreate web", {"HostConfig": host}, start=start)).renamed
+    )
 
 
 @pytest.mark.parametrize("key", ["NetworkMode", "PidMode", "IpcMode"])
@@ -37,7 +39,11 @@ async def test_a_namespace_of_one_that_was_replaced_is_that_of_what_took_its_pla
 
 async def test_every_reference_is_resolved_and_nothing_is_done():
     one = stage()
-    host = {"Links": ["/db:/web/data"], "VolumesFrom": [f"{OLD}:ro", "gone"], "NetworkMode": "bridge"}
+    host = {
+        "Links": ["/db:/web/data"],
+        "VolumesFrom": [f"{OLD}:ro", "gone"],
+        "NetworkMode": "bridge",
+    }
     found = await resolve(one.context, "recreate web", {"HostConfig": host}, start=True)
     assert found.renamed == {"db": "db", OLD: NEW}
     assert list(found.gone) == ["gone"]
@@ -47,7 +53,11 @@ async def test_every_reference_is_resolved_and_nothing_is_done():
 @pytest.mark.parametrize(
     ("reference", "sentence", "again"),
     [
-        (f"container:{'3' * 64}", "333333333333, is gone; nothing tells what took its place", False),
+        (
+            f"container:{'3' * 64}",
+            "333333333333, is gone; nothing tells what took its place",
+            False,
+        ),
         (f"container:{OLD}", "db, is gone; make that one again first", True),
     ],
 )

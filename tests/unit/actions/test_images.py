@@ -17,16 +17,29 @@ from tests.unit.actions.stage import ID, WEB, Script, Stage
 
 
 def params(**changes: object) -> SimpleNamespace:
-    given = {"repository": "kept", "tag": "{container.name}", "message": "", "author": "", "changes": (), "pause": True}
+    given = {
+        "repository": "kept",
+        "tag": "{container.name}",
+        "message": "",
+        "author": "",
+        "changes": (),
+        "pause": True,
+    }
     return SimpleNamespace(**{**given, "keep": None, **changes})
 
 
 def made(
-    number: int, *tags: str, reference: str = "", rule: str = "heal", source: str = "web", lag: float = 0
+    number: int,
+    *tags: str,
+    reference: str = "",
+    rule: str = "heal",
+    source: str = "web",
+    lag: float = 0,
 ) -> Image:
     labels = {
         "dockmend.rule": rule, "dockmend.source": source, "dockmend.incident": f"i{number}",
-        "dockmend.committed_at": images._stamp(number), "dockmend.reference": reference or f"kept:{number}",
+        "dockmend.committed_at": images._stamp(number),
+        "dockmend.reference": reference or f"kept:{number}",
     }  # fmt: skip
     return Image(id=f"sha256:{number}", tags=tags, labels=labels, created_at=number + lag)
 
@@ -38,8 +51,8 @@ def rows_of(*pictures: Image, identified: bool = True) -> Rows:
         labels = image.labels
         rows.put_owned(
             OwnedObject(
-                f"o{number}", "image", labels[REFERENCE], "", labels[INCIDENT], "image", image.created_at,
-                image.id if identified else "", labels[COMMITTED_AT],
+                f"o{number}", "image", labels[REFERENCE], "", labels[INCIDENT], "image",
+                image.created_at, image.id if identified else "", labels[COMMITTED_AT],
             )
         )  # fmt: skip
     return rows
@@ -73,7 +86,8 @@ async def test_intent_names_everything_that_settling_needs():
 
 
 @pytest.mark.parametrize(
-    ("state", "pause", "froze"), [("running", False, False), ("paused", True, False), ("exited", True, False)]
+    ("state", "pause", "froze"),
+    [("running", False, False), ("paused", True, False), ("exited", True, False)],
 )
 async def test_only_what_runs_is_frozen_by_the_engine(state, pause, froze):
     stage = Stage()
@@ -104,12 +118,16 @@ async def test_keep_counts_by_time_and_leaves_others():
         made(7, "kept:x", reference="kept:x", rule="other"),
         made(8, "kept:y", reference="kept:y", source="api"),
     ]
-    strangers = [made(9, "kept:9"), made(10, reference="kept:web")]  # they only say that dockmend made them
+    # they only say that dockmend made them
+    strangers = [made(9, "kept:9"), made(10, reference="kept:web")]
     stage = known(*older, *others, unknown=strangers, now=2000.0)
 
     done = await images.commit(stage.context, params(tag="new", keep=2), WEB)
 
-    assert [call[1] for call in stage.engine.calls if call[0] == "remove_image"] == ["kept:2", "kept:1"]
+    assert [call[1] for call in stage.engine.calls if call[0] == "remove_image"] == [
+        "kept:2",
+        "kept:1",
+    ]
     assert done.detail == "committed as kept:new; removed 2 older images"
 
 
@@ -175,8 +193,11 @@ async def test_own_tag_is_moved_and_a_persons_is_not():
     own = known(made(1, "kept:web", reference="kept:web"))
     assert (await images.commit(own.context, params(), WEB)).facts["reference"] == "kept:web"
 
-    strangers = known(unknown=[made(1, "kept:web", reference="kept:web")])  # it only says that it is dockmend's
-    assert (await images.commit(strangers.context, params(), WEB)).facts["reference"] == "kept:web-i0"
+    # it only says that it is dockmend's
+    strangers = known(unknown=[made(1, "kept:web", reference="kept:web")])
+    assert (await images.commit(strangers.context, params(), WEB)).facts[
+        "reference"
+    ] == "kept:web-i0"
     assert "kept:web" in strangers.engine.pictures[0].tags
 
     persons = Stage(engine=Script(pictures=[Image(id="sha256:p", tags=("kept:web",))]))
@@ -205,7 +226,13 @@ async def test_an_engine_that_is_away_is_the_runners_affair():
 async def test_settling_waits_for_a_frozen_container_and_then_for_its_image(monkeypatch):
     monkeypatch.setattr(images, "POLL", 0.0)
     stage = Stage()
-    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": True}}
+    undo = {
+        "commit": {
+            "reference": "kept:web",
+            "committed_at": images._stamp(1000),
+            "paused_by_engine": True,
+        }
+    }
     stage.engine.set(state="paused")
     looks = iter(range(100))
 
@@ -228,7 +255,13 @@ async def test_settling_waits_for_a_frozen_container_and_then_for_its_image(monk
 async def test_settling_does_not_wait_for_ever(monkeypatch):
     monkeypatch.setattr(images, "POLL", 0.0)
     stage = Stage()
-    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": True}}
+    undo = {
+        "commit": {
+            "reference": "kept:web",
+            "committed_at": images._stamp(1000),
+            "paused_by_engine": True,
+        }
+    }
     stage.engine.set(state="paused")
 
     def later() -> None:
@@ -243,9 +276,16 @@ async def test_settling_does_not_wait_for_ever(monkeypatch):
 
 
 async def test_settling_names_an_image_that_the_engine_left_without_its_name(monkeypatch):
-    """An engine that died between making it and naming it; one of an earlier incident has the name still."""
+    """An engine that died between making it and naming it; one of an earlier incident has the name
+    still."""
     monkeypatch.setattr(images, "POLL", 0.0)
-    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": False}}
+    undo = {
+        "commit": {
+            "reference": "kept:web",
+            "committed_at": images._stamp(1000),
+            "paused_by_engine": False,
+        }
+    }
     earlier = made(5, "kept:web", reference="kept:web")
     persons = Image(id="sha256:p", tags=("kept:web",))
     later = made(2000, "kept:web", reference="kept:web")
@@ -266,9 +306,17 @@ async def test_settling_names_an_image_that_the_engine_left_without_its_name(mon
 
 
 async def test_settling_removes_what_an_earlier_attempt_made_and_what_is_more_than_keep_says():
-    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": False}}
+    undo = {
+        "commit": {
+            "reference": "kept:web",
+            "committed_at": images._stamp(1000),
+            "paused_by_engine": False,
+        }
+    }
     stage = known(of_incident(1000, "kept:web"), of_incident(5), made(1, "kept:1"))
-    record = replace(stage.record("commit_image", undo), params={"repository": "kept", "tag": "web", "keep": 1})
+    record = replace(
+        stage.record("commit_image", undo), params={"repository": "kept", "tag": "web", "keep": 1}
+    )
 
     settled = await images.settle(stage.context, record)
 
@@ -279,7 +327,13 @@ async def test_settling_removes_what_an_earlier_attempt_made_and_what_is_more_th
 async def test_settling_looks_for_a_while_though_the_commit_is_long_ago(monkeypatch):
     """The engine stood still: what it was at ends soon after it goes on."""
     monkeypatch.setattr(images, "POLL", 0.0)
-    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": False}}
+    undo = {
+        "commit": {
+            "reference": "kept:web",
+            "committed_at": images._stamp(1000),
+            "paused_by_engine": False,
+        }
+    }
     stage = Stage(now=5000.0, rows=rows_of(of_incident(1000), identified=False))
 
     def time_passes() -> None:
@@ -289,11 +343,14 @@ async def test_settling_looks_for_a_while_though_the_commit_is_long_ago(monkeypa
 
     stage.engine.on["inspect"] = time_passes
 
-    assert (await images.settle(stage.context, stage.record("commit_image", undo, began_at=1000.0))).done
+    assert (
+        await images.settle(stage.context, stage.record("commit_image", undo, began_at=1000.0))
+    ).done
 
 
 async def test_a_reference_under_which_an_image_is_being_made_is_not_taken():
-    """Two rules about one container at one moment: neither takes the name from the other's image."""
+    """Two rules about one container at one moment: neither takes the name from the other's
+    image."""
     stage = Stage()
     others: list[str] = []
 
@@ -326,13 +383,21 @@ async def test_another_rules_reference_gets_the_incident_at_every_attempt():
 async def test_what_a_person_made_from_one_of_dockmends_is_no_image_of_the_incident():
     original, child = of_incident(5, "kept:web"), of_incident(5)
     own = owning(None, rows_of(original, identified=False))
-    found = image_retention.by_incident(own, [replace(child, id="sha256:child", created_at=60.0), original])
+    found = image_retention.by_incident(
+        own, [replace(child, id="sha256:child", created_at=60.0), original]
+    )
     assert found == {("i0", "kept:web"): [original]}
 
 
 async def test_what_stays_paused_for_now_keeps_the_record_open(monkeypatch):
     monkeypatch.setattr(images, "POLL", 0.0)
-    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": True}}
+    undo = {
+        "commit": {
+            "reference": "kept:web",
+            "committed_at": images._stamp(1000),
+            "paused_by_engine": True,
+        }
+    }
     stage = Stage(now=5000.0)
     stage.engine.set(state="paused")
     stage.engine.trouble["unpause"] = Temporary("busy", 500)

@@ -46,7 +46,9 @@ async def test_lost_network_is_written_down_and_connected_with_the_old_settings(
 async def test_connected_container_is_left_alone():
     web = stage(endpoint=replace(OLD, network_id="new"))
 
-    assert (await networks.reconnect(web.context, ANY, WEB)).detail == "was connected already to lane"
+    assert (
+        await networks.reconnect(web.context, ANY, WEB)
+    ).detail == "was connected already to lane"
     assert web.engine.did() == []
 
 
@@ -57,7 +59,9 @@ async def test_container_that_lost_nothing():
 
 
 async def test_endpoint_without_a_network_is_a_failed_connect_while_it_runs_and_fine_while_it_does_not():
-    running, stopped = (stage(state, replace(OLD, network_id="")) for state in ("running", "exited"))
+    running, stopped = (
+        stage(state, replace(OLD, network_id="")) for state in ("running", "exited")
+    )
 
     await networks.reconnect(running.context, ANY, WEB)
     await networks.reconnect(stopped.context, ANY, WEB)
@@ -110,9 +114,14 @@ async def test_it_is_started_only_where_its_last_start_failed_for_the_network(er
 
 async def test_leftover_of_the_engine_under_its_name_is_cleared():
     web = stage()
-    web.engine.trouble["connect"] = [Permanent("endpoint with name web already exists in network lane", 403), None]
+    web.engine.trouble["connect"] = [
+        Permanent("endpoint with name web already exists in network lane", 403),
+        None,
+    ]
     web.engine.on["connect"] = lambda: None
-    web.engine.on["disconnect"] = lambda: web.engine.set(networks={"lane": replace(OLD, network_id="new")})
+    web.engine.on["disconnect"] = lambda: web.engine.set(
+        networks={"lane": replace(OLD, network_id="new")}
+    )
 
     await networks.reconnect(web.context, ANY, WEB)
 
@@ -123,7 +132,8 @@ async def test_leftover_of_the_engine_under_its_name_is_cleared():
     ("configured", "in_use", "said"),
     [
         (MAC, "7a:11:22:33:44:55", True),
-        ("", "7a:11:22:33:44:55", True),  # another network than the main one: the engine has forgotten it
+        # another network than the main one: the engine has forgotten it
+        ("", "7a:11:22:33:44:55", True),
         (MAC, MAC.upper(), False),
         (MAC, "", False),  # it does not run
     ],
@@ -179,7 +189,9 @@ async def test_container_that_vanishes_meanwhile():
     web = stage()
     web.engine.trouble["connect"] = NotFound(f"connect: No such container: {ID}", 404)
 
-    with pytest.raises(ActionFailed, match="cannot reconnect web to lane: the container is gone") as failure:
+    with pytest.raises(
+        ActionFailed, match="cannot reconnect web to lane: the container is gone"
+    ) as failure:
         await networks.reconnect(web.context, ANY, WEB)
 
     assert not failure.value.again
@@ -212,11 +224,14 @@ async def test_settling_does_not_start_what_ran_since():
 
 @pytest.mark.parametrize("before", ["the look", "the call"])
 async def test_a_network_that_a_person_put_back_first_is_not_dockmends_own(before: str):
-    """Its loss soon after would be taken for a person's will, as is a second one after dockmend's (campaign, 2063)."""
+    """Its loss soon after would be taken for a person's will, as is a second one after dockmend's
+    (campaign, 2063)."""
     there = replace(OLD, network_id="new", address="10.0.0.5")
     web = stage(endpoint=there if before == "the look" else None)
     web.network = "lane"
-    web.engine.trouble["connect"] = Permanent("endpoint with name web already exists in network lane", 403)
+    web.engine.trouble["connect"] = Permanent(
+        "endpoint with name web already exists in network lane", 403
+    )
 
     done = await networks.reconnect(web.context, ANY, WEB)
 
@@ -225,8 +240,11 @@ async def test_a_network_that_a_person_put_back_first_is_not_dockmends_own(befor
 
 
 @pytest.mark.parametrize("look", [1, 2], ids=["which makes sure of it", "for what it tells"])
-async def test_a_network_that_a_person_took_away_before_a_look_of_dockmends_was_given_back(look: int):
-    """Else their second disconnect is undone, or taken for another loss, and they need a third one."""
+async def test_a_network_that_a_person_took_away_before_a_look_of_dockmends_was_given_back(
+    look: int,
+):
+    """Else their second disconnect is undone, or taken for another loss, and they need a third
+    one."""
     web = stage()
     looks = 0
 
@@ -247,7 +265,9 @@ async def test_a_network_that_a_person_took_away_before_a_look_of_dockmends_was_
 
 async def test_what_is_written_down_of_a_network_lacks_its_secrets_and_is_not_made_from():
     web = Stage()
-    params = CreateNetwork(name="lane", labels={"token": "hunter2"}, options={"url": "x://me:hunter2@h"})
+    params = CreateNetwork(
+        name="lane", labels={"token": "hunter2"}, options={"url": "x://me:hunter2@h"}
+    )
     web.engine.trouble["create_network"] = EngineAway("gone")
     with pytest.raises(EngineAway):
         await create_network.create(web.context, params, WEB)
@@ -271,7 +291,13 @@ async def test_what_is_written_down_of_a_network_lacks_its_secrets_and_is_not_ma
     [
         ("network 37f79ccf6be4 not found", True),
         ("could not find a network matching network mode shop: network shop not found", True),
-        ('OCI runtime create failed: exec: "network x not found": executable file not found in $PATH', False),
+        (
+            (
+                'OCI runtime create failed: exec: "network x not found": executable file not found '
+                "in $PATH"
+            ),
+            False,
+        ),
         ("unable to find user network x not found: no matching entries in passwd file", False),
     ],
 )

@@ -45,7 +45,9 @@ async def test_notify_hands_over_what_the_rule_says():
         ({"told": []}, True, "told nobody: no channel takes it"),
     ],
 )
-async def test_a_notify_that_was_cut_short_is_done_again_only_if_its_message_was_not_put(undo, done, detail):
+async def test_a_notify_that_was_cut_short_is_done_again_only_if_its_message_was_not_put(
+    undo, done, detail
+):
     stage = Stage()
     settled = await notify_publish_wait.settle_notify(stage.context, stage.record("notify", undo))
     assert (settled.done, settled.untouched, settled.detail) == (done, not done, detail)
@@ -64,7 +66,13 @@ async def test_publish_hands_over_what_was_rendered():
 
 @pytest.mark.parametrize(
     ("name", "topic"),
-    [("a/b", "seen/a_b/x"), ("+", "seen/_/x"), ("a#", "seen/a_/x"), ("a\x00b", "seen/a_b/x"), ("é", "seen/é/x")],
+    [
+        ("a/b", "seen/a_b/x"),
+        ("+", "seen/_/x"),
+        ("a#", "seen/a_/x"),
+        ("a\x00b", "seen/a_b/x"),
+        ("é", "seen/é/x"),
+    ],
 )
 async def test_a_field_never_chooses_another_topic(name, topic):
     stage = Stage(fields={"container.name": name})
@@ -83,7 +91,8 @@ async def test_slashes_inside_a_field_are_no_levels_of_the_template():
 
 
 @pytest.mark.parametrize(
-    ("topic", "name"), [("{container.name}", ""), ("{container.name}/x", "$SYS"), ("x/{container.name}", "y" * 2000)]
+    ("topic", "name"),
+    [("{container.name}", ""), ("{container.name}/x", "$SYS"), ("x/{container.name}", "y" * 2000)],
 )
 async def test_what_is_no_topic_is_refused(topic, name):
     stage = Stage(fields={"container.name": name})
@@ -96,7 +105,8 @@ async def test_what_is_no_topic_is_refused(topic, name):
 
 
 async def test_a_payload_that_would_not_be_sent_fails_its_step():
-    """Else its record said that it was published, and nothing but a counter told that it was not."""
+    """Else its record said that it was published, and nothing but a counter told that it was
+    not."""
     dropped: list[int] = []
     teller = MqttTeller(Mqtt(host="broker"), None, "nas", on_drop=dropped.append)
     stage = Stage(fields={"container.name": "é" * 32_768})
@@ -119,7 +129,7 @@ async def test_settling_a_message_does_not_send_it_again():
     assert stage.published == []
 
 
-# -------------------------------------------------------------------------------------------------------------- waiting
+# ------------------------------------------------------------------------------------------ waiting
 def until(state: str, within: float = 60.0) -> SimpleNamespace:
     return SimpleNamespace(time=None, until=state, within=within)
 
@@ -162,7 +172,9 @@ async def test_wait_ends_in_time_and_says_how_it_is():
     stage = Stage()
     stage.engine.containers[ID] = replace(CHECKED, health="unhealthy")
 
-    with pytest.raises(ActionFailed, match=r"web is not healthy after 0\.02 s: it is running and unhealthy") as failure:
+    with pytest.raises(
+        ActionFailed, match=r"web is not healthy after 0\.02 s: it is running and unhealthy"
+    ) as failure:
         await notify_publish_wait.wait(stage.context, until("healthy", 0.02), CHECKED)
 
     assert failure.value.again

@@ -1,4 +1,5 @@
-"""Members of a group that need not wait for each other: bounded, and none keeps the others from theirs."""
+"""Members of a group that need not wait for each other: bounded, and none keeps the others from
+theirs."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from tests.unit.actions.stage import ID, WEB, Script, Stage
 MINE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 OLD = "web.dockmend-old-i0abc0abc0abc0ab"
 UNDO = Undo(
-    step="remove", name="web", old=ID, aside=OLD, temporary="", was_running=True, start=True, stop_timeout=10.0,
-    began_at=1000.0, at=1000.0, new="7" * 64,
+    step="remove", name="web", old=ID, aside=OLD, temporary="", was_running=True, start=True,
+    stop_timeout=10.0, began_at=1000.0, at=1000.0, new="7" * 64,
 )  # fmt: skip
 
 
@@ -50,13 +50,21 @@ async def test_from_the_same_image_means_the_very_one_that_it_has() -> None:
     assert (await _source(ctx, "recreate web", "web", MINE, "same")).reference == "web"
     moved = engine(web=OTHER)
     moved.names[MINE] = MINE
-    assert (await _source(Stage(engine=moved).context, "recreate web", "web", MINE, "same")).reference == MINE
+    assert (
+        await _source(Stage(engine=moved).context, "recreate web", "web", MINE, "same")
+    ).reference == MINE
 
 
-@pytest.mark.parametrize("names", [{}, {"web": OTHER}], ids=["its name too", "its name is another's"])
-async def test_an_image_that_is_gone_is_not_replaced_by_what_bears_its_name(names: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "names", [{}, {"web": OTHER}], ids=["its name too", "its name is another's"]
+)
+async def test_an_image_that_is_gone_is_not_replaced_by_what_bears_its_name(
+    names: dict[str, str],
+) -> None:
     ctx = Stage(engine=engine(**names)).context
-    with pytest.raises(ActionFailed, match="its image 111111111111 is gone; name another") as failure:
+    with pytest.raises(
+        ActionFailed, match="its image 111111111111 is gone; name another"
+    ) as failure:
         await _source(ctx, "recreate web", "web", MINE, "same")
     assert not failure.value.again
 
@@ -71,10 +79,16 @@ async def test_the_old_one_is_looked_at_before_it_is_removed() -> None:
         assert one.did() == did
 
 
-async def test_what_is_made_again_is_not_made_of_another_image_if_its_own_and_the_name_are_gone() -> None:
+async def test_what_is_made_again_is_not_made_of_another_image_if_its_own_and_the_name_are_gone() -> (
+    None
+):
     raw = {"Id": ID, "Image": MINE, "Config": {"Image": "web"}}
-    with pytest.raises(ActionFailed, match="cannot make web again: its image web is gone") as failure:
-        await recreate_missing._definition(Stage(engine=engine()).context, "make web again", raw, None)
+    with pytest.raises(
+        ActionFailed, match="cannot make web again: its image web is gone"
+    ) as failure:
+        await recreate_missing._definition(
+            Stage(engine=engine()).context, "make web again", raw, None
+        )
     assert not failure.value.again
 
 
@@ -95,8 +109,12 @@ def test_whose_labels_are_is_known_from_when_the_image_was_there() -> None:
 
 
 def test_without_that_a_container_with_labels_is_not_recreated() -> None:
-    unknown = of(replace(WEB, image_labels={"mine": "yes", "dockmend.heal": "true"}, image_unknown=True))
-    with pytest.raises(ActionFailed, match="nobody knows which of its labels are its owner's") as failure:
+    unknown = of(
+        replace(WEB, image_labels={"mine": "yes", "dockmend.heal": "true"}, image_unknown=True)
+    )
+    with pytest.raises(
+        ActionFailed, match="nobody knows which of its labels are its owner's"
+    ) as failure:
         _owner_labels(unknown, "recreate web", LABELLED)
     assert not failure.value.again
     assert _owner_labels(unknown, "recreate web", {"Id": ID, "Config": {"Labels": {}}}) == ()
@@ -104,7 +122,9 @@ def test_without_that_a_container_with_labels_is_not_recreated() -> None:
 
 async def test_what_is_made_again_without_its_image_has_its_owners_labels_alone() -> None:
     ctx = Stage(engine=engine(web=OTHER)).context
-    made = await recreate_missing._definition(ctx, "make web again", LABELLED | {OWNER_LABELS: ["mine"]}, None)
+    made = await recreate_missing._definition(
+        ctx, "make web again", LABELLED | {OWNER_LABELS: ["mine"]}, None
+    )
     assert made.body["Labels"] == {"mine": "yes"}
     with pytest.raises(ActionFailed, match="nobody knows which of its labels are its owner's"):
         await recreate_missing._definition(ctx, "make web again", LABELLED, None)

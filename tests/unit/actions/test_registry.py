@@ -25,8 +25,14 @@ def test_an_action_is_registered_once():
 
 
 def test_nothing_is_loaded_before_it_is_asked_for():
-    code = "import dockmend.actions, sys; print([m for m in sys.modules if m.startswith('dockmend.actions.')])"
+    code = (
+        "import dockmend.actions, sys; print([m for m in sys.modules if "
+        "m.startswith('dockmend.actions.')])"
+    )
 
     assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
     )

@@ -1,4 +1,5 @@
-"""run with a path of the host: what is mounted is what was allowed, as far as that can be seen from outside."""
+"""run with a path of the host: what is mounted is what was allowed, as far as that can be seen from
+outside."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ class Engine(Script):
 
 
 @pytest.mark.parametrize("when", ["never", "create", "start"])
-async def test_a_path_that_is_bent_before_it_is_mounted_is_not_used(tmp_path: Path, when: str) -> None:
+async def test_a_path_that_is_bent_before_it_is_mounted_is_not_used(
+    tmp_path: Path, when: str
+) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     (root / "in").mkdir(parents=True)
     outside.mkdir()

@@ -58,7 +58,9 @@ async def test_let_go_whatever_went_wrong_in_between():
     assert stage.engine.did() == ["pause", "unpause"]
 
 
-@pytest.mark.parametrize("gone", [NotFound("no such container", 404), Permanent("is not paused", 409)])
+@pytest.mark.parametrize(
+    "gone", [NotFound("no such container", 404), Permanent("is not paused", 409)]
+)
 async def test_nothing_more_is_needed_where_somebody_else_ended_it(gone: Any):
     stage = Pausing()
     stage.engine.trouble["unpause"] = gone
@@ -67,9 +69,12 @@ async def test_nothing_more_is_needed_where_somebody_else_ended_it(gone: Any):
     assert stage.engine.did() == ["pause", "unpause"]
 
 
-@pytest.mark.parametrize("said", [Permanent("already paused", 409), Temporary("not now", 409), Temporary("no", 500)])
+@pytest.mark.parametrize(
+    "said", [Permanent("already paused", 409), Temporary("not now", 409), Temporary("no", 500)]
+)
 async def test_one_that_a_person_paused_in_between_stays_paused(said: EngineError):
-    """An engine that refuses has not done it: the pause is somebody else's (campaign, seed 2135)."""
+    """An engine that refuses has not done it: the pause is somebody else's (campaign, seed
+    2135)."""
     stage = Pausing()
     stage.engine.set(state="paused")
     stage.engine.trouble["pause"] = said
@@ -80,7 +85,11 @@ async def test_one_that_a_person_paused_in_between_stays_paused(said: EngineErro
 
 @pytest.mark.parametrize(
     "error",
-    [Temporary("not understood"), EngineAway("the connection was cut"), Temporary("a proxy's gateway time-out", 504)],
+    [
+        Temporary("not understood"),
+        EngineAway("the connection was cut"),
+        Temporary("a proxy's gateway time-out", 504),
+    ],
 )
 async def test_one_that_was_paused_though_the_answer_was_lost_is_let_go(error: EngineError):
     """Else it would stay paused, and be taken for a person's ever after (campaign, seed 2113)."""
@@ -110,14 +119,28 @@ async def test_an_engine_that_will_not_pause_it_makes_no_snapshot():
     ("mounts", "wanted", "said"),
     [
         ((), None, "web has no volumes; a bind mount must be named"),
-        ((Mount("bind", "", "/srv", "/srv"),), None, "web has no volumes; a bind mount must be named"),
+        (
+            (Mount("bind", "", "/srv", "/srv"),),
+            None,
+            "web has no volumes; a bind mount must be named",
+        ),
         ((Mount("bind", "", "/srv", "/srv"),), ["/srv"], "bind_roots allows none"),
         ((Mount("tmpfs", "", "", "/scratch"),), ["/scratch"], "/scratch is a tmpfs"),
-        ((Mount("volume", "data", "/x", "/data"),), ["date"], "web has no volume 'date'; it has: data"),
-        ((Mount("volume", "plugin/../../x", "/x", "/data"),), None, "has a name that cannot be a folder's"),
+        (
+            (Mount("volume", "data", "/x", "/data"),),
+            ["date"],
+            "web has no volume 'date'; it has: data",
+        ),
+        (
+            (Mount("volume", "plugin/../../x", "/x", "/data"),),
+            None,
+            "has a name that cannot be a folder's",
+        ),
     ],
 )
-async def test_what_cannot_be_selected(mounts: tuple[Mount, ...], wanted: list[str] | None, said: str):
+async def test_what_cannot_be_selected(
+    mounts: tuple[Mount, ...], wanted: list[str] | None, said: str
+):
     with pytest.raises(ActionFailed, match=said) as failed:
         await select(Stage().context, wanted, Container(id=ID, name="web", mounts=mounts))
     assert not failed.value.again
@@ -130,7 +153,9 @@ async def test_a_network_has_no_volumes():
 
 async def test_a_volume_mounted_twice_is_read_once():
     mounts = (Mount("volume", "data", "/v/data", "/a"), Mount("volume", "data", "/v/data", "/b"))
-    selection = await select(Stage().context, ["data", "/a", "*"], Container(id=ID, name="web", mounts=mounts))
+    selection = await select(
+        Stage().context, ["data", "/a", "*"], Container(id=ID, name="web", mounts=mounts)
+    )
     assert [source.name for source in selection.sources] == ["data"]
     assert selection.covers("data", "")
     assert selection.covers("", "/v/data/below")

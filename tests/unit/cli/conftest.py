@@ -1,4 +1,5 @@
-"""Running one command line in this process: its exit code, what it printed, what it complained about."""
+"""Running one command line in this process: its exit code, what it printed, what it complained
+about."""
 
 from __future__ import annotations
 

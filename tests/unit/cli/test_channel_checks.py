@@ -1,4 +1,5 @@
-"""What doctor says of channels: their files, whether apprise understands their URLs, how it goes; nothing is sent."""
+"""What doctor says of channels: their files, whether apprise understands their URLs, how it goes;
+nothing is sent."""
 
 from __future__ import annotations
 
@@ -58,7 +59,10 @@ def test_apprise_is_asked_whether_it_understands_the_urls_and_nothing_is_sent(do
         with pytest.raises(BlockingIOError):
             receiver.accept()
     assert "ok      notify    channel ops: apprise understands its URLs (json, ntfy)\n" in ran.out
-    assert "PROBLEM notify    channel home, URL 2 (discord): apprise does not understand this URL\n" in ran.out
+    assert (
+        "PROBLEM notify    channel home, URL 2 (discord): apprise does not understand this URL\n"
+        in ran.out
+    )
     assert "→ write it as apprise has it, in " in ran.out
     assert "home.url: docs/notifications.md" in ran.out
     assert "channel home: apprise" not in ran.out
@@ -67,13 +71,24 @@ def test_apprise_is_asked_whether_it_understands_the_urls_and_nothing_is_sent(do
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ("notify: {ops: {url_file: gone.url}}", "notify.ops.url_file: {}/gone.url cannot be read: No such file"),
+        (
+            "notify: {ops: {url_file: gone.url}}",
+            "notify.ops.url_file: {}/gone.url cannot be read: No such file",
+        ),
         ("notify: {ops: {url_file: wrong.url}}", "{}/wrong.url, line 1: has an unknown scheme"),
-        ("heartbeat_url_file: gone.url", "heartbeat_url_file: {}/gone.url cannot be read: No such file"),
-        ("heartbeat_url_file: wrong.url", "{}/wrong.url, line 1: is no URL that begins with https://"),
+        (
+            "heartbeat_url_file: gone.url",
+            "heartbeat_url_file: {}/gone.url cannot be read: No such file",
+        ),
+        (
+            "heartbeat_url_file: wrong.url",
+            "{}/wrong.url, line 1: is no URL that begins with https://",
+        ),
     ],
 )
-def test_a_file_that_is_wrong_is_a_problem_and_the_rest_is_looked_at(settings, said, doctor, tmp_path):
+def test_a_file_that_is_wrong_is_a_problem_and_the_rest_is_looked_at(
+    settings, said, doctor, tmp_path
+):
     ran = doctor(f"http: {{listen: null}}\n{settings}", wrong=f"zz://{SECRET}")
     [line] = [each for each in ran.out.splitlines() if each.startswith("PROBLEM settings")]
     assert said.format(tmp_path) in line
@@ -81,19 +96,28 @@ def test_a_file_that_is_wrong_is_a_problem_and_the_rest_is_looked_at(settings, s
 
 
 def test_a_heartbeat_that_is_right_is_named(doctor):
-    assert "ok      heartbeat its URL can be read\n" in doctor("heartbeat_url_file: a.url", a=f"https://h/{SECRET}").out
+    assert (
+        "ok      heartbeat its URL can be read\n"
+        in doctor("heartbeat_url_file: a.url", a=f"https://h/{SECRET}").out
+    )
 
 
 def test_a_channel_whose_urls_only_the_service_has_is_no_problem(doctor):
     ran = doctor("notify: {ops: {}}")
-    assert "note    notify    channel ops: its URLs are not known here: a systemd credential" in ran.out
+    assert (
+        "note    notify    channel ops: its URLs are not known here: a systemd credential"
+        in ran.out
+    )
     assert "`dockmend notify --test ops` tries it" in ran.out
-    assert "settings" not in [line[8:16] for line in ran.out.splitlines() if line.startswith("PROBLEM")]
+    assert "settings" not in [
+        line[8:16] for line in ran.out.splitlines() if line.startswith("PROBLEM")
+    ]
 
 
 def test_what_this_user_may_not_read_is_said_and_is_no_problem(tmp_path, monkeypatch):
     (tmp_path / "dockmend.yaml").write_text(
-        "notify: {ops: {url_file: ops.url}}\nheartbeat_url_file: ops.url\nmqtt: {host: h, password_file: ops.url}\n"
+        "notify: {ops: {url_file: ops.url}}\nheartbeat_url_file: ops.url\nmqtt: {host: h, "
+        "password_file: ops.url}\n"
     )
     (tmp_path / "ops.url").write_text(f"https://{SECRET}")
     own = os.open
@@ -134,7 +158,10 @@ def test_the_daemons_settings_file_is_looked_at_and_how_it_goes_with_its_channel
     assert "ok      notify    channel ops: apprise understands its URLs (json, ntfy)\n" in ran.out
     assert "ok      notify    channel home: its URLs are not known here" in ran.out
     assert "ok      notify    channel default: of the daemon's own environment\n" in ran.out
-    told = f"PROBLEM notify    channel ops, URL 2 (ntfy): the last message was not accepted, at {at}: error=500\n"
+    told = (
+        "PROBLEM notify    channel ops, URL 2 (ntfy): the last message was not accepted, at "
+        f"{at}: error=500\n"
+    )
     assert told in ran.out
     assert ran.out.count("PROBLEM notify") == 1
 
@@ -155,7 +182,8 @@ def test_the_password_of_the_broker_is_the_one_that_run_would_use(doctor, tmp_pa
 
 async def test_an_apprise_that_cannot_be_loaded_is_said(monkeypatch):
     without = (
-        "import sys; sys.modules['apprise'] = None; from dockmend.notify import apprise_process; apprise_process.main()"
+        "import sys; sys.modules['apprise'] = None; from dockmend.notify import "
+        "apprise_process; apprise_process.main()"
     )
     command = (sys.executable, "-B", "-c", without)
     source = str(Path(channel_checks.__file__).parents[2])

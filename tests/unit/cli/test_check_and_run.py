@@ -1,4 +1,5 @@
-"""What `run` refuses, `check` refuses, in the same words: each way in which others could have written what steers."""
+"""What `run` refuses, `check` refuses, in the same words: each way in which others could have
+written what steers."""
 
 from __future__ import annotations
 
@@ -24,8 +25,16 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.above = folder / "above"
-        self.rules, self.config, self.state = self.above / "rules.d", self.above / "dockmend.yaml", self.above / "state"
-        self.rule, self.other, self.secret = self.rules / "a.yaml", folder / "other", self.above / "pw"
+        self.rules, self.config, self.state = (
+            self.above / "rules.d",
+            self.above / "dockmend.yaml",
+            self.above / "state",
+        )
+        self.rule, self.other, self.secret = (
+            self.rules / "a.yaml",
+            folder / "other",
+            self.above / "pw",
+        )
         self.rules.mkdir(parents=True)
         self.state.mkdir(mode=0o700)
         self.rule.write_text(RULE)
@@ -92,7 +101,10 @@ OF_ROOT: dict[str, Callable[[Place], object]] = {
     "a link to what is another's": lambda p: given(p.linked()),
     "the folder is a link of another": lambda p: given(p.moved()),
     "a secret of another": lambda p: given(p.with_secret()),
-    "a file of the owner that is named": lambda p: (given(p.rule), p.config.write_text("policy: {rules_owner: 99}\n")),
+    "a file of the owner that is named": lambda p: (
+        given(p.rule),
+        p.config.write_text("policy: {rules_owner: 99}\n"),
+    ),
     "a share of a NAS": lambda p: p.on_a_share(given(p.rules)),
     "a folder of root's on a share": lambda p: p.on_a_share(p.rules),
 }
@@ -125,14 +137,20 @@ def test_check_and_run_say_the_same(case: str, dockmend, tmp_path: Path):
     CASES[case](place)
     by_run = {each.replace(f"the state folder {place.state}", f"{place.state}: the state folder")
               for each in told_by_run(place)}  # fmt: skip
-    ran = dockmend("check", "--rules", place.rules, "--config", place.config, "--state", place.state)
+    ran = dockmend(
+        "check", "--rules", place.rules, "--config", place.config, "--state", place.state
+    )
     by_check = {line for line in ran.err.splitlines() if ": warning: " not in line}
     assert by_run <= by_check
-    assert (ran.code, by_check == set(), by_run == set()) == ((0, True, True) if case in FINE else (1, False, False))
+    assert (ran.code, by_check == set(), by_run == set()) == (
+        (0, True, True) if case in FINE else (1, False, False)
+    )
 
 
 @pytest.mark.parametrize("case", [each for each in CASES if "a secret" in each])
-def test_settings_that_are_named_are_judged_with_the_secrets_that_exist(case: str, dockmend, tmp_path: Path):
+def test_settings_that_are_named_are_judged_with_the_secrets_that_exist(
+    case: str, dockmend, tmp_path: Path
+):
     place = Place(tmp_path)
     CASES[case](place)
     ran = dockmend("check", place.config, "--state", place.state)
@@ -148,7 +166,9 @@ def test_what_is_above_both_rules_and_settings_is_told_of_once(dockmend, tmp_pat
     assert ran.err.count(f"{place.above}: may be written by everybody") == 1
 
 
-def test_a_start_without_the_folder_of_rules_says_so(dockmend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_start_without_the_folder_of_rules_says_so(
+    dockmend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     place = Place(tmp_path)
     place.rule.unlink()
     place.rules.rmdir()

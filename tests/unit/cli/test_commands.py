@@ -1,4 +1,5 @@
-"""The contract of the command line: every command is there, explains itself, and answers nonsense with a sentence."""
+"""The contract of the command line: every command is there, explains itself, and answers nonsense
+with a sentence."""
 
 from __future__ import annotations
 
@@ -16,13 +17,23 @@ from dockmend.cli import command_frame
 from dockmend.errors import DockmendError, EngineAway, InvalidFiles, Permanent, Problem, UsageError
 
 CONTRACT = [
-    "run", "check", "schema", "rules", "coverage", "graph", "explain", "record", "status", "incidents", "pause",
-    "resume", "reset", "reload", "trigger", "notify", "snapshots", "demo", "doctor",
+    "run", "check", "schema", "rules", "coverage", "graph", "explain", "record", "status",
+    "incidents", "pause", "resume", "reset", "reload", "trigger", "notify", "snapshots", "demo",
+    "doctor",
 ]  # fmt: skip
 """Every command, in the order of `dockmend --help`."""
 
 FLAGS = {
-    "run": ("--config", "--rules", "--state", "--engine", "--listen", "--metrics-listen", "--dry-run", "--log-format"),
+    "run": (
+        "--config",
+        "--rules",
+        "--state",
+        "--engine",
+        "--listen",
+        "--metrics-listen",
+        "--dry-run",
+        "--log-format",
+    ),
     "check": ("--json",),
     "rules": ("--json", "--state", "--socket"),
     "coverage": ("--json", "--engine"),
@@ -57,11 +68,24 @@ def test_help_lists_every_command_without_importing_any(dockmend):
     ran = dockmend("--help")
     assert all(name in ran.out for name in CONTRACT)
     script = (
-        "import sys; from dockmend.cli import execute; execute(['--help']); print([m for m in sys.modules if m in %r])"
+        "import sys; from dockmend.cli import execute; execute(['--help']); print([m for m "
+        "in sys.modules if m in %r])"
     )
-    heavy = ["pydantic", "aiodocker", "aiohttp", "yaml", "msgspec", "structlog", "prometheus_client"]
+    heavy = [
+        "pydantic",
+        "aiodocker",
+        "aiohttp",
+        "yaml",
+        "msgspec",
+        "structlog",
+        "prometheus_client",
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", script % heavy], capture_output=True, text=True, check=True, env=_env()
+        [sys.executable, "-c", script % heavy],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=_env(),
     )
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -93,7 +117,8 @@ def test_the_version(dockmend):
         (("incidents", "--since", "yesterday"), 2, "--since"),
         (("incidents", "--limit", "0"), 2, "--limit"),
         (("explain",), 2, "--events FILE.ndjson, or a container's name"),
-        (("explain", "--trigger", "container.unhealthy"), 2, "--events FILE.ndjson, or a container's name"),
+        (("explain", "--trigger", "container.unhealthy"), 2, ("--events FILE.ndjson, or a "
+        "container's name")),
         (("explain", "a", "--container", "b"), 2, "a and --container b: say which of them"),
         (("explain", "--container", "c", "--trigger", "container.unhealty"), 2, "did you mean container.unhealthy?"),
         (("explain", "--container", "c", "--trigger", "service.degraded"), 2, "not yet in this version"),
@@ -102,8 +127,10 @@ def test_the_version(dockmend):
         (("schema", "nothing"), 2, "is not one of"),
         (("run", "--listen", "x"), 2, "--listen: http.listen: 'x' is no address"),
         (("run", "--config", "/does/not/exist"), 2, "/does/not/exist: cannot be read"),
-        (("snapshots", "restore", "v@1", "--in-place", "--to", "w"), 2, "--to and --in-place: one of them"),
-        (("snapshots", "list", "--state", "/does/not/exist"), 2, "there is no state folder /does/not/exist"),
+        (("snapshots", "restore", "v@1", "--in-place", "--to", "w"), 2, ("--to and --in-place: "
+        "one of them")),
+        (("snapshots", "list", "--state", "/does/not/exist"), 2, ("there is no state folder "
+        "/does/not/exist")),
         (("snapshots", "prune", "--keep", "1", "--state", "/does/not/exist"), 2, "there is no state folder"),
         (("check", "/does/not/exist"), 1, "/does/not/exist: cannot be read"),
         (("coverage", "--engine", "unix:///does/not/exist"), 3, "cannot reach the engine"),
@@ -125,17 +152,31 @@ def test_what_cannot_be_done_is_a_sentence_and_an_exit_code(arguments, code, sai
         (("restore", "v@1", "--in-place"), 1, "is no snapshot's id"),
         (("diff", "v@1"), 2, "is no snapshot's id"),
         (("verify", "../../etc"), 1, "is no snapshot's id"),
-        (("verify", "v@20200101T000000"), 1, "there is no snapshot v@20200101T000000 in STATE/snapshots: `dockmend sn"),
+        (
+            ("verify", "v@20200101T000000"),
+            1,
+            "there is no snapshot v@20200101T000000 in STATE/snapshots: `dockmend sn",
+        ),
         (("restore", "v@20200101T000000"), 1, "with --state DIR those of another state folder"),
-        (("diff", "v@20200101T000000"), 2, "there is no snapshot v@20200101T000000 in STATE/snapshots"),
-        (("diff", "v@20200101T000000", "v@20200101T000001"), 2, "there is no snapshot v@20200101T000000 in STATE"),
+        (
+            ("diff", "v@20200101T000000"),
+            2,
+            "there is no snapshot v@20200101T000000 in STATE/snapshots",
+        ),
+        (
+            ("diff", "v@20200101T000000", "v@20200101T000001"),
+            2,
+            "there is no snapshot v@20200101T000000 in STATE",
+        ),
         (("create", "v"), 3, "cannot reach the engine"),
     ],
 )
 def test_a_snapshot_that_is_not_there_or_cannot_be_made_leaves_the_state_folder_as_it_is(
     arguments, code, said, dockmend, tmp_path
 ):
-    ran = dockmend("snapshots", *arguments, "--state", tmp_path, "--engine", "unix:///does/not/exist")
+    ran = dockmend(
+        "snapshots", *arguments, "--state", tmp_path, "--engine", "unix:///does/not/exist"
+    )
     assert ran.code == code
     assert said.replace("STATE", str(tmp_path)) in ran.err
     assert list(tmp_path.iterdir()) == []
@@ -144,9 +185,20 @@ def test_a_snapshot_that_is_not_there_or_cannot_be_made_leaves_the_state_folder_
 @pytest.mark.parametrize("command", ["verify", "restore", "diff"])
 def test_a_state_folder_that_is_not_there_is_named_and_not_made(command, dockmend, tmp_path):
     state = tmp_path / "none"
-    ran = dockmend("snapshots", command, "v@20200101T000000", "--state", state, "--engine", "unix:///does/not/exist")
+    ran = dockmend(
+        "snapshots",
+        command,
+        "v@20200101T000000",
+        "--state",
+        state,
+        "--engine",
+        "unix:///does/not/exist",
+    )
     assert ran.code == 2
-    assert f"there is no state folder {state}: if dockmend runs with another one, name its state folder" in ran.err
+    assert (
+        f"there is no state folder {state}: if dockmend runs with another one, name its "
+        "state folder" in ran.err
+    )
     assert not state.exists()
 
 
@@ -167,7 +219,7 @@ def test_schemas_are_json(dockmend):
         assert "properties" in json.loads(dockmend("schema", what).out)
 
 
-# -------------------------------------------------------------------------------------------- whatever a command raises
+# ------------------------------------------------------------------------ whatever a command raises
 
 
 class Weird(Exception):
@@ -183,10 +235,10 @@ class Weird(Exception):
         (Permanent("refused", 400), 1, "dockmend: refused\n"),
         (InvalidFiles((Problem("a.yaml", 1, 2, "bad"), Problem("b.yaml", 3, 4, "worse", "r"))), 2,
          "a.yaml:1:2: bad\nb.yaml:3:4: rule r: worse\n"),
-        (OSError(28, "No space left on device", "/x"), 1, "dockmend: /x: No space left on device\n"),
+        (OSError(28, "No space left on device", "/x"), 1, ("dockmend: /x: No space left on "
+        "device\n")),
         (Weird("first\nsecond"), 1, "internal error: Weird: first: please report it"),
-        (KeyboardInterrupt(), 130, ""),
-        (BrokenPipeError(), 141, ""),
+        (KeyboardInterrupt(), 130, ""), (BrokenPipeError(), 141, ""),
         (ExceptionGroup("g", [ExceptionGroup("h", [EngineAway("nobody")])]), 3, "dockmend: nobody\n"),
         (ExceptionGroup("g", [UsageError("wrong"), Weird("odd")]), 1, "internal error: Weird: odd"),
         (BaseExceptionGroup("g", [KeyboardInterrupt()]), 130, ""),
@@ -239,11 +291,16 @@ words = st.sampled_from([*CONTRACT, *FLAGS_AND_WORDS])
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(words | texts, max_size=5))
 def test_no_command_line_is_a_traceback(dockmend, tmp_path, monkeypatch, arguments):
     # Those would run for ever, or look for this machine's own engine; `-- run` is `run` too.
-    arguments = ["status" if each in {"run", "demo", "record", "doctor", "coverage"} else each for each in arguments]
+    arguments = [
+        "status" if each in {"run", "demo", "record", "doctor", "coverage"} else each
+        for each in arguments
+    ]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DOCKMEND_STATE", str(tmp_path))
     monkeypatch.setenv("DOCKER_HOST", "unix:///does/not/exist")

@@ -28,13 +28,13 @@ STATUS: dict[str, Any] = {
     "given_up": [],
     "breakers": [{"rule": "r", "target": "container:web", "opened_at": 5.0, "reason": "tried 5 times"}],
     "pauses": [{"rule": None, "target": "container:db", "until": None, "actor": "uid 0 (root)", "at": 1.0}],
-    "degraded": {}, "dry_run": True, "not_acting": {"dry_run": "this is a dry run"},
-    "mqtt": "off", "healers": ["\x1bautoheal"],
+    "degraded": {}, "dry_run": True, "not_acting": {"dry_run": "this is a dry run"}, "mqtt": "off",
+    "healers": ["\x1bautoheal"],
 }  # fmt: skip
 RULES: dict[str, Any] = {
     "rules": [{"name": "heal", "state": "enabled", "builtin": True, "description": "", "when": ["container.unhealthy"],
-               "match": "all", "then": ["restart"], "path": "p", "line": 1, "fired_at": None, "incidents_open": 0,
-               "breakers": []}],
+               "match": "all", "then": ["restart"], "path": "p", "line": 1, "fired_at": None,
+               "incidents_open": 0, "breakers": []}],
     "problems": [], "loaded_at": 1.0,
 }  # fmt: skip
 
@@ -77,8 +77,19 @@ def state(tmp_path: Path) -> Iterator[tuple[Path, Scripted]]:
 
 def test_what_was_given_up_and_is_still_broken_is_shown_with_a_line_to_paste(dockmend, state):
     folder, daemon = state
-    lost = {"rule": "r", "target": "container:my web", "object_name": "my web", "since": 5.0, "reason": "tried 5 times"}
-    broken = {"rule": "r", "target": "container:my web", "opened_at": 5.0, "reason": "tried 5 times"}
+    lost = {
+        "rule": "r",
+        "target": "container:my web",
+        "object_name": "my web",
+        "since": 5.0,
+        "reason": "tried 5 times",
+    }
+    broken = {
+        "rule": "r",
+        "target": "container:my web",
+        "opened_at": 5.0,
+        "reason": "tried 5 times",
+    }
     daemon.answers["status"] = {**STATUS, "given_up": [lost], "breakers": [broken]}
     ran = dockmend("status", "--state", folder)
     assert ran.code == 1
@@ -96,10 +107,15 @@ def test_the_one_daemon_of_the_host_is_found_without_a_flag(dockmend, state, tmp
         assert (ran.code, "process 42" in ran.out) == (0, True)
 
 
-def test_with_two_daemons_it_is_said_which_one_answers_and_nothing_is_changed(dockmend, state, tmp_path, monkeypatch):
+def test_with_two_daemons_it_is_said_which_one_answers_and_nothing_is_changed(
+    dockmend, state, tmp_path, monkeypatch
+):
     folder, daemon = state
     monkeypatch.setenv("DOCKMEND_RUNTIME", str(tmp_path / "run"))
-    found = [PidFile(1, "1", str(folder / "dockmend.sock"), str(folder)), PidFile(2, "2", "/b/sock", "/b")]
+    found = [
+        PidFile(1, "1", str(folder / "dockmend.sock"), str(folder)),
+        PidFile(2, "2", "/b/sock", "/b"),
+    ]
     monkeypatch.setattr(pidfiles, "running", lambda environ: found)
     ran = dockmend("status")
     assert (ran.code, "process 42" in ran.out) == (0, True)
@@ -131,7 +147,8 @@ def test_status_tells_everything_that_matters(dockmend, state):
 
 
 @pytest.mark.parametrize(
-    "change", [{"degraded": {"journal": "disk full"}}, {"engine": {**STATUS["engine"], "up": False}}]
+    "change",
+    [{"degraded": {"journal": "disk full"}}, {"engine": {**STATUS["engine"], "up": False}}],
 )
 def test_status_says_no_by_its_exit_code(change, dockmend, state):
     folder, daemon = state
@@ -151,9 +168,20 @@ def test_status_says_no_by_its_exit_code(change, dockmend, state):
 )  # fmt: skip
 def test_a_container_is_unhealthy_for_its_own_faults_only(degraded, code, told, dockmend, state):
     folder, daemon = state
-    lost = {"rule": "r", "target": "container:web", "object_name": "web", "since": 5.0, "reason": "tried 5 times"}
+    lost = {
+        "rule": "r",
+        "target": "container:web",
+        "object_name": "web",
+        "since": 5.0,
+        "reason": "tried 5 times",
+    }
     engine = {**STATUS["engine"], "up": "engine" not in degraded}
-    daemon.answers["status"] = {**STATUS, "degraded": degraded, "engine": engine, "given_up": [lost]}
+    daemon.answers["status"] = {
+        **STATUS,
+        "degraded": degraded,
+        "engine": engine,
+        "given_up": [lost],
+    }
     ran = dockmend("status", "--health", "--state", folder)
     assert (ran.code, ran.out, ran.err) == (code, told, "")
     answer = json.loads(dockmend("status", "--health", "--json", "--state", folder).out)
@@ -190,7 +218,10 @@ def test_rules(dockmend, state):
         (("reset", "r", "t"), ("reset", {"rule": "r", "target": "t"})),
         (("reload",), ("reload", {})),
         (("trigger", "r", "n"), ("trigger", {"rule": "r", "name": "n"})),
-        (("trigger", "r", "n", "--even-if-stopped"), ("trigger", {"rule": "r", "name": "n", "even_if_stopped": True})),
+        (
+            ("trigger", "r", "n", "--even-if-stopped"),
+            ("trigger", {"rule": "r", "name": "n", "even_if_stopped": True}),
+        ),
     ],
 )
 def test_what_changes_something_reaches_the_daemon_with_the_actor(arguments, call, dockmend, state):
@@ -204,8 +235,20 @@ def test_what_changes_something_reaches_the_daemon_with_the_actor(arguments, cal
 
 def test_incidents_come_from_the_daemon_where_the_journal_cannot_be_read(dockmend, state):
     folder, daemon = state
-    about = {"id": "i1", "rule": "heal", "trigger": "container.unhealthy", "target": "container:web", "trouble": "t"}
-    incident = {**about, "kind": "container", "object_id": "c", "object_name": "web", "opened_at": 5.0}
+    about = {
+        "id": "i1",
+        "rule": "heal",
+        "trigger": "container.unhealthy",
+        "target": "container:web",
+        "trouble": "t",
+    }
+    incident = {
+        **about,
+        "kind": "container",
+        "object_id": "c",
+        "object_name": "web",
+        "opened_at": 5.0,
+    }
     daemon.answers |= {"incidents": [incident], "incident": {"incident": incident, "actions": []}}
     assert "web" in dockmend("incidents", "--state", folder).out
     assert "Incident i1" in dockmend("incidents", "i1", "--state", folder).out
@@ -233,12 +276,11 @@ def test_a_refusal_is_the_daemons_own_sentence(dockmend, state):
 
 ONE_RULE = "version: 1\nrules: [{name: x, when: container.crashed, match: all, then: start}]\n"
 IN_FORCE: dict[str, Any] = {
-    "config": "/d/dockmend.yaml", "rules": "/d/rules.d", "state": "/d/state", "engine": "unix:///d.sock", "heal": "off",
+    "config": "/d/dockmend.yaml", "rules": "/d/rules.d", "state": "/d/state",
+    "engine": "unix:///d.sock", "heal": "off",
     "policy": {"allow": ["restart"], "protect": {"name": ["*-db"]}}, "rate": [5, 60.0],
-    "reserve": 1 << 30,
-    "texts": {"/d/rules.d/a.yaml": ONE_RULE},
-    "channels": ["ops", "home"], "own": ["a" * 64], "host": "nas", "healers": [], "observes": False,
-    "dry_run": True,
+    "reserve": 1 << 30, "texts": {"/d/rules.d/a.yaml": ONE_RULE}, "channels": ["ops", "home"],
+    "own": ["a" * 64], "host": "nas", "healers": [], "observes": False, "dry_run": True,
 }  # fmt: skip
 
 
@@ -248,12 +290,22 @@ def test_commands_speak_about_the_rules_and_settings_of_the_daemon(state, capsys
     found = in_force({"state": folder})
     assert [rule.name for rule in found.ruleset().rules] == ["x"]  # heal: off
     own = found.settings
-    assert (str(own.paths.rules), own.paths.state, own.engine) == ("/d/rules.d", folder, "unix:///d.sock")
-    assert (own.policy.allows("restart"), own.policy.allows("stop"), own.limits.rate) == (True, False, (5, 60.0))
+    assert (str(own.paths.rules), own.paths.state, own.engine) == (
+        "/d/rules.d",
+        folder,
+        "unix:///d.sock",
+    )
+    assert (own.policy.allows("restart"), own.policy.allows("stop"), own.limits.rate) == (
+        True,
+        False,
+        (5, 60.0),
+    )
     assert (own.dry_run, own.snapshots.reserve) == (True, 1 << 30)
     assert found.channels == frozenset({"ops", "home"})
     assert (found.own, found.host) == (frozenset({"a" * 64}), "nas")
-    older = {key: value for key, value in IN_FORCE.items() if key not in ("channels", "own", "reserve")}
+    older = {
+        key: value for key, value in IN_FORCE.items() if key not in ("channels", "own", "reserve")
+    }
     daemon.answers["in_force"] = older  # of a daemon of another version
     found = in_force({"state": folder})
     assert (found.channels, found.own) == (None, own_containers())
@@ -266,7 +318,9 @@ def test_a_flag_asks_about_other_rules_and_that_is_said(state, capsys, tmp_path)
     daemon.answers["in_force"] = IN_FORCE
     rules = tmp_path / "mine"
     rules.mkdir()
-    (rules / "a.yaml").write_text("version: 1\nrules: [{name: mine, when: startup, match: all, then: restart}]\n")
+    (rules / "a.yaml").write_text(
+        "version: 1\nrules: [{name: mine, when: startup, match: all, then: restart}]\n"
+    )
     found = in_force({"state": folder, "rules": rules})
     assert [rule.name for rule in found.ruleset().rules] == ["mine", "label:heal", "label:rejoin"]
     assert f"as the flags say: rules of {rules}" in capsys.readouterr().err
@@ -275,14 +329,19 @@ def test_a_flag_asks_about_other_rules_and_that_is_said(state, capsys, tmp_path)
 def test_without_a_daemon_it_is_said_which_rules_are_read(tmp_path, capsys):
     found = in_force({"state": tmp_path})
     assert (found.texts, found.channels) == (None, frozenset())
-    assert f"no dockmend answers at {tmp_path}/dockmend.sock: rules of /etc/dockmend/rules.d" in capsys.readouterr().err
+    assert (
+        f"no dockmend answers at {tmp_path}/dockmend.sock: rules of /etc/dockmend/rules.d"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
     "policy",
     [
         Policy(),
-        Policy.model_validate({"allow": [], "rules_owner": 1000, "protect": {"labels": {"a": "b"}, "name": "/^x$/"}}),
+        Policy.model_validate(
+            {"allow": [], "rules_owner": 1000, "protect": {"labels": {"a": "b"}, "name": "/^x$/"}}
+        ),
     ],
 )
 def test_a_policy_comes_out_of_the_daemons_answer_as_it_went_in(policy):
@@ -292,18 +351,30 @@ def test_a_policy_comes_out_of_the_daemons_answer_as_it_went_in(policy):
 def test_doctor_shows_what_the_daemon_was_warned_of(dockmend, state):
     folder, daemon = state
     daemon.answers["in_force"] = {**IN_FORCE, "state": str(folder)}
-    daemon.answers["rules"] = {**RULES, "problems": ["/r: warning: others may write it", "/r/a.yaml:1:1: an error"]}
+    daemon.answers["rules"] = {
+        **RULES,
+        "problems": ["/r: warning: others may write it", "/r/a.yaml:1:1: an error"],
+    }
     told = dockmend("doctor", "--state", folder, "--engine", "unix:///does/not/exist").out
     assert "note    rules     /r: warning: others may write it\n" in told
     assert "an error" not in told
 
 
-def test_doctor_shows_the_first_error_of_rules_that_were_rejected_and_where_the_others_are(dockmend, state):
+def test_doctor_shows_the_first_error_of_rules_that_were_rejected_and_where_the_others_are(
+    dockmend, state
+):
     folder, daemon = state
-    problems = ["/r/a.yaml:1:1: warning: late", "/r/a.yaml:3:5: rule heal: no such action", "/r/b.yaml:1:1: no list"]
+    problems = [
+        "/r/a.yaml:1:1: warning: late",
+        "/r/a.yaml:3:5: rule heal: no such action",
+        "/r/b.yaml:1:1: no list",
+    ]
     daemon.answers["in_force"] = {**IN_FORCE, "state": str(folder)}
     daemon.answers["rules"] = {**RULES, "problems": problems}
-    daemon.answers["status"] = {**STATUS, "degraded": {"rules": "the last reload was rejected", "mqtt": "refused"}}
+    daemon.answers["status"] = {
+        **STATUS,
+        "degraded": {"rules": "the last reload was rejected", "mqtt": "refused"},
+    }
     told = dockmend("doctor", "--state", folder, "--engine", "unix:///does/not/exist").out
     said = "the last reload was rejected: /r/a.yaml:3:5: rule heal: no such action, and 1 more\n"
     assert said in told

@@ -1,4 +1,5 @@
-"""`dockmend graph`: every format of one graph, with names that would be more than names if they could."""
+"""`dockmend graph`: every format of one graph, with names that would be more than names if they
+could."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ APP = Container(
     id="2" * 64, name="app", network_mode=f"container:{'1' * 64}", networks={},
     labels={"dockmend.depends-on": HOSTILE.replace(",", "").replace(":", "")},
 )  # fmt: skip
-DB = Container(id="3" * 64, name="db", networks={"lan": Endpoint("n")}, labels={"dockmend.depends-on": "db2"})
+DB = Container(
+    id="3" * 64, name="db", networks={"lan": Endpoint("n")}, labels={"dockmend.depends-on": "db2"}
+)
 DB2 = Container(id="4" * 64, name="db2", labels={"dockmend.depends-on": "db:service_healthy"})
 GRAPH = build([VPN, APP, DB, DB2])
 
@@ -31,8 +34,8 @@ def test_mermaid_holds_nothing_but_what_was_meant():
     lines = list(mermaid(GRAPH))
     assert lines[0] == "flowchart LR"
     shapes = (
-        r'  n\d+\["[^"\[\]|<>]*"\]', r'  n\d+ -->\|"[^"\[\]|<>]*"\| n\d+', r'  w\d+\(\["[^"\[\]|<>]*"\]\)',
-        r'  n\d+ -\.-(\|"[^"\[\]|<>]*"\|)? w\d+',
+        r'  n\d+\["[^"\[\]|<>]*"\]', r'  n\d+ -->\|"[^"\[\]|<>]*"\| n\d+',
+        r'  w\d+\(\["[^"\[\]|<>]*"\]\)', r'  n\d+ -\.-(\|"[^"\[\]|<>]*"\|)? w\d+',
     )  # fmt: skip
     for line in lines[1:]:
         assert any(re.fullmatch(shape, line) for shape in shapes), line
@@ -49,12 +52,22 @@ def test_dot_quotes_every_text():
 
 def test_json_has_every_tie_the_order_and_the_cycles():
     found = json.loads(json.dumps(document(GRAPH, plan(GRAPH.nodes, GRAPH.needs()))))
-    ties = {(each["dependent"], each["dependency"], each["kind"], each["missing"]) for each in found["edges"]}
-    assert {("app", "vpn", "network", False), ("db", "db2", "label", False), ("db2", "db", "label", False)} <= ties
+    ties = {
+        (each["dependent"], each["dependency"], each["kind"], each["missing"])
+        for each in found["edges"]
+    }
+    assert {
+        ("app", "vpn", "network", False),
+        ("db", "db2", "label", False),
+        ("db2", "db", "label", False),
+    } <= ties
     assert any(missing for _, _, _, missing in ties)
     assert found["cycles"] == [["db", "db2"]]
     assert found["networks"] == [
-        {"name": "lan", "members": [{"name": "vpn", "aliases": ["gw"]}, {"name": "db", "aliases": []}]}
+        {
+            "name": "lan",
+            "members": [{"name": "vpn", "aliases": ["gw"]}, {"name": "db", "aliases": []}],
+        }
     ]
     assert found["order"] == [["vpn", "db", "db2"], ["app"]]
 

@@ -1,4 +1,5 @@
-"""`dockmend incidents` from a journal that a daemon left: the list, one story, and what is cut or missing."""
+"""`dockmend incidents` from a journal that a daemon left: the list, one story, and what is cut or
+missing."""
 
 from __future__ import annotations
 
@@ -21,21 +22,25 @@ from dockmend.journal.sqlite import SqliteJournal
 
 NOW = time.time()
 HEALED = Incident(
-    id="i0000000000000aaa", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
-    object_id="c" * 64, object_name="web", trouble="t", opened_at=NOW - 100.0, state="closed", outcome="healed",
-    reason="healthy again", closed_at=NOW - 97.5, attempts=1,
+    id="i0000000000000aaa", rule="heal", trigger="container.unhealthy", target="container:web",
+    kind="container", object_id="c" * 64, object_name="web", trouble="t", opened_at=NOW - 100.0,
+    state="closed", outcome="healed", reason="healthy again", closed_at=NOW - 97.5, attempts=1,
 )  # fmt: skip
 RESTART = ActionRecord(
-    id="a0000000000000aaa", incident=HEALED.id, rule="heal", target="container:web", attempt=1, action="restart",
-    object_id="c" * 64, object_name="web", params={}, began_at=NOW - 99.9, ended_at=NOW - 99.5, outcome="done",
-    detail="restarted in 0.4 s",
+    id="a0000000000000aaa", incident=HEALED.id, rule="heal", target="container:web", attempt=1,
+    action="restart", object_id="c" * 64, object_name="web", params={}, began_at=NOW - 99.9,
+    ended_at=NOW - 99.5, outcome="done", detail="restarted in 0.4 s",
 )  # fmt: skip
 OPEN = replace(
-    HEALED, id="i0000000000000bbb", object_name="db", target="container:db", opened_at=NOW - 10, state="waiting",
-    outcome=None, closed_at=None, reason="", waiting_for="backoff", due_at=NOW + 5,
+    HEALED, id="i0000000000000bbb", object_name="db", target="container:db", opened_at=NOW - 10,
+    state="waiting", outcome=None, closed_at=None, reason="", waiting_for="backoff", due_at=NOW + 5,
 )  # fmt: skip
 HOSTILE = replace(
-    HEALED, id="i0000000000000ccc", object_name="\x1b[31mweb", opened_at=NOW - 86400 * 3, closed_at=NOW - 86400 * 3
+    HEALED,
+    id="i0000000000000ccc",
+    object_name="\x1b[31mweb",
+    opened_at=NOW - 86400 * 3,
+    closed_at=NOW - 86400 * 3,
 )
 
 
@@ -120,11 +125,21 @@ def test_a_story_of_what_goes_on(dockmend, state):
 
 
 def test_what_is_under_way_and_what_failed():
-    failed = replace(RESTART, outcome="failed", detail="no such image", ended_at=RESTART.began_at + 1)
-    running = replace(
-        RESTART, id="a0000000000000bbb", attempt=2, outcome=None, ended_at=None, began_at=NOW - 3, detail=""
+    failed = replace(
+        RESTART, outcome="failed", detail="no such image", ended_at=RESTART.began_at + 1
     )
-    lines = list(story(replace(OPEN, state="acting", waiting_for="", due_at=None), [failed, running], NOW))
+    running = replace(
+        RESTART,
+        id="a0000000000000bbb",
+        attempt=2,
+        outcome=None,
+        ended_at=None,
+        began_at=NOW - 3,
+        detail="",
+    )
+    lines = list(
+        story(replace(OPEN, state="acting", waiting_for="", due_at=None), [failed, running], NOW)
+    )
     assert any("FAILED    restart" in line and "no such image" in line for line in lines)
     assert any("did       restart" in line and "under way for 3.0 s" in line for line in lines)
 
@@ -133,15 +148,33 @@ def test_what_is_under_way_and_what_failed():
     ("outcome", "reason", "said"),
     [
         ("recovered", "recovered on its own", "recovered on its own, as soon as it was seen"),
-        ("recovered", "recovered on its own: it is gone", "recovered on its own, as soon as it was seen: it is gone"),
-        ("recovered", "recovered with the other", "recovered with the other, as soon as it was seen"),
-        ("dry_run", "dry run: would have done restart", "dry run, as soon as it was seen: would have done restart"),
+        (
+            "recovered",
+            "recovered on its own: it is gone",
+            "recovered on its own, as soon as it was seen: it is gone",
+        ),
+        (
+            "recovered",
+            "recovered with the other",
+            "recovered with the other, as soon as it was seen",
+        ),
+        (
+            "dry_run",
+            "dry run: would have done restart",
+            "dry run, as soon as it was seen: would have done restart",
+        ),
         ("suppressed", "it is paused", "left alone, as soon as it was seen: it is paused"),
     ],
 )
 def test_what_outcome_and_reason_both_say_is_said_once(outcome, reason, said):
     changed = replace(
-        OPEN, state="closed", closed_at=OPEN.opened_at, outcome=outcome, reason=reason, attempts=0, waiting_for=""
+        OPEN,
+        state="closed",
+        closed_at=OPEN.opened_at,
+        outcome=outcome,
+        reason=reason,
+        attempts=0,
+        waiting_for="",
     )
     assert list(story(changed, [], NOW))[-1].split("  closed    ")[1] == said
     assert f"{_row(changed, NOW)[5]}: {_row(changed, NOW)[7]}".removesuffix(": ") == said.replace(
@@ -150,13 +183,25 @@ def test_what_outcome_and_reason_both_say_is_said_once(outcome, reason, said):
 
 
 def test_no_time_at_all_is_not_told():
-    began = replace(RESTART, began_at=OPEN.opened_at, ended_at=OPEN.opened_at, detail="", object_name=OPEN.object_name)
+    began = replace(
+        RESTART,
+        began_at=OPEN.opened_at,
+        ended_at=OPEN.opened_at,
+        detail="",
+        object_name=OPEN.object_name,
+    )
     lines = list(story(OPEN, [began], NOW))
-    assert [line.partition("  ")[2] for line in lines[4:6]] == ["decided   attempt 1", "did       restart"]
+    assert [line.partition("  ")[2] for line in lines[4:6]] == [
+        "decided   attempt 1",
+        "did       restart",
+    ]
 
 
 def test_an_id_may_be_cut_where_it_is_unique(dockmend, state):
-    assert "Incident i0000000000000aaa" in dockmend("incidents", "i0000000000000a", "--state", state).out
+    assert (
+        "Incident i0000000000000aaa"
+        in dockmend("incidents", "i0000000000000a", "--state", state).out
+    )
     ran = dockmend("incidents", "i000", "--state", state)
     assert (ran.code, ran.out) == (2, "")
     assert "3 incidents begin with i000" in ran.err
@@ -168,13 +213,17 @@ def test_an_incident_that_does_not_exist(dockmend, state):
     assert "there is no incident nope" in ran.err
 
 
-def test_without_a_journal_and_a_daemon_it_is_said_what_was_looked_at_and_which_flag_names_another(dockmend, tmp_path):
+def test_without_a_journal_and_a_daemon_it_is_said_what_was_looked_at_and_which_flag_names_another(
+    dockmend, tmp_path
+):
     for arguments in ((), ("web",), ("--container", "web"), ("--json",)):
         ran = dockmend("incidents", *arguments, "--state", tmp_path)
         assert ran.code == 3
         assert ran.err == (
-            f"dockmend: there is no journal at {tmp_path}/journal.sqlite3, and no dockmend answers at "
-            f"{tmp_path}/dockmend.sock: name its state folder with --state DIR: that of `make run` is `state` in the "
+            f"dockmend: there is no journal at {tmp_path}/journal.sqlite3, and no dockmend "
+            "answers at "
+            f"{tmp_path}/dockmend.sock: name its state folder with --state DIR: that of `make "
+            "run` is `state` in the "
             "folder it was started in\n"
         )
 
@@ -192,10 +241,18 @@ def test_one_story_as_json(dockmend, state):
     assert [each["action"] for each in told["actions"]] == ["restart"]
 
 
-@pytest.mark.parametrize("recorded", ["asked", "container.unhealthy"], ids=["now", "by an earlier version"])
-def test_what_a_person_asked_for_is_shown_as_that_and_not_as_a_trouble(dockmend, tmp_path, recorded: str):
+@pytest.mark.parametrize(
+    "recorded", ["asked", "container.unhealthy"], ids=["now", "by an earlier version"]
+)
+def test_what_a_person_asked_for_is_shown_as_that_and_not_as_a_trouble(
+    dockmend, tmp_path, recorded: str
+):
     asked = replace(
-        HEALED, trigger=recorded, actor="uid 0 (root)", note="asked for by uid 0 (root)", even_if_stopped=True
+        HEALED,
+        trigger=recorded,
+        actor="uid 0 (root)",
+        note="asked for by uid 0 (root)",
+        even_if_stopped=True,
     )
     later = replace(HEALED, id="i0000000000000ddd", opened_at=NOW - 50.0, closed_at=NOW - 49.0)
 

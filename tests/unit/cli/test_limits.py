@@ -14,13 +14,14 @@ from dockmend.settings import Paths, Settings
 
 NOW = time.time()
 INCIDENT = Incident(
-    id="i1", rule="heal", trigger="container.unhealthy", target="container:web", kind="container", object_id="c",
-    object_name="web", trouble="t", opened_at=NOW - 50, state="closed", outcome="healed", closed_at=NOW - 40,
-    attempts=1,
+    id="i1", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
+    object_id="c", object_name="web", trouble="t", opened_at=NOW - 50, state="closed",
+    outcome="healed", closed_at=NOW - 40, attempts=1,
 )  # fmt: skip
 ACTION = ActionRecord(
-    id="a1", incident="i1", rule="heal", target="container:web", attempt=1, action="restart", object_id="c",
-    object_name="web", params={}, began_at=NOW - 49, ended_at=NOW - 48, outcome="done",
+    id="a1", incident="i1", rule="heal", target="container:web", attempt=1, action="restart",
+    object_id="c", object_name="web", params={}, began_at=NOW - 49, ended_at=NOW - 48,
+    outcome="done",
 )  # fmt: skip
 
 

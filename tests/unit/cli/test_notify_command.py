@@ -1,4 +1,5 @@
-"""`dockmend notify`: the channels of the daemon that runs, else those of the files; samples; never a URL."""
+"""`dockmend notify`: the channels of the daemon that runs, else those of the files; samples; never
+a URL."""
 
 from __future__ import annotations
 
@@ -31,9 +32,9 @@ ILL = {"delivered_at": None, "failed_at": 1.8e9, "error": "error=500", "failing"
 
 def row(name: str, *services: str, **changed: Any) -> dict[str, Any]:
     return {
-        "name": name, "urls": [{"service": each, "lane": WELL} for each in services], "at_once": ["down"],
-        "digest": ["healed"], "off": ["gave_up"], "severity": "warning", "quiet": None, "logs": 5, "digest_at": "08:00",
-        "waiting": 0, "next_at": None, **changed,
+        "name": name, "urls": [{"service": each, "lane": WELL} for each in services],
+        "at_once": ["down"], "digest": ["healed"], "off": ["gave_up"], "severity": "warning",
+        "quiet": None, "logs": 5, "digest_at": "08:00", "waiting": 0, "next_at": None, **changed,
     }  # fmt: skip
 
 
@@ -72,7 +73,10 @@ def receivers(monkeypatch: pytest.MonkeyPatch) -> Receivers:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """Settings with two channels, and nobody who runs."""
-    for name, urls in (("ops", f"json://{SECRET}@a\nntfy://b/{SECRET}\n"), ("home", f"json://c/{SECRET}\n")):
+    for name, urls in (
+        ("ops", f"json://{SECRET}@a\nntfy://b/{SECRET}\n"),
+        ("home", f"json://c/{SECRET}\n"),
+    ):
         (tmp_path / f"{name}.url").write_text(urls)
         (tmp_path / f"{name}.url").chmod(0o600)
     file = tmp_path / "dockmend.yaml"
@@ -83,10 +87,12 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-# --------------------------------------------------------------------------------------------------- without a daemon
+# --------------------------------------------------------------------------------- without a daemon
 
 
-def test_the_channels_of_the_files_are_listed_if_nobody_runs(dockmend, config, tmp_path, monkeypatch):
+def test_the_channels_of_the_files_are_listed_if_nobody_runs(
+    dockmend, config, tmp_path, monkeypatch
+):
     monkeypatch.setenv("DOCKMEND_CONFIG", str(config))
     ran = dockmend("notify", "--list", "--state", tmp_path)
     assert ran.code == 0
@@ -95,9 +101,9 @@ def test_the_channels_of_the_files_are_listed_if_nobody_runs(dockmend, config, t
     for line in (
         "ops\n", "  URL 1      json (address hidden)\n", "  URL 2      ntfy (address hidden)\n",
         "  at once    down, needs_you\n",
-        "  digest     healed, daily at 08:00\n", "  off        gave_up, flapping, resolved, degraded\n",
-        "  severity   at least critical\n", "  quiet      22:00-07:00, but for what is critical\n",
-        "  waiting    nothing\n",
+        "  digest     healed, daily at 08:00\n",
+        "  off        gave_up, flapping, resolved, degraded\n", "  severity   at least critical\n",
+        "  quiet      22:00-07:00, but for what is critical\n", "  waiting    nothing\n",
     ):  # fmt: skip
         assert line in ops
     assert "  quiet      never\n" in ran.out.partition("home\n")[2]
@@ -127,7 +133,10 @@ def test_a_sample_of_each_kind_goes_to_every_url(dockmend, config, tmp_path, rec
     ran = dockmend("notify", "--test", "--state", tmp_path, "--config", config)
     assert ran.code == 0
     accepted = f"accepted: {', '.join(KINDS)}\n"
-    assert ran.out == f"ops, URL 1 (json): {accepted}ops, URL 2 (ntfy): {accepted}home, URL 1 (json): {accepted}"
+    assert (
+        ran.out == f"ops, URL 1 (json): {accepted}ops, URL 2 (ntfy): {accepted}home, URL 1 (json): "
+        f"{accepted}"
+    )
     assert set(receivers.got) == {f"json://{SECRET}@a", f"ntfy://b/{SECRET}", f"json://c/{SECRET}"}
     for messages in receivers.got.values():
         assert [each.kind.value for each in messages] == KINDS
@@ -141,34 +150,45 @@ def test_one_channel_is_tried_alone(dockmend, config, tmp_path, receivers):
     assert set(receivers.got) == {f"json://c/{SECRET}"}
 
 
-def test_what_does_not_accept_a_sample_gets_no_other_and_it_is_said_why(dockmend, config, tmp_path, receivers):
+def test_what_does_not_accept_a_sample_gets_no_other_and_it_is_said_why(
+    dockmend, config, tmp_path, receivers
+):
     receivers.refuses = {f"json://{SECRET}@a": "flapping"}
     ran = dockmend("notify", "--test", "ops", "--state", tmp_path, "--config", config)
     assert ran.code == 1
     assert ran.out == (
-        "ops, URL 1 (json): NOT ACCEPTED: flapping; accepted before: down, gave_up; nothing more was sent there\n"
+        "ops, URL 1 (json): NOT ACCEPTED: flapping; accepted before: down, gave_up; nothing more "
+        "was sent there\n"
         f"  error=500\nops, URL 2 (ntfy): accepted: {', '.join(KINDS)}\n"
     )
     ran = dockmend("notify", "--test", "ops", "--state", tmp_path, "--config", config, "--json")
     assert ran.code == 1
     assert json.loads(ran.out)[0] == {
-        "channel": "ops", "url": 1, "service": "json", "accepted": ["down", "gave_up"], "refused": "flapping",
-        "said": ["error=500"],
+        "channel": "ops", "url": 1, "service": "json", "accepted": ["down", "gave_up"],
+        "refused": "flapping", "said": ["error=500"],
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", ["--test", "--list"])
-def test_an_unknown_channel_is_an_error_that_lists_the_known_ones(what, dockmend, config, tmp_path, receivers):
+def test_an_unknown_channel_is_an_error_that_lists_the_known_ones(
+    what, dockmend, config, tmp_path, receivers
+):
     ran = dockmend("notify", what, "opps", "--state", tmp_path, "--config", config)
     assert (ran.code, ran.out) == (2, "")
-    assert "there is no channel 'opps' (did you mean \"ops\"?): the channels are ops, home\n" in ran.err
+    assert (
+        "there is no channel 'opps' (did you mean \"ops\"?): the channels are ops, home\n"
+        in ran.err
+    )
     assert receivers.got == {}
 
 
 def test_without_a_channel_it_is_said_how_to_make_one(dockmend, tmp_path, receivers):
     ran = dockmend("notify", "--test", "--state", tmp_path)
     assert ran.code == 2
-    assert "no channel is configured: name one under `notify` in the settings, or set DOCKMEND_NOTIFY_URL" in ran.err
+    assert (
+        "no channel is configured: name one under `notify` in the settings, or set "
+        "DOCKMEND_NOTIFY_URL" in ran.err
+    )
     ran = dockmend("notify", "--list", "--state", tmp_path)
     assert (ran.code, "no channel is configured" in ran.out) == (0, True)
     assert dockmend("notify", "--list", "--state", tmp_path, "--json").out == "[]\n"
@@ -181,13 +201,16 @@ def test_what_is_to_be_done_has_to_be_said(flags, dockmend):
     assert "`dockmend notify --list` or `dockmend notify --test [CHANNEL]`" in ran.err
 
 
-# --------------------------------------------------------------------------------------------------- with the daemon
+# ---------------------------------------------------------------------------------- with the daemon
 
 
 def test_the_daemon_that_runs_is_asked_for_its_channels(dockmend, state):  # noqa: F811 - the fixture
     folder, daemon = state
     lanes = [{"service": "ntfy", "lane": WELL}, {"service": "json", "lane": ILL}]
-    daemon.answers["channels"] = [row("ops", urls=lanes, waiting=3, next_at=1.8e9), row("home", "mailto")]
+    daemon.answers["channels"] = [
+        row("ops", urls=lanes, waiting=3, next_at=1.8e9),
+        row("home", "mailto"),
+    ]
     ran = dockmend("notify", "--list", "--state", folder)
     assert (ran.code, ran.err) == (0, "")
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1.8e9))
@@ -197,7 +220,9 @@ def test_the_daemon_that_runs_is_asked_for_its_channels(dockmend, state):  # noq
         f"last error {at}: error=500, it is tried again\n"
     ) in ran.out
     assert f"  waiting    3 messages, the first due {at}\n" in ran.out
-    assert json.loads(dockmend("notify", "--list", "home", "--state", folder, "--json").out) == [row("home", "mailto")]
+    assert json.loads(dockmend("notify", "--list", "home", "--state", folder, "--json").out) == [
+        row("home", "mailto")
+    ]
 
 
 def test_the_daemon_that_runs_sends_the_samples(dockmend, state, receivers):  # noqa: F811
@@ -219,7 +244,9 @@ def test_the_daemon_that_runs_sends_the_samples(dockmend, state, receivers):  # 
     assert dockmend("notify", "--test", "--state", folder).code == 1
 
 
-def test_a_daemon_that_runs_and_cannot_be_asked_is_not_passed_over(dockmend, config, tmp_path, receivers, monkeypatch):
+def test_a_daemon_that_runs_and_cannot_be_asked_is_not_passed_over(
+    dockmend, config, tmp_path, receivers, monkeypatch
+):
     """Its channels may be others than those of the files: what is tried would prove nothing."""
     monkeypatch.setenv("DOCKMEND_CONFIG", str(config))
     found = [PidFile(os.getpid(), "1", str(tmp_path / "dockmend.sock"), str(tmp_path))]
@@ -237,13 +264,21 @@ def test_a_daemon_of_another_version_says_so_itself(dockmend, state):  # noqa: F
 
 def test_samples_are_sent_by_one_daemon_only(dockmend, state, monkeypatch):  # noqa: F811
     folder, _ = state
-    found = [PidFile(1, "1", str(folder / "dockmend.sock"), str(folder)), PidFile(2, "2", "/b/sock", "/b")]
+    found = [
+        PidFile(1, "1", str(folder / "dockmend.sock"), str(folder)),
+        PidFile(2, "2", "/b/sock", "/b"),
+    ]
     monkeypatch.setattr(pidfiles, "running", lambda environ: found)
     ran = dockmend("notify", "--test")
     assert (ran.code, "2 dockmends run here: say which" in ran.err) == (2, True)
 
 
-def test_a_settings_file_that_is_named_is_asked_and_not_the_daemon(dockmend, state, config, receivers):  # noqa: F811
+def test_a_settings_file_that_is_named_is_asked_and_not_the_daemon(
+    dockmend,
+    state,  # noqa: F811
+    config,
+    receivers,
+):
     folder, daemon = state
     ran = dockmend("notify", "--list", "--state", folder, "--config", config)
     assert (ran.code, daemon.calls) == (0, [])

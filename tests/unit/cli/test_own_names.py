@@ -1,4 +1,5 @@
-"""Commands that look at the engine call what dockmend set aside by its own name, as the journal proves it."""
+"""Commands that look at the engine call what dockmend set aside by its own name, as the journal
+proves it."""
 
 from __future__ import annotations
 
@@ -47,11 +48,15 @@ def found(tmp_path: Path) -> Settings:
     async def write() -> None:
         journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
         await journal.open()
-        journal.put_owned(OwnedObject("o1", "container", OLD, "", "i0abc0abc0abc0ab", "aside", 0.0, "1" * 64))
+        journal.put_owned(
+            OwnedObject("o1", "container", OLD, "", "i0abc0abc0abc0ab", "aside", 0.0, "1" * 64)
+        )
         await journal.close()
 
     asyncio.run(write())
-    return Settings(paths=Paths(state=tmp_path, rules=tmp_path, socket=tmp_path / "s"), engine="unix:///e")
+    return Settings(
+        paths=Paths(state=tmp_path, rules=tmp_path, socket=tmp_path / "s"), engine="unix:///e"
+    )
 
 
 def test_a_command_that_only_looks(found: Settings, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,5 @@
-"""All commands work in one place: state folder and engine of the daemon that runs, whether it answers or not."""
+"""All commands work in one place: state folder and engine of the daemon that runs, whether it
+answers or not."""
 
 from __future__ import annotations
 
@@ -45,11 +46,17 @@ def asked_engine(flags: dict[str, Any]) -> tuple[str, TLS | None]:
     return address.url, address.tls
 
 
-def test_an_engine_that_the_daemon_found_in_its_own_environment_is_asked_with_its_certificates(state, capsys):  # noqa: F811
+def test_an_engine_that_the_daemon_found_in_its_own_environment_is_asked_with_its_certificates(
+    state,  # noqa: F811
+    capsys,
+):
     folder, daemon = state
     daemon.answers["in_force"] = {**IN_FORCE, "engine": FAR.url, "engine_found": FAR.told()}
     assert asked_engine({"state": folder}) == (FAR.url, FILES)
-    assert asked_engine({"state": folder, "engine": "unix:///named.sock"}) == ("unix:///named.sock", None)
+    assert asked_engine({"state": folder, "engine": "unix:///named.sock"}) == (
+        "unix:///named.sock",
+        None,
+    )
     assert capsys.readouterr().err == ""
 
 
@@ -69,14 +76,19 @@ def test_a_daemon_that_does_not_tell_its_engine_is_said(state, capsys):  # noqa:
 
 
 @pytest.mark.parametrize("more", [{}, {"rules": Path("/mine")}, {"config": "mine.yaml"}])
-def test_state_folder_and_engine_stay_those_of_a_daemon_that_does_not_answer(more, silent, tmp_path, capsys):
+def test_state_folder_and_engine_stay_those_of_a_daemon_that_does_not_answer(
+    more, silent, tmp_path, capsys
+):
     (tmp_path / "mine.yaml").write_text("heal: off\n")
     flags = {key: tmp_path / value if key == "config" else value for key, value in more.items()}
     found = in_force(flags).settings
     assert (found.paths.state, state_folder(flags)) == (silent, silent)
     assert asked_engine(flags) == (FAR.url, FILES)
     said = capsys.readouterr().err
-    where = f"state folder {silent} (of the dockmend that runs, process 7), engine {FAR.url}, as the dockmend that runs"
+    where = (
+        f"state folder {silent} (of the dockmend that runs, process 7), engine {FAR.url}, as "
+        "the dockmend that runs"
+    )
     assert where in said.splitlines()[0]
 
 
@@ -108,14 +120,25 @@ def test_a_state_folder_leads_to_the_socket_of_its_daemon(silent, monkeypatch):
     found = [PidFile(7, "1", "/elsewhere/sock", str(silent)), PidFile(8, "1", "/b/sock", "/b")]
     monkeypatch.setattr(pidfiles, "running", lambda environ: found)
     at = place({"state": silent}, changes=True)
-    assert (at.paths.state, at.paths.socket, at.daemon) == (silent, Path("/elsewhere/sock"), found[0])
+    assert (at.paths.state, at.paths.socket, at.daemon) == (
+        silent,
+        Path("/elsewhere/sock"),
+        found[0],
+    )
 
 
 @pytest.mark.parametrize(
     "command",
-    [("create", "v"), ("restore", "v@1"), ("restore", "v@1", "--in-place", "--yes"), ("prune", "--keep", "1")],
+    [
+        ("create", "v"),
+        ("restore", "v@1"),
+        ("restore", "v@1", "--in-place", "--yes"),
+        ("prune", "--keep", "1"),
+    ],
 )
-def test_with_two_daemons_snapshots_changes_nothing_and_names_both(command, silent, dockmend, monkeypatch):
+def test_with_two_daemons_snapshots_changes_nothing_and_names_both(
+    command, silent, dockmend, monkeypatch
+):
     found = [*pidfiles.running(os.environ), PidFile(8, "1", "/b/sock", "/b")]
     monkeypatch.setattr(pidfiles, "running", lambda environ: found)
     ran = dockmend("snapshots", *command)
@@ -130,4 +153,6 @@ def test_a_pid_file_says_which_engine_its_daemon_uses(tmp_path):
     with pidfiles.announced(tmp_path / "sock", tmp_path, environ, FAR.told()):
         [found] = pidfiles.running(environ)
     assert EngineAddress.as_told(found.engine, FAR.source) == FAR
-    assert EngineAddress.as_told(EngineAddress("https://a:1").told(), "default") == EngineAddress("https://a:1")
+    assert EngineAddress.as_told(EngineAddress("https://a:1").told(), "default") == EngineAddress(
+        "https://a:1"
+    )

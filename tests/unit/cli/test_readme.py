@@ -1,4 +1,5 @@
-"""What the documents show is what there is: rules load, settings hold, commands, files and `make` targets exist."""
+"""What the documents show is what there is: rules load, settings hold, commands, files and `make`
+targets exist."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ TOP = Path(__file__).resolve().parents[3]
 README = (TOP / "README.md").read_text()
 CLI = (TOP / "docs" / "cli.md").read_text()
 RULES = (TOP / "docs" / "rules.md").read_text()
-DOCUMENTS = sorted(TOP.glob("*.md")) + sorted(TOP.glob("docs/**/*.md")) + sorted(TOP.glob("bench/*.md"))
+DOCUMENTS = (
+    sorted(TOP.glob("*.md")) + sorted(TOP.glob("docs/**/*.md")) + sorted(TOP.glob("bench/*.md"))
+)
 SOCKET = "/var/run/docker.sock"
 FOLDERS = "tests|docs|daemon|bench|deploy|systemd|requirements"
 
@@ -37,7 +40,9 @@ def test_the_container_it_shows_is_what_the_file_for_compose_runs():
     file = yaml.safe_load((TOP / "deploy" / "compose.yaml").read_text())
     short, whole = shown["services"]["dockmend"], file["services"]["dockmend"]
     assert {key for key in short if short[key] != whole[key]} == {"environment", "volumes"}
-    assert short["volumes"] == [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", each) for each in whole["volumes"]]
+    assert short["volumes"] == [
+        re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", each) for each in whole["volumes"]
+    ]
     assert set(shown["volumes"]) == set(file["volumes"])
     assert set(short["environment"]) == {"TZ", "DOCKMEND_NOTIFY_URL"}
     assert set(short["environment"]) <= set(whole["environment"])
@@ -67,13 +72,18 @@ def test_the_settings_reference_holds_and_has_every_key(tmp_path):
     (tmp_path / "dockmend.yaml").write_text(shown)
     assert check_file(tmp_path / "dockmend.yaml") == []
     assert [key for key in FileSettings.model_fields if f"`{key}" not in text] == []
-    assert [key for key in VARIABLES if f"{key.rpartition('.')[2]}`" not in text and f"`{key}." not in text] == []
+    assert [
+        key
+        for key in VARIABLES
+        if f"{key.rpartition('.')[2]}`" not in text and f"`{key}." not in text
+    ] == []
 
 
 def test_the_errors_it_shows_are_those_that_come(dockmend, tmp_path, monkeypatch):
     (tmp_path / "rules.d").mkdir()
     (tmp_path / "rules.d" / "web.yaml").write_text(
-        'version: 1\nrules:\n  - name: web\n    when: container.unhealty\n    match: {nam: "web*"}\n    then: restart\n'
+        "version: 1\nrules:\n  - name: web\n    when: container.unhealty\n    match: {nam: "
+        '"web*"}\n    then: restart\n'
         "    limits: {cooldown: off, attempts: 5}\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -96,7 +106,9 @@ def test_every_command_it_names_is_there_with_its_flags(text):
     quoted = re.findall(r"(?:`|\$ (?:\S*/)?)dockmend ([a-z][^`\n]*)", text)
     assert quoted
     for line in quoted:
-        words = shlex.split(line.split(" >")[0].replace("[", " ").replace("]", " ").replace("…", ""))
+        words = shlex.split(
+            line.split(" >")[0].replace("[", " ").replace("]", " ").replace("…", "")
+        )
         assert words[0] in COMMANDS, line
         command = group.get_command(None, words[0])  # type: ignore[arg-type] # the group asks nothing of its context
         assert command is not None
@@ -116,7 +128,8 @@ def test_every_file_it_names_is_there(path):
     missing = [link for link in links if not (path.parent / link).exists()]
     named = re.findall(rf"(?<![\w/.-])(?:{FOLDERS})/[\w./*-]*[\w*/]", text)
     named += [f"tests/**/{name}" for name in re.findall(r"(?<![\w/*])test_\w+\.py", text)]
-    named = [name for name in named if not name.startswith("bench/out")]  # what runs write, and git ignores
+    # what runs write, and git ignores
+    named = [name for name in named if not name.startswith("bench/out")]
     assert missing + [name for name in named if not any(TOP.glob(name.rstrip("/")))] == []
 
 

@@ -40,7 +40,10 @@ def test_a_table_fits_and_the_widest_column_gives_way():
     assert lines[1].endswith("…")
 
 
-@given(st.lists(st.tuples(st.text(max_size=40), st.text(max_size=40)), min_size=1, max_size=5), st.integers(20, 120))
+@given(
+    st.lists(st.tuples(st.text(max_size=40), st.text(max_size=40)), min_size=1, max_size=5),
+    st.integers(20, 120),
+)
 def test_no_row_is_wider_than_the_terminal_or_breaks_its_line(rows, width):
     lines = table(("ONE", "TWO"), rows, width)
     assert len(lines) == len(rows) + 1

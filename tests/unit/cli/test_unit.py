@@ -25,10 +25,19 @@ def shipped(**changes: str) -> dict[str, str]:
     file.read(SHIPPED)
     found = {name: file["Service"].get(name, "") for name in PROPERTIES}
     memory = str(int(found["MemoryMax"].removesuffix("M")) * 1024**2)
-    return {**found, "LoadState": "loaded", "NeedDaemonReload": "no", "MainPID": "42", "MemoryMax": memory, **changes}
+    return {
+        **found,
+        "LoadState": "loaded",
+        "NeedDaemonReload": "no",
+        "MainPID": "42",
+        "MemoryMax": memory,
+        **changes,
+    }
 
 
-def told(unit: dict[str, str], settings: Settings | None = None, **more: Any) -> list[DoctorFinding]:
+def told(
+    unit: dict[str, str], settings: Settings | None = None, **more: Any
+) -> list[DoctorFinding]:
     return sandbox(unit, settings or Settings(), **{"socket": None, "execs": False, **more})
 
 
@@ -52,7 +61,12 @@ def test_the_unit_as_it_is_shipped_takes_nothing_away():
             "ProtectSystem=full",
             "ReadWritePaths=/etc/s",
         ),
-        ({}, {"snapshots": {"bind_roots": ["/srv/data"]}}, "the bind root /srv/data, /srv/data, is r", "=/srv/data"),
+        (
+            {},
+            {"snapshots": {"bind_roots": ["/srv/data"]}},
+            "the bind root /srv/data, /srv/data, is r",
+            "=/srv/data",
+        ),
         (
             {},
             {"paths": {"rules": Path("/home/me/rules.d")}},
@@ -77,12 +91,27 @@ def test_the_unit_as_it_is_shipped_takes_nothing_away():
             "the services for messages and the heartbeat's monitor cannot be reached",
             "PrivateNetwork=no",
         ),
-        ({}, {"paths": {"rules": Path("/tmp/rules.d")}}, "is another one for dockmend: PrivateTmp=yes", "move it out"),
-        ({"Environment": ""}, {}, "ProcSubset=pid hides the boot's id", "Environment=DOCKMEND_BOOT=%b"),
+        (
+            {},
+            {"paths": {"rules": Path("/tmp/rules.d")}},
+            "is another one for dockmend: PrivateTmp=yes",
+            "move it out",
+        ),
+        (
+            {"Environment": ""},
+            {},
+            "ProcSubset=pid hides the boot's id",
+            "Environment=DOCKMEND_BOOT=%b",
+        ),
         ({"MemoryMax": str(64 * 1024**2)}, {}, "gives dockmend 64 MiB", "MemoryMax=512M"),
         ({"TasksMax": "8"}, {}, "TasksMax=8", "TasksMax=256"),
         ({"PrivateNetwork": "yes"}, {}, "the HTTP pages cannot be reached", "PrivateNetwork=no"),
-        ({"RestrictAddressFamilies": "AF_UNIX"}, {}, "lacks AF_INET", "RestrictAddressFamilies=AF_INET AF_INET6"),
+        (
+            {"RestrictAddressFamilies": "AF_UNIX"},
+            {},
+            "lacks AF_INET",
+            "RestrictAddressFamilies=AF_INET AF_INET6",
+        ),
     ],
 )
 def test_what_is_missing_is_named_with_the_line_that_gives_it(
@@ -114,7 +143,9 @@ def test_a_user_who_may_not_use_the_engines_socket(tmp_path: Path, monkeypatch: 
     socket.touch()
     socket.chmod(0o660)
     names = {os.getuid(): "root", os.getgid(): "docker"}
-    monkeypatch.setattr(units, "_named", lambda number, kind: "docker" if kind == "group" else names[number])
+    monkeypatch.setattr(
+        units, "_named", lambda number, kind: "docker" if kind == "group" else names[number]
+    )
     for changes in ({"User": "stranger"}, {"DynamicUser": "yes"}):
         note, problem = told(shipped(**changes), socket=socket)
         assert (note.level, problem.level) == ("note", "problem")
@@ -143,7 +174,9 @@ def test_what_only_some_rules_need():
 def test_only_the_units_own_daemon_is_judged_by_it(
     monkeypatch: pytest.MonkeyPatch, daemon: int | None, answer: str, there: bool
 ):
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, answer, ""))
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, answer, "")
+    )
     assert (unit_properties(daemon) is not None) is there
 
 

@@ -1,4 +1,5 @@
-"""Pid files: a command finds the daemon that runs on this host, and no one that another user made up."""
+"""Pid files: a command finds the daemon that runs on this host, and no one that another user made
+up."""
 
 from __future__ import annotations
 
@@ -39,8 +40,11 @@ def test_a_daemon_is_found_while_it_runs(environ, tmp_path):
     assert running(environ) == []
 
 
-def test_a_daemon_that_was_killed_is_not_found_and_its_file_goes_with_the_next_start(environ, tmp_path):
-    later = write(environ, PidFile(os.getpid(), "1", "/sock", "/state"))  # the id now belongs to another process
+def test_a_daemon_that_was_killed_is_not_found_and_its_file_goes_with_the_next_start(
+    environ, tmp_path
+):
+    # the id now belongs to another process
+    later = write(environ, PidFile(os.getpid(), "1", "/sock", "/state"))
     nobody = write(environ, PidFile(2**22 + 1, "5", "/sock", "/state"), "2.json")
     assert running(environ) == []
     with announced(tmp_path / "sock", tmp_path / "state", environ):
@@ -54,7 +58,8 @@ def test_a_daemon_of_another_container_is_none_of_this_and_keeps_its_file(enviro
     dead = write(environ, PidFile(2**22 + 1, "5", "/sock", "/state", namespace="1"), "3.json")
     assert running(environ) == []
     with announced(tmp_path / "sock", tmp_path / "state", environ):
-        assert (path.exists(), dead.exists()) == (True, True)  # whether it runs can only be known there
+        # whether it runs can only be known there
+        assert (path.exists(), dead.exists()) == (True, True)
         write(environ, there, f"{os.getpid()}.json")
     assert (path.parent / f"{os.getpid()}.json").exists(), "it is another's by now"
 
@@ -90,7 +95,9 @@ def test_a_link_and_what_is_no_pid_file_do_not_count(environ, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_no_reason_not_to_run(tmp_path):
     (tmp_path / "file").write_text("")
-    with announced(tmp_path / "sock", tmp_path / "state", {"DOCKMEND_RUNTIME": str(tmp_path / "file")}) as written:
+    with announced(
+        tmp_path / "sock", tmp_path / "state", {"DOCKMEND_RUNTIME": str(tmp_path / "file")}
+    ) as written:
         assert not written
 
 

@@ -1,4 +1,5 @@
-"""The command socket with a real socket, a real client and a daemon that only remembers what it was told."""
+"""The command socket with a real socket, a real client and a daemon that only remembers what it was
+told."""
 
 from __future__ import annotations
 
@@ -126,7 +127,11 @@ async def test_a_path_too_long_for_a_socket_is_said(tmp_path):
 async def test_the_daemons_own_sentence_and_exit_code_arrive(path):
     daemon = Daemon()
     async with SocketServer(path, daemon):
-        for fault, code in ((UsageError("no rule x"), 2), (Unreachable("engine away"), 3), (DockmendError("no"), 1)):
+        for fault, code in (
+            (UsageError("no rule x"), 2),
+            (Unreachable("engine away"), 3),
+            (DockmendError("no"), 1),
+        ):
             daemon.fault = fault
             with pytest.raises(Refused, match=str(fault)) as caught:
                 await ask(path, "reload")
@@ -155,10 +160,19 @@ async def test_a_fault_in_the_daemon_is_a_sentence_not_a_traceback(path):
         (b'{"command": "pause", "arguments": [1]}\n', "not a mapping"),
         (b'{"command": "pause", "arguments": {"for_": "1h"}}\n', "wrong type"),
         (b'{"command": "pause", "arguments": {"for_": true}}\n', "wrong type"),
-        (b'{"command": "trigger", "arguments": {"rule": "r", "name": "n", "even_if_stopped": 1}}\n', "wrong type"),
+        (
+            (
+                b'{"command": "trigger", "arguments": {"rule": "r", "name": "n", '
+                b'"even_if_stopped": 1}}\n'
+            ),
+            "wrong type",
+        ),
         (b'{"command": "pause", "arguments": {"for_": NaN}}\n', "no number"),
         (b'{"command": "reset", "arguments": {"rule": "a"}}\n', "target is missing"),
-        (b'{"command": "reset", "arguments": {"rule": "a", "target": "' + b"x" * 5000 + b'"}}\n', "longer than"),
+        (
+            b'{"command": "reset", "arguments": {"rule": "a", "target": "' + b"x" * 5000 + b'"}}\n',
+            "longer than",
+        ),
         (b"x" * (LONGEST_LINE + 100) + b"\n", "longer than"),
     ],
 )
@@ -263,7 +277,8 @@ async def test_something_else_at_the_socket_is_no_traceback(path, answer):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"since": 10**400}, {"since": 2**64}, {"since": float("inf")}, {"container": "\ud800"}]
+    "arguments",
+    [{"since": 10**400}, {"since": 2**64}, {"since": float("inf")}, {"container": "\ud800"}],
 )
 def test_what_no_journal_takes_is_refused(arguments: dict[str, object]):
     line = json.dumps({"command": "incidents", "arguments": arguments}).encode()

@@ -8,7 +8,14 @@ import msgspec
 import pytest
 
 from dockmend.engine import wire
-from dockmend.engine.api_versions import CONNECT_TAKES_MAC, NEWEST, RANDOM_MACS, ApiVersion, configured_mac, settled
+from dockmend.engine.api_versions import (
+    CONNECT_TAKES_MAC,
+    NEWEST,
+    RANDOM_MACS,
+    ApiVersion,
+    configured_mac,
+    settled,
+)
 from dockmend.errors import Unreachable
 
 BEFORE = ApiVersion(1, 45)
@@ -46,7 +53,9 @@ def test_where_there_is_none_a_sentence_says_so(newest: str, oldest: str, said: 
 
 def test_what_rests_on_the_newest_version() -> None:
     assert NEWEST < (1, 52), "inspect leaves out Config.MacAddress from there on"
-    assert NEWEST < CONNECT_TAKES_MAC, "and from there on a connect is able to give a MAC address back"
+    assert NEWEST < CONNECT_TAKES_MAC, (
+        "and from there on a connect is able to give a MAC address back"
+    )
     assert RANDOM_MACS <= NEWEST
 
 
@@ -78,10 +87,15 @@ def answer(mac: str | None, *, running: bool = True) -> dict[str, Any]:
     place = {"MacAddress": MAC if running else "", "IPAddress": "10.0.0.2" if running else ""}
     return {
         "Id": "a" * 64,
-        "State": {"Status": "running" if running else "exited", "StartedAt": "2026-12-01T10:00:00Z"},
+        "State": {
+            "Status": "running" if running else "exited",
+            "StartedAt": "2026-12-01T10:00:00Z",
+        },
         "Config": {"MacAddress": mac} if mac else {},
         "HostConfig": {"NetworkMode": "shop"},
-        "NetworkSettings": {"Networks": {"shop": place | {"NetworkID": "n1"}, "lane": place | {"NetworkID": "n2"}}},
+        "NetworkSettings": {
+            "Networks": {"shop": place | {"NetworkID": "n1"}, "lane": place | {"NetworkID": "n2"}}
+        },
     }
 
 

@@ -16,12 +16,17 @@ from tests.fakes.engine import FakeEngine, Fault
 
 from .raw import raw, served
 
-# ---------------------------------------------------------------------------------------------------------- the version
+# -------------------------------------------------------------------------------------- the version
 
 
 @pytest.mark.parametrize(
     ("newest", "oldest", "used"),
-    [("1.45", "1.24", "1.45"), ("1.60", "1.44", "1.48"), ("1.40", "1.12", "1.40"), ("1.47", "1.47", "1.47")],
+    [
+        ("1.45", "1.24", "1.45"),
+        ("1.60", "1.44", "1.48"),
+        ("1.40", "1.12", "1.40"),
+        ("1.47", "1.47", "1.47"),
+    ],
 )
 async def test_the_newest_version_both_know(
     fake: FakeEngine, client: DockerEngine, newest: str, oldest: str, used: str
@@ -34,7 +39,12 @@ async def test_the_newest_version_both_know(
 
 @pytest.mark.parametrize(
     ("newest", "oldest", "said"),
-    [("1.39", "1.12", "too old"), ("1.60", "1.50", "too new"), ("", "", "no Docker Engine"), ("x.y", "1", "no Docker")],
+    [
+        ("1.39", "1.12", "too old"),
+        ("1.60", "1.50", "too new"),
+        ("", "", "no Docker Engine"),
+        ("x.y", "1", "no Docker"),
+    ],
 )
 async def test_no_version_both_know(
     fake: FakeEngine, client: DockerEngine, newest: str, oldest: str, said: str
@@ -45,16 +55,20 @@ async def test_no_version_both_know(
     assert caught.value.exit_code == 3
 
 
-async def test_the_version_is_settled_by_the_first_call_too(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_the_version_is_settled_by_the_first_call_too(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     await client.listing()
     await client.listing()
     assert fake.requests.count("GET /version") == 1
 
 
-# ---------------------------------------------------------------------------------------------------------------- calls
+# -------------------------------------------------------------------------------------------- calls
 
 
-async def test_an_inspect_is_one_call_once_the_image_is_known(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_an_inspect_is_one_call_once_the_image_is_known(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
     fake.add_container("web", "other", labels={"dockmend.ignore": "true", "tier": "web"})
     await client.connect()
@@ -67,7 +81,9 @@ async def test_an_inspect_is_one_call_once_the_image_is_known(fake: FakeEngine, 
     assert first.image_labels == {"dockmend.heal": "true"}
 
 
-async def test_a_container_without_labels_needs_no_look_at_its_image(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_a_container_without_labels_needs_no_look_at_its_image(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     fake.add_container("web")
     await client.connect()
     fake.requests.clear()
@@ -81,7 +97,9 @@ async def test_an_image_that_cannot_be_inspected_leaves_nobodys_labels(
 ) -> None:
     image = fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
     fake.add_container("web", "other", labels={"tier": "web"})
-    fake.faults.append(Fault(f"GET /images/{image}/json", status=status, message="No such image", times=2))
+    fake.faults.append(
+        Fault(f"GET /images/{image}/json", status=status, message="No such image", times=2)
+    )
     for _ in range(2):
         seen = await client.inspect("web")
         assert (seen.labels, seen.image_unknown) == ({}, True)
@@ -89,7 +107,9 @@ async def test_an_image_that_cannot_be_inspected_leaves_nobodys_labels(
     assert (await client.inspect("web")).labels == {"tier": "web"}
 
 
-async def test_an_engine_that_says_nothing_of_the_image_is_asked_again(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_an_engine_that_says_nothing_of_the_image_is_asked_again(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     image = fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
     fake.add_container("web", "other", labels={"tier": "web"})
     fake.faults.append(Fault(f"GET /images/{image}/json", status=503, message="later"))
@@ -108,10 +128,14 @@ async def test_a_listing_asks_once_for_all_images(fake: FakeEngine, client: Dock
     assert [each for each in fake.requests if "/images/" in each] == ["GET /images/json"]
 
 
-async def test_what_vanishes_during_a_listing_is_left_out(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_what_vanishes_during_a_listing_is_left_out(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     fake.add_container("here")
     gone = fake.add_container("gone")
-    fake.faults.append(Fault(f"GET /containers/{gone}/json", status=404, message="No such container"))
+    fake.faults.append(
+        Fault(f"GET /containers/{gone}/json", status=404, message="No such container")
+    )
     assert [container.name for container in (await client.listing()).containers] == ["here"]
 
 
@@ -134,10 +158,14 @@ async def test_a_volume_plugin_that_is_down_does_not_blind_us_to_containers(
 INSPECTS = "GET /containers/[0-9a-f]+/json"
 
 
-async def test_a_listing_whose_every_inspect_fails_fails_as_itself(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_a_listing_whose_every_inspect_fails_fails_as_itself(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     for number in range(40):
         fake.add_container(f"c{number}")
-    fake.faults.append(Fault(INSPECTS, status=500, message="disk\non\x1b[31m fire " + "x" * 999, times=40))
+    fake.faults.append(
+        Fault(INSPECTS, status=500, message="disk\non\x1b[31m fire " + "x" * 999, times=40)
+    )
     with pytest.raises(Temporary) as caught:
         await client.listing()
     assert "disk on [31m fire" in str(caught.value)
@@ -198,7 +226,10 @@ async def test_what_another_try_can_help(
 
 async def test_a_refusal_through_a_proxy_that_names_a_charset(tmp_path: Path) -> None:
     body = b'{"message":"no such thing"}'
-    head = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
+    head = (
+        b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json; "
+        b"charset=utf-8\r\nContent-Length: %d\r\n\r\n"
+    )
     async with raw(tmp_path / "s", head % len(body) + body) as url:
         client = DockerEngine(url)
         try:
@@ -236,14 +267,21 @@ async def test_a_name_that_would_lead_elsewhere_is_never_asked_for(
 ) -> None:
     await client.connect()
     fake.requests.clear()
-    for call in (client.inspect(name), client.inspect_image(name), client.inspect_volume(name), client.remove(name)):
+    for call in (
+        client.inspect(name),
+        client.inspect_image(name),
+        client.inspect_volume(name),
+        client.remove(name),
+    ):
         with pytest.raises(NotFound):
             await call
     assert fake.requests == []
 
 
 @pytest.mark.parametrize("name", ["a?force=1", "a#b", "a%2e%2e", "ä b", "a&b=c"])
-async def test_a_name_with_odd_characters_stays_one_name(fake: FakeEngine, client: DockerEngine, name: str) -> None:
+async def test_a_name_with_odd_characters_stays_one_name(
+    fake: FakeEngine, client: DockerEngine, name: str
+) -> None:
     await client.connect()
     fake.volumes[name] = {"Name": name}
     fake.requests.clear()
@@ -258,7 +296,9 @@ async def test_a_cut_line_is_an_absence(fake: FakeEngine, client: DockerEngine) 
         await client.restart("web")
 
 
-async def test_the_stop_timeout_gives_the_call_its_time(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_the_stop_timeout_gives_the_call_its_time(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     identity = fake.add_container("web", StopTimeout=120)
     await client.inspect("web")
     assert client._stopping(identity, None, None) == ({}, 180.0)
@@ -267,7 +307,9 @@ async def test_the_stop_timeout_gives_the_call_its_time(fake: FakeEngine, client
     assert client._stopping("unknown", 2.1, None)[0] == {"t": "3"}
 
 
-async def test_a_mac_address_is_put_back_where_the_engine_can(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_a_mac_address_is_put_back_where_the_engine_can(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     fake.connect_keeps_mac = True
     fake.add_network("shop")
     fake.add_container("web")
@@ -275,7 +317,9 @@ async def test_a_mac_address_is_put_back_where_the_engine_can(fake: FakeEngine, 
     assert (await client.inspect("web")).networks["shop"].mac == "02:11:22:33:44:55"
 
 
-async def test_which_network_the_default_route_goes_through_is_put_back(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_which_network_the_default_route_goes_through_is_put_back(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     """Engine 28 has it, API 1.48; before that nobody can have asked for it."""
     fake.add_network("shop")
     fake.add_container("web")
@@ -295,7 +339,10 @@ async def test_an_answer_that_is_none_is_a_temporary_error(answer: bytes, tmp_pa
 
 
 async def test_an_image_that_the_engine_could_not_load_is_an_error(tmp_path: Path) -> None:
-    said = b'{"status":"Loading layer"}\r\n{"errorDetail":{"message":"no space left"},"error":"no space left"}\r\n'
+    said = (
+        b'{"status":"Loading layer"}\r\n{"errorDetail":{"message":"no space '
+        b'left"},"error":"no space left"}\r\n'
+    )
     async with served(tmp_path / "s", said) as url:
         client = DockerEngine(url)
         try:
@@ -309,7 +356,8 @@ async def test_an_image_that_the_engine_could_not_load_is_an_error(tmp_path: Pat
 async def test_an_image_that_another_load_has_just_named_is_loaded(
     fake: FakeEngine, client: DockerEngine, there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The containerd image store refuses the later of two loads of one image; it is the same image, byte by byte."""
+    """The containerd image store refuses the later of two loads of one image; it is the same image,
+    byte by byte."""
     said = b'{"error":"AlreadyExists: image \\"docker.io/library/empty:1\\": already exists"}\r\n'
     call = client._transport.call
 
@@ -325,14 +373,18 @@ async def test_an_image_that_another_load_has_just_named_is_loaded(
             await client.load_empty_image("empty:1")
 
 
-async def test_a_name_like_a_set_aside_one_is_judged_in_every_look(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_a_name_like_a_set_aside_one_is_judged_in_every_look(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     name = "db.dockmend-old-i0abc0abc0abc0ab"
     fake.add_container(name, "toolbox")
     await client.connect()
     assert (await client.inspect(name)).plain_name == name
     assert (await client.listing()).containers[0].plain_name == name
     known = (await client.inspect(name)).id
-    client.names = OwnedObjects("", [OwnedObject("o1", "container", name, "", "i0abc0abc0abc0ab", "aside", 0.0, known)])
+    client.names = OwnedObjects(
+        "", [OwnedObject("o1", "container", name, "", "i0abc0abc0abc0ab", "aside", 0.0, known)]
+    )
     assert (await client.inspect(name)).plain_name == "db"
 
 

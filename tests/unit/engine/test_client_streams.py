@@ -1,4 +1,5 @@
-"""The client's streams against the fake: events and archives that end, break, lag or are left early."""
+"""The client's streams against the fake: events and archives that end, break, lag or are left
+early."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from tests.lab import eventually_async
 
 from .raw import raw
 
-# --------------------------------------------------------------------------------------------------------------- events
+# ------------------------------------------------------------------------------------------- events
 
 
 async def test_events_without_a_time_begin_now_by_the_engines_clock(fake: FakeEngine) -> None:
@@ -34,10 +35,14 @@ async def test_events_without_a_time_begin_now_by_the_engines_clock(fake: FakeEn
         await client.close()
 
 
-async def test_leaving_the_stream_gives_its_connection_back(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_leaving_the_stream_gives_its_connection_back(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     async with client.events():
         await eventually_async(lambda: len(fake.log.subscriptions) == 1)
-    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "engine events"] == []
+    assert [
+        task.get_name() for task in asyncio.all_tasks() if task.get_name() == "engine events"
+    ] == []
     await eventually_async(lambda: fake.log.subscriptions == set())
     with pytest.raises(LookupError):
         async with client.events():
@@ -45,7 +50,9 @@ async def test_leaving_the_stream_gives_its_connection_back(fake: FakeEngine, cl
     await eventually_async(lambda: fake.log.subscriptions == set())
 
 
-async def test_the_socket_is_drained_while_nobody_takes_events(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_the_socket_is_drained_while_nobody_takes_events(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     async with client.events() as stream:
         for number in range(50_000):
             fake.log.emit("volume", "create", f"v{number}", {"driver": "local"})
@@ -57,7 +64,9 @@ async def test_the_socket_is_drained_while_nobody_takes_events(fake: FakeEngine,
     assert seen == 50_000
 
 
-async def test_a_marker_whose_neighbours_step_back_in_time_is_found(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_a_marker_whose_neighbours_step_back_in_time_is_found(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     async with client.events() as stream:
         marker = fake.log.emit("volume", "create", "one", {})
         fake.log.emit("volume", "create", "two", {}, time_ns=marker["timeNano"] - 6_000_000)
@@ -74,11 +83,14 @@ async def test_events_of_an_engine_that_is_away(fake: FakeEngine, client: Docker
             pass
 
 
-# ------------------------------------------------------------------------------------------------------------- archives
+# ----------------------------------------------------------------------------------------- archives
 
 
 async def test_an_archive_that_breaks_off_is_an_absence(tmp_path: Path) -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-tar\r\nTransfer-Encoding: "
+        b"chunked\r\n\r\n5\r\nhello\r\n"
+    )
     async with raw(tmp_path / "s", head) as url:
         client = DockerEngine(url)
         client._transport.api_version = ApiVersion(1, 45)
@@ -91,7 +103,9 @@ async def test_an_archive_that_breaks_off_is_an_absence(tmp_path: Path) -> None:
             await client.close()
 
 
-async def test_the_consumers_own_error_stays_its_own(fake: FakeEngine, client: DockerEngine) -> None:
+async def test_the_consumers_own_error_stays_its_own(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
     mounts = [{"Type": "volume", "Source": "data", "Target": "/v"}]
     fake.add_container("helper", start=False, HostConfig={"Mounts": mounts})
     with pytest.raises(OSError, match="disk full"):
@@ -99,7 +113,7 @@ async def test_the_consumers_own_error_stays_its_own(fake: FakeEngine, client: D
             raise OSError("disk full")
 
 
-# -------------------------------------------------------------------------------------------------------------- helpers
+# ------------------------------------------------------------------------------------------ helpers
 
 
 async def test_bounded_keeps_order_and_its_bound() -> None:

@@ -1,4 +1,5 @@
-"""The engine's own files: what of them counts, and that nothing in them or around them leads astray or holds us up."""
+"""The engine's own files: what of them counts, and that nothing in them or around them leads astray
+or holds us up."""
 
 from __future__ import annotations
 
@@ -25,11 +26,16 @@ def seen(container_id: str = ID, **fields: Any) -> Container:
     return Container(id=container_id, name="web", **(told | fields))
 
 
-def write(root: Path, container_id: str = ID, *, state: dict[str, Any] | None = None, **fields: Any) -> Path:
+def write(
+    root: Path, container_id: str = ID, *, state: dict[str, Any] | None = None, **fields: Any
+) -> Path:
     folder = root / "containers" / container_id
     folder.mkdir(parents=True)
     told = {"Running": False, "ExitCode": 143, "StartedAt": STARTED, "FinishedAt": ENDED, "Pid": 0}
-    networks = {"shop": {"DesiredMacAddress": "02:11:22:33:44:55", "Aliases": None}, "lane": {"DesiredMacAddress": ""}}
+    networks = {
+        "shop": {"DesiredMacAddress": "02:11:22:33:44:55", "Aliases": None},
+        "lane": {"DesiredMacAddress": ""},
+    }
     content = {
         "ID": container_id, "State": told | (state or {}), "HasBeenManuallyStopped": True,
         "NetworkSettings": {"Networks": networks | {"none": None}}, "Config": {"Env": ["A=1"]},
@@ -57,7 +63,9 @@ async def test_a_file_tells_of_the_run_and_the_end_that_inspect_tells_of(tmp_pat
         {"state": "running", "exit_code": None},
     ],
 )
-async def test_a_file_of_another_run_or_engine_tells_nothing(tmp_path: Path, fields: dict[str, Any]) -> None:
+async def test_a_file_of_another_run_or_engine_tells_nothing(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
     write(tmp_path)
     assert await ContainerFiles(tmp_path).of(seen(**fields)) is None
 
@@ -127,7 +135,9 @@ async def test_more_than_are_read_at_once(tmp_path: Path) -> None:
     assert list(await ContainerFiles(tmp_path).of_all(map(seen, ids))) == ids
 
 
-async def test_a_disk_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_hangs_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path)
     files, answers = ContainerFiles(tmp_path), threading.Event()
     real, asked = container_files._read, []

@@ -1,4 +1,5 @@
-"""How a container was made: the same for what was made the same way, another for what somebody changed."""
+"""How a container was made: the same for what was made the same way, another for what somebody
+changed."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import pytest
 from dockmend.engine.definition_digest import made_as
 
 CONFIG: dict[str, Any] = {
-    "Hostname": "0123456789ab", "User": "", "Env": ["PATH=/bin", "MODE=a"], "Cmd": ["serve"], "Image": "web:1",
-    "WorkingDir": "/srv", "Entrypoint": None, "Labels": {"com.docker.compose.replace": "x"}, "Tty": False,
+    "Hostname": "0123456789ab", "User": "", "Env": ["PATH=/bin", "MODE=a"], "Cmd": ["serve"],
+    "Image": "web:1", "WorkingDir": "/srv", "Entrypoint": None,
+    "Labels": {"com.docker.compose.replace": "x"}, "Tty": False,
 }  # fmt: skip
 HOST: dict[str, Any] = {
     "Binds": ["data:/data", "/etc/web:/etc/web:ro"], "NetworkMode": "shop",
@@ -22,8 +24,17 @@ HOST: dict[str, Any] = {
 }  # fmt: skip
 
 
-def text(image: str = "sha256:1", config: dict[str, Any] | None = None, host: dict[str, Any] | None = None) -> str:
-    answer = {"Id": "1" * 64, "Image": image, "Config": CONFIG | (config or {}), "HostConfig": HOST | (host or {})}
+def text(
+    image: str = "sha256:1",
+    config: dict[str, Any] | None = None,
+    host: dict[str, Any] | None = None,
+) -> str:
+    answer = {
+        "Id": "1" * 64,
+        "Image": image,
+        "Config": CONFIG | (config or {}),
+        "HostConfig": HOST | (host or {}),
+    }
     return made_as(json.dumps(answer).encode())
 
 
@@ -41,7 +52,9 @@ def text(image: str = "sha256:1", config: dict[str, Any] | None = None, host: di
     ],
     ids=["host name", "order", "labels", "nothing", "terminal", "hosts", "anonymous volume", "anonymous mount"],
 )  # fmt: skip
-def test_what_only_the_engine_or_a_client_writes_makes_no_difference(config: dict[str, Any], host: dict[str, Any]):
+def test_what_only_the_engine_or_a_client_writes_makes_no_difference(
+    config: dict[str, Any], host: dict[str, Any]
+):
     assert text(config=config, host=host) == text()
 
 

@@ -12,7 +12,9 @@ from dockmend.engine.discover import DEFAULT_SOCKET, TLS, EngineAddress, discove
 from dockmend.errors import UsageError
 
 
-def context(home: Path, name: str, endpoint: Any, *, use: bool = True, files: tuple[str, ...] = ()) -> None:
+def context(
+    home: Path, name: str, endpoint: Any, *, use: bool = True, files: tuple[str, ...] = ()
+) -> None:
     digest = hashlib.sha256(name.encode()).hexdigest()
     meta = home / ".docker/contexts/meta" / digest / "meta.json"
     meta.parent.mkdir(parents=True)
@@ -37,7 +39,9 @@ def test_the_order_is_explicit_then_environment_then_context(tmp_path: Path) -> 
     assert discover({}, tmp_path) == EngineAddress("tcp://far:2375", None, "docker context 'far'")
     env = {"DOCKER_HOST": "unix:///env.sock"}
     assert discover(env, tmp_path) == EngineAddress("unix:///env.sock", None, "DOCKER_HOST")
-    assert discover(env, tmp_path, "/flag.sock") == EngineAddress("unix:///flag.sock", None, "--engine")
+    assert discover(env, tmp_path, "/flag.sock") == EngineAddress(
+        "unix:///flag.sock", None, "--engine"
+    )
     assert discover({"DOCKER_CONTEXT": "default"}, tmp_path).url == DEFAULT_SOCKET
 
 
@@ -45,12 +49,19 @@ def test_the_context_of_the_environment_wins_over_the_files(tmp_path: Path) -> N
     context(tmp_path, "far", {"Host": "tcp://far:2375"})
     context(tmp_path, "near", {"Host": "unix:///near.sock"}, use=False)
     assert discover({"DOCKER_CONTEXT": "near"}, tmp_path).url == "unix:///near.sock"
-    assert discover({"DOCKER_CONFIG": str(tmp_path / ".docker")}, Path("/nowhere")).url == "tcp://far:2375"
+    assert (
+        discover({"DOCKER_CONFIG": str(tmp_path / ".docker")}, Path("/nowhere")).url
+        == "tcp://far:2375"
+    )
 
 
 @pytest.mark.parametrize("value", ["1", "0", "yes"])  # as the docker command: being there is enough
 def test_tls_by_the_environment(tmp_path: Path, value: str) -> None:
-    env = {"DOCKER_HOST": "tcp://far:2376", "DOCKER_TLS_VERIFY": value, "DOCKER_CERT_PATH": "/certs"}
+    env = {
+        "DOCKER_HOST": "tcp://far:2376",
+        "DOCKER_TLS_VERIFY": value,
+        "DOCKER_CERT_PATH": "/certs",
+    }
     files = TLS(Path("/certs/ca.pem"), Path("/certs/cert.pem"), Path("/certs/key.pem"))
     assert discover(env, tmp_path) == EngineAddress("https://far:2376", files, "DOCKER_HOST")
     del env["DOCKER_CERT_PATH"]
@@ -64,7 +75,12 @@ def test_tls_by_the_context(tmp_path: Path) -> None:
     context(tmp_path, "far", {"Host": "tcp://far:2376"}, files=("ca", "cert", "key"))
     tls = discover({}, tmp_path).tls
     assert tls is not None
-    assert (tls.verify, tls.ca is not None, tls.cert is not None, tls.key is not None) == (True, True, True, True)
+    assert (tls.verify, tls.ca is not None, tls.cert is not None, tls.key is not None) == (
+        True,
+        True,
+        True,
+        True,
+    )
     context(tmp_path, "lax", {"Host": "tcp://far:2376", "SkipTLSVerify": True}, files=("ca",))
     lax = discover({}, tmp_path)
     assert lax.url == "https://far:2376"
@@ -112,7 +128,9 @@ def test_addresses_that_cannot_be_used(tmp_path: Path, url: str, said: str, by: 
 
 
 def test_contexts_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="DOCKER_CONTEXT names the docker context 'gone', which does not exist"):
+    with pytest.raises(
+        UsageError, match="DOCKER_CONTEXT names the docker context 'gone', which does not exist"
+    ):
         discover({"DOCKER_CONTEXT": "gone"}, tmp_path)
     with pytest.raises(UsageError, match="does not exist"):
         discover({"DOCKER_CONTEXT": "../../../etc"}, tmp_path)
@@ -136,7 +154,9 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
         TLS(ca=tmp_path / "ca.pem").context()
 
 
-def test_a_home_that_a_sandbox_hides_is_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_a_sandbox_hides_is_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def hidden(self: Path) -> bool:
         raise PermissionError(13, "Permission denied", str(self))
 
@@ -147,6 +167,12 @@ def test_a_home_that_a_sandbox_hides_is_no_configuration(tmp_path: Path, monkeyp
 def test_an_engine_that_is_reached_in_clear_is_warned_of(tmp_path: Path) -> None:
     warning = discover({"DOCKER_HOST": "tcp://far:2375"}, tmp_path).warning
     assert warning is not None
-    assert warning.startswith("the engine at tcp://far:2375 (DOCKER_HOST) is reached without TLS: whoever can reach")
-    for env, url in (({"DOCKER_TLS_VERIFY": "1"}, "tcp://far:2376"), ({}, "https://far:2376"), ({}, "unix:///sock")):
+    assert warning.startswith(
+        "the engine at tcp://far:2375 (DOCKER_HOST) is reached without TLS: whoever can reach"
+    )
+    for env, url in (
+        ({"DOCKER_TLS_VERIFY": "1"}, "tcp://far:2376"),
+        ({}, "https://far:2376"),
+        ({}, "unix:///sock"),
+    ):
         assert discover(env, tmp_path, url).warning is None

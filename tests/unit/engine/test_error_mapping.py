@@ -29,13 +29,18 @@ async def reason(url: str) -> str:
 
 async def test_no_socket(tmp_path: Path) -> None:
     said = await reason(f"unix://{tmp_path}/none.sock")
-    assert said == f"cannot reach the engine at {tmp_path}/none.sock: no such socket: is the engine running?"
+    assert (
+        said == f"cannot reach the engine at {tmp_path}/none.sock: no such socket: is the engine "
+        "running?"
+    )
 
 
 async def test_a_socket_that_nobody_listens_at(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "left.sock"))
-    assert (await reason(f"unix://{tmp_path}/left.sock")).endswith("connection refused: is the engine running?")
+    assert (await reason(f"unix://{tmp_path}/left.sock")).endswith(
+        "connection refused: is the engine running?"
+    )
 
 
 async def test_a_port_that_nobody_listens_at() -> None:
@@ -56,7 +61,10 @@ async def test_a_line_that_is_closed_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (PermissionError(errno.EACCES, "Permission denied"), "permission denied: run as root or as a member"),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "permission denied: run as root or as a member",
+        ),
         (OSError(errno.EPERM, "x"), "permission denied"),
         (
             ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
@@ -66,7 +74,10 @@ async def test_a_line_that_is_closed_at_once(tmp_path: Path) -> None:
             ssl.SSLError(1, "[SSL: WRONG] wrong version number (_ssl.c:1000)"),
             "TLS failed (wrong version number): check",
         ),
-        (aiohttp.ClientOSError(1, "[SSL: ALERT] alert (_ssl.c:9)"), "TLS failed (alert): check the certificates"),
+        (
+            aiohttp.ClientOSError(1, "[SSL: ALERT] alert (_ssl.c:9)"),
+            "TLS failed (alert): check the certificates",
+        ),
         (aiohttp.ServerDisconnectedError(), "connection lost (Server disconnected)"),
         (aiohttp.ClientPayloadError(), "connection lost (ClientPayloadError)"),
     ],
@@ -107,4 +118,8 @@ def test_only_a_missing_container_is_not_found() -> None:
     missing = only_for(NotFound("start web: No such container: web", 404), "container")
     assert type(missing) is NotFound
     other = only_for(NotFound("start web: network abc not found", 404), "container")
-    assert (type(other), other.status, str(other)) == (Permanent, 404, "start web: network abc not found")
+    assert (type(other), other.status, str(other)) == (
+        Permanent,
+        404,
+        "start web: network abc not found",
+    )

@@ -20,14 +20,17 @@ def test_every_action_passes_the_subscription_but_exec(kind: str) -> None:
 
 
 @given(
-    st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=1, max_size=20) | st.from_regex(r"\Aexec?[a-z_-]{0,3}\Z")
+    st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=1, max_size=20)
+    | st.from_regex(r"\Aexec?[a-z_-]{0,3}\Z")
 )
 def test_names_of_the_future_pass_unless_they_begin_like_exec(action: str) -> None:
     refused = action.startswith("exec_") or "exec_".startswith(action)
     assert passes(event(action), {"event": list(subscription())}) is not refused
 
 
-@pytest.mark.parametrize("action", ["exec_create: sh -c true", "exec_start: x", "exec_die", "exec_detach", "exec_new"])
+@pytest.mark.parametrize(
+    "action", ["exec_create: sh -c true", "exec_start: x", "exec_die", "exec_detach", "exec_new"]
+)
 def test_no_exec_passes(action: str) -> None:
     assert not passes(event(action), {"event": list(subscription())})
 

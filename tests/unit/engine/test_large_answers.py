@@ -1,4 +1,5 @@
-"""Answers that labels without an end make large: one at a time, and a list of them is read for its ids only."""
+"""Answers that labels without an end make large: one at a time, and a list of them is read for its
+ids only."""
 
 from __future__ import annotations
 
@@ -43,15 +44,16 @@ async def test_large_answers_are_in_hand_one_at_a_time(
     monkeypatch.setattr(engine_queries.EngineQueries, "_labels_of_image", counted)
     listing = await client.listing()
     assert most == 1
-    assert [(each.labels, each.too_much, each.left_out > 1 << 21) for each in listing.containers] == [
-        ({"mine": "1"}, False, True)
-    ] * 8
+    assert [
+        (each.labels, each.too_much, each.left_out > 1 << 21) for each in listing.containers
+    ] == [({"mine": "1"}, False, True)] * 8
     assert sum(len(str(each.image_labels)) for each in listing.containers) < 8 << 10
 
 
 def listed(*ids: str) -> bytes:
     rows = [
-        {"Id": each, "Names": ["/web"], "Labels": {"a": '"Id":"' + "f" * 64 + '"', "b": "x" * 4000}} for each in ids
+        {"Id": each, "Names": ["/web"], "Labels": {"a": '"Id":"' + "f" * 64 + '"', "b": "x" * 4000}}
+        for each in ids
     ]
     return msgspec.json.encode(rows)
 
@@ -70,9 +72,13 @@ async def test_the_ids_of_a_list_that_is_too_long_to_be_kept(
             await client.close()
 
 
-async def test_a_list_that_was_cut_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_that_was_cut_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transport, "SCANNED", 10_000)
-    async with served(tmp_path / "s", listed(*[f"{number:064x}" for number in range(200)])[:-900]) as url:
+    async with served(
+        tmp_path / "s", listed(*[f"{number:064x}" for number in range(200)])[:-900]
+    ) as url:
         client = DockerEngine(url)
         try:
             with pytest.raises(Temporary, match="cut"):

@@ -12,7 +12,9 @@ from dockmend.engine.stream import Drain
 
 def event(kind: str, action: str, id: str, **attributes: str) -> bytes:
     actor = {"ID": id, "Attributes": {"image": "", "podId": "", **attributes}}
-    return json.dumps({"Type": kind, "Action": action, "Actor": actor, "timeNano": 1}).encode() + b"\n"
+    return (
+        json.dumps({"Type": kind, "Action": action, "Actor": actor, "timeNano": 1}).encode() + b"\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,9 @@ def event(kind: str, action: str, id: str, **attributes: str) -> bytes:
         (event("image", "remove", "i1", name="toolbox"), "delete", "i1", "toolbox"),
     ],
 )
-def test_an_event_gets_the_name_that_docker_has_for_it(line: bytes, action: str, id: str, name: str) -> None:
+def test_an_event_gets_the_name_that_docker_has_for_it(
+    line: bytes, action: str, id: str, name: str
+) -> None:
     drain = Drain(translate=as_docker_says)
     drain.feed(line)
     (seen,) = drain.rest().events

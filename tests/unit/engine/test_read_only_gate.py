@@ -13,9 +13,10 @@ from dockmend.engine.read_only_gate import LOOKS, OF_ONE, ActingSwitch, gated
 from dockmend.errors import Permanent
 
 CHANGES = {
-    "restart", "start", "stop", "kill", "pause", "unpause", "remove", "rename", "update", "create", "exec_create",
-    "exec_start", "connect_network", "disconnect_network", "create_network", "create_volume", "remove_volume", "commit",
-    "remove_image", "tag_image", "load_empty_image", "put_archive",
+    "restart", "start", "stop", "kill", "pause", "unpause", "remove", "rename", "update", "create",
+    "exec_create", "exec_start", "connect_network", "disconnect_network", "create_network",
+    "create_volume", "remove_volume", "commit", "remove_image", "tag_image", "load_empty_image",
+    "put_archive",
 }  # fmt: skip
 
 

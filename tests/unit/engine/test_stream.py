@@ -14,15 +14,25 @@ from tests.lab import eventually_async
 
 
 def line(number: int, **more: object) -> bytes:
-    event = {"Type": "container", "Action": "die", "Actor": {"ID": f"c{number}", "Attributes": {"name": "web"}}}
-    return json.dumps({**event, "scope": "local", "time": 1, "timeNano": number, **more}).encode() + b"\n"
+    event = {
+        "Type": "container",
+        "Action": "die",
+        "Actor": {"ID": f"c{number}", "Attributes": {"name": "web"}},
+    }
+    return (
+        json.dumps({**event, "scope": "local", "time": 1, "timeNano": number, **more}).encode()
+        + b"\n"
+    )
 
 
 class Pieces:
     """A socket that gives these pieces, then ends, breaks or waits."""
 
     def __init__(
-        self, pieces: Iterable[bytes], end: Exception | None = None, wait: asyncio.Event | None = None
+        self,
+        pieces: Iterable[bytes],
+        end: Exception | None = None,
+        wait: asyncio.Event | None = None,
     ) -> None:
         self.pieces = list(pieces)
         self.end = end
@@ -52,12 +62,18 @@ async def test_everything_that_is_buffered_comes_at_once_then_the_end() -> None:
     batch = await drain.batch()
     assert batch is not None
     assert [event.time_ns for event in batch.events] == [1, 2, 3]
-    assert (batch.events[0].type, batch.events[0].name, batch.events[0].actor.ID) == ("container", "web", "c1")
+    assert (batch.events[0].type, batch.events[0].name, batch.events[0].actor.ID) == (
+        "container",
+        "web",
+        "c1",
+    )
     assert await drain.batch() is None
     assert await drain.batch() is None
 
 
-@pytest.mark.parametrize("error", [None, ConnectionResetError(), OSError("gone"), RuntimeError("aiohttp's own")])
+@pytest.mark.parametrize(
+    "error", [None, ConnectionResetError(), OSError("gone"), RuntimeError("aiohttp's own")]
+)
 async def test_any_end_is_a_disconnection_after_what_was_read(error: Exception | None) -> None:
     drain = Drain()
     await drain.drain(Pieces([line(1), line(2)[:20]], error))
@@ -70,7 +86,9 @@ async def test_a_batch_waits_for_an_event_and_the_drain_never_for_the_consumer()
     source = Pieces([line(number) for number in range(1000)], wait=wait)
     async with asyncio.TaskGroup() as group:
         group.create_task(drain.drain(source))
-        await eventually_async(lambda: not source.pieces, what="drained although nobody takes anything")
+        await eventually_async(
+            lambda: not source.pieces, what="drained although nobody takes anything"
+        )
         batch = await drain.batch()
         assert batch is not None
         assert len(batch.events) == 1000
@@ -83,8 +101,8 @@ async def test_a_batch_waits_for_an_event_and_the_drain_never_for_the_consumer()
 
 async def test_lines_that_are_no_events_are_counted_and_passed_over() -> None:
     garbage = [
-        b"not json\n", b"[]\n", b"{}\n", b"null\n", b'{"Type":"container"}\n', b'{"Type":1,"Action":"die"}\n',
-        b"\xff\xfe\n",
+        b"not json\n", b"[]\n", b"{}\n", b"null\n", b'{"Type":"container"}\n',
+        b'{"Type":1,"Action":"die"}\n', b"\xff\xfe\n",
         b'{"Type":"container","Action":"die","Actor":"x"}\n', b"[" * 100_000 + b"\n",
         b'{"Type":"a\xff","Action":"b"}\n',
     ]  # fmt: skip
@@ -93,7 +111,9 @@ async def test_lines_that_are_no_events_are_counted_and_passed_over() -> None:
     assert await collected(drain) == ([1, 2], len(garbage))
 
 
-async def test_a_line_that_is_too_long_is_passed_over_in_constant_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_that_is_too_long_is_passed_over_in_constant_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(stream, "LONGEST_LINE", 1000)
     drain = Drain()
     for piece in (line(1), b"x" * 900, b"x" * 900, b"x" * 900, b"end\n" + line(2), line(3)):
@@ -130,8 +150,13 @@ async def test_a_long_backlog_is_handed_over_in_parts(monkeypatch: pytest.Monkey
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([b"garbage\n", line(1), line(2), b"\n", line(3, extra="ü")])), st.data())
-def test_however_the_bytes_are_cut_the_events_are_the_same(lines: list[bytes], data: st.DataObject) -> None:
+@given(
+    st.lists(st.sampled_from([b"garbage\n", line(1), line(2), b"\n", line(3, extra="ü")])),
+    st.data(),
+)
+def test_however_the_bytes_are_cut_the_events_are_the_same(
+    lines: list[bytes], data: st.DataObject
+) -> None:
     whole = b"".join(lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
     drain = Drain()
@@ -149,7 +174,9 @@ def test_however_the_bytes_are_cut_the_events_are_the_same(lines: list[bytes], d
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_bytes_make_it_raise(data: bytes) -> None:
     events, malformed = decode_lines(data)
-    assert len(events) + malformed <= data.count(b"\n") + data.count(b"\r") + data.count(b"\x0c") + len(data)
+    assert len(events) + malformed <= data.count(b"\n") + data.count(b"\r") + data.count(
+        b"\x0c"
+    ) + len(data)
     drain = Drain()
     drain.feed(data)
     drain.feed(b"\n" + line(1))
@@ -168,6 +195,8 @@ def test_events_of_other_engines_are_read_as_far_as_they_go() -> None:
         {},
         7 * 10**9,
     )
-    seen = decode_event('{"Type":"container","Action":"die","Actor":{"ID":"a","Attributes":{"exitCode":7,"x":null}}}')
+    seen = decode_event(
+        '{"Type":"container","Action":"die","Actor":{"ID":"a","Attributes":{"exitCode":7,"x":null}}}'
+    )
     assert seen is not None
     assert seen.actor.Attributes == {"exitCode": "7"}

@@ -21,7 +21,14 @@ def told(**parts: Any) -> Container:
 
 def test_the_barest_answer_is_understood() -> None:
     seen = wire.to_container(wire.container_decoder.decode(b'{"Id":"a"}'), {})
-    assert (seen.id, seen.name, seen.state, seen.exit_code, seen.networks, seen.check) == ("a", "", "", None, {}, None)
+    assert (seen.id, seen.name, seen.state, seen.exit_code, seen.networks, seen.check) == (
+        "a",
+        "",
+        "",
+        None,
+        {},
+        None,
+    )
     nulls = ("State", "Config", "HostConfig", "NetworkSettings", "Mounts")
     assert told(**dict.fromkeys(nulls)).state == ""
     assert told(NetworkSettings={"Networks": None}, Config={"Labels": None}).networks == {}
@@ -30,9 +37,15 @@ def test_the_barest_answer_is_understood() -> None:
 
 
 def test_an_entry_that_a_failed_connect_left_is_no_network_of_a_container_that_runs() -> None:
-    places = {"lane": {"NetworkID": "n1"}, "failed": {"NetworkID": "", "IPAMConfig": {"IPv4Address": "10.0.0.9"}}}
+    places = {
+        "lane": {"NetworkID": "n1"},
+        "failed": {"NetworkID": "", "IPAMConfig": {"IPv4Address": "10.0.0.9"}},
+    }
     assert set(told(NetworkSettings={"Networks": places}).networks) == {"lane"}
-    assert set(told(State={"Status": "exited"}, NetworkSettings={"Networks": places}).networks) == {"lane", "failed"}
+    assert set(told(State={"Status": "exited"}, NetworkSettings={"Networks": places}).networks) == {
+        "lane",
+        "failed",
+    }
 
 
 @pytest.mark.parametrize(
@@ -95,7 +108,9 @@ def test_health_checks(check: dict[str, Any] | None, expected: HealthCheck | Non
 
 
 def test_defaults_of_the_engine_are_filled_in() -> None:
-    seen = told(Config={"StopTimeout": None, "StopSignal": ""}, HostConfig={"RestartPolicy": {"Name": ""}})
+    seen = told(
+        Config={"StopTimeout": None, "StopSignal": ""}, HostConfig={"RestartPolicy": {"Name": ""}}
+    )
     assert (seen.stop_timeout, seen.stop_signal, seen.restart_policy) == (10.0, "SIGTERM", "no")
     assert told(Config={"StopTimeout": 0}).stop_timeout == 0.0
     assert told(Config={"StopTimeout": -1}).stop_timeout == 3600.0, "for ever"
@@ -118,7 +133,11 @@ def test_unhealthy_is_a_verdict_only_of_a_check_that_failed_as_often_as_it_may(
 def test_an_endpoint_there_and_back() -> None:
     answer = {
         "NetworkID": "n1",
-        "IPAMConfig": {"IPv4Address": "10.0.0.9", "IPv6Address": "fd00::9", "LinkLocalIPs": ["169.254.1.1"]},
+        "IPAMConfig": {
+            "IPv4Address": "10.0.0.9",
+            "IPv6Address": "fd00::9",
+            "LinkLocalIPs": ["169.254.1.1"],
+        },
         "Links": ["db:database"],
         "Aliases": ["www", "a" * 12],
         "MacAddress": "02:11:22:33:44:55",
@@ -128,11 +147,14 @@ def test_an_endpoint_there_and_back() -> None:
         "GwPriority": -7,
     }
     config, host = {"MacAddress": "02:11:22:33:44:55"}, {"NetworkMode": "shop"}
-    seen = told(Config=config, HostConfig=host, NetworkSettings={"Networks": {"shop": answer}}).networks["shop"]
+    seen = told(
+        Config=config, HostConfig=host, NetworkSettings={"Networks": {"shop": answer}}
+    ).networks["shop"]
     assert seen == Endpoint(
-        network_id="n1", aliases=("www",), ipv4="10.0.0.9", ipv6="fd00::9", link_local=("169.254.1.1",),
-        mac="02:11:22:33:44:55", links=("db:database",), driver_opts={"k": "v"}, address="10.0.0.9", address6="fd00::9",
-        gw_priority=-7, mac_in_use="02:11:22:33:44:55",
+        network_id="n1", aliases=("www",), ipv4="10.0.0.9", ipv6="fd00::9",
+        link_local=("169.254.1.1",), mac="02:11:22:33:44:55", links=("db:database",),
+        driver_opts={"k": "v"}, address="10.0.0.9", address6="fd00::9", gw_priority=-7,
+        mac_in_use="02:11:22:33:44:55",
     )  # fmt: skip
     assert wire_networks.endpoint_config(seen) == {
         "IPAMConfig": answer["IPAMConfig"], "Aliases": ["www"], "Links": ["db:database"],
@@ -142,19 +164,28 @@ def test_an_endpoint_there_and_back() -> None:
 
 
 def test_images_of_lists_and_of_inspect_are_the_same() -> None:
-    summary = wire.WireImageSummary(Id="sha256:1", RepoTags=["a:1"], Labels={"k": "v"}, Created=1795475102)
+    summary = wire.WireImageSummary(
+        Id="sha256:1", RepoTags=["a:1"], Labels={"k": "v"}, Created=1795475102
+    )
     inspected = wire.WireImage(
-        Id="sha256:1", RepoTags=["a:1"], Config=wire.WireImageConfig(Labels={"k": "v"}), Created="2026-11-23T23:05:02Z"
+        Id="sha256:1",
+        RepoTags=["a:1"],
+        Config=wire.WireImageConfig(Labels={"k": "v"}),
+        Created="2026-11-23T23:05:02Z",
     )
     assert wire.to_image(summary) == wire.to_image(inspected)
-    assert wire.to_image(wire.WireImageSummary(Id="sha256:2", RepoTags=["<none>:<none>"])).tags == ()
+    assert (
+        wire.to_image(wire.WireImageSummary(Id="sha256:2", RepoTags=["<none>:<none>"])).tags == ()
+    )
 
 
 def test_names_that_are_too_long_are_cut_alike_wherever_they_are_told() -> None:
     long = "n" * 100_000
     place = {"Networks": {long: {"NetworkID": "n1"}}}
     config = {"MacAddress": "02:11:22:33:44:55"}
-    seen = told(Name="/" + long, HostConfig={"NetworkMode": long}, NetworkSettings=place, Config=config)
+    seen = told(
+        Name="/" + long, HostConfig={"NetworkMode": long}, NetworkSettings=place, Config=config
+    )
     assert len(seen.name) < 255
     assert seen.too_much  # its name is not what the engine would have to be told
     (network,) = seen.networks
@@ -172,6 +203,12 @@ def test_a_stop_signal_that_is_none_is_the_engines_own(said: str):
 
 def test_a_health_check_of_less_than_nothing_has_the_engines_defaults():
     """Its image's author wrote it, and nobody has looked at it."""
-    check = {"Test": ["CMD", "true"], "Interval": -1, "Timeout": -1, "StartPeriod": -(10**18), "Retries": -1}
+    check = {
+        "Test": ["CMD", "true"],
+        "Interval": -1,
+        "Timeout": -1,
+        "StartPeriod": -(10**18),
+        "Retries": -1,
+    }
     found = told(Config={"Healthcheck": check}).check
     assert found == HealthCheck(interval=30.0, timeout=30.0, start_period=0.0, retries=3)

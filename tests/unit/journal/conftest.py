@@ -23,6 +23,8 @@ def tiny_disk(tmp_path):
     """A file system of 512 KiB; needs root, as all of the lab does."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", folder], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", folder], check=True
+    )
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)

@@ -21,16 +21,18 @@ WEB = "container:web"
 
 def an_incident(number: int = 1, **changes: Any) -> Incident:
     plain = Incident(
-        id=f"i{number:015}", rule="heal", trigger="container.unhealthy", target=WEB, kind="container",
-        object_id="c0ffee" + "0" * 58, object_name="web", trouble="c0ffee/1/unhealthy", opened_at=NOW + number,
+        id=f"i{number:015}", rule="heal", trigger="container.unhealthy", target=WEB,
+        kind="container", object_id="c0ffee" + "0" * 58, object_name="web",
+        trouble="c0ffee/1/unhealthy", opened_at=NOW + number,
     )  # fmt: skip
     return replace(plain, **changes)
 
 
 def an_action(number: int = 1, **changes: Any) -> ActionRecord:
     plain = ActionRecord(
-        id=f"a{number:015}", incident="i000000000000001", rule="heal", target=WEB, attempt=1, action="restart",
-        object_id="c0ffee", object_name="web", params={"timeout": 10.0}, began_at=NOW + number,
+        id=f"a{number:015}", incident="i000000000000001", rule="heal", target=WEB, attempt=1,
+        action="restart", object_id="c0ffee", object_name="web", params={"timeout": 10.0},
+        began_at=NOW + number,
     )  # fmt: skip
     return replace(plain, **changes)
 

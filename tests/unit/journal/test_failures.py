@@ -18,7 +18,9 @@ from tests.lab.waiting import eventually_async
 from tests.unit.journal.making import NOW, an_incident, fill, refusal
 
 
-async def test_on_a_full_disk_nothing_is_acknowledged_and_with_space_all_of_it_is_written(tiny_disk):
+async def test_on_a_full_disk_nothing_is_acknowledged_and_with_space_all_of_it_is_written(
+    tiny_disk,
+):
     journal = SqliteJournal(tiny_disk / "journal.sqlite3", lambda: NOW)
     await journal.open()
     journal.put_incident(an_incident(1))
@@ -50,7 +52,8 @@ async def test_on_a_disk_gone_read_only_it_says_so_and_recovers(tiny_disk):
     subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
     with pytest.raises(JournalError, match="read-only"):
         await SqliteJournal(tiny_disk / "journal.sqlite3", lambda: NOW).open()
-    with read_only(tiny_disk / "journal.sqlite3") as reader:  # reading goes on, even where no -shm can be made
+    # reading goes on, even where no -shm can be made
+    with read_only(tiny_disk / "journal.sqlite3") as reader:
         assert reader.open_incidents() == []
     subprocess.run(["mount", "-o", "remount,rw", tiny_disk], check=True)
     await journal.open()
@@ -67,7 +70,8 @@ async def test_a_lock_held_by_somebody_else_is_a_failure_that_ends_with_the_lock
     async with asyncio.TaskGroup() as group:
         refused = group.create_task(refusal(journal))
         await eventually_async(lambda: journal._writer._busy)
-        journal.put_incident(an_incident(reason="newer"))  # while the older one is on its way to the disk
+        # while the older one is on its way to the disk
+        journal.put_incident(an_incident(reason="newer"))
     assert "holds its lock" in refused.result()
     assert journal.failure != ""
     other.execute("ROLLBACK")
@@ -132,7 +136,7 @@ async def test_a_cancelled_wait_leaves_the_journal_working(journal):
     assert len(await journal.open_incidents()) == 1
 
 
-# ----------------------------------------------------------------------------------------------------------- killed
+# ------------------------------------------------------------------------------------------- killed
 
 KILLED = """
 import asyncio, sys
@@ -161,11 +165,15 @@ def test_what_was_acknowledged_is_there_after_sigkill(tmp_path, after):
     path = tmp_path / "journal.sqlite3"
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'daemon'}"}
-    with subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, env=environment
+    ) as process:
         assert process.stdout is not None
         acknowledged = [int(process.stdout.readline()) for _ in range(after)][-1]
         process.send_signal(signal.SIGKILL)
-        acknowledged = max([acknowledged, *(int(line) for line in process.stdout if line.endswith(b"\n"))])
+        acknowledged = max(
+            [acknowledged, *(int(line) for line in process.stdout if line.endswith(b"\n"))]
+        )
     with read_only(path) as reader:
         written = {int(each.id[1:]) for each in reader.open_incidents()}
     assert written >= set(range(1, acknowledged + 1))

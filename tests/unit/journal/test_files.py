@@ -26,7 +26,9 @@ DAY = 86400.0
 
 def damaged(path: Path, how: str) -> None:
     connection, _ = migrations.open_for_writing(path)
-    connection.executemany("INSERT INTO known VALUES (?, ?)", [(f"container/{n}", b"x" * 2000) for n in range(100)])
+    connection.executemany(
+        "INSERT INTO known VALUES (?, ?)", [(f"container/{n}", b"x" * 2000) for n in range(100)]
+    )
     connection.close()
     content = bytearray(path.read_bytes())
     if how == "garbage":
@@ -98,7 +100,9 @@ def test_migrations_run_in_order_once_and_keep_what_is_there(tmp_path):
     newer = (*migrations.MIGRATIONS, add_note)
     assert migrations.migrate(connection, newer) == len(newer)
     assert migrations.migrate(connection, newer) == len(newer)
-    assert connection.execute("SELECT target, note FROM breakers").fetchall() == [("container:web", "old")]
+    assert connection.execute("SELECT target, note FROM breakers").fetchall() == [
+        ("container:web", "old")
+    ]
     connection.close()
 
 
@@ -125,12 +129,14 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
         assert untouched.execute("PRAGMA user_version").fetchone() == (99,)
 
 
-# ---------------------------------------------------------------------------------------------------------- retention
+# ---------------------------------------------------------------------------------------- retention
 
 
 def closed(number: int, **changes: Any) -> Incident:
     old = NOW - 40 * DAY
-    return an_incident(number, **{"state": "closed", "opened_at": old, "closed_at": old + number, **changes})
+    return an_incident(
+        number, **{"state": "closed", "opened_at": old, "closed_at": old + number, **changes}
+    )
 
 
 async def test_prune_removes_what_is_old_and_nothing_that_is_open(journal):
@@ -144,7 +150,9 @@ async def test_prune_removes_what_is_old_and_nothing_that_is_open(journal):
     ]
     for record in (*gone, *kept):
         journal.put_incident(record)
-    journal.put_action(an_action(1, incident=gone[0].id, began_at=old, ended_at=old + 1, outcome="done"))
+    journal.put_action(
+        an_action(1, incident=gone[0].id, began_at=old, ended_at=old + 1, outcome="done")
+    )
     journal.put_action(an_action(5, incident=kept[1].id, began_at=old))
     journal.put_breaker(Breaker("broken", WEB, old + 5), "broken", WEB)
     journal.put_reset("heal", WEB, old)
@@ -171,7 +179,9 @@ async def test_prune_goes_through_more_than_one_transaction(journal):
 async def test_what_limits_count_outlives_the_incidents_and_goes_by_its_own_age(journal):
     began = NOW - 100
     journal.put_incident(closed(1, closed_at=NOW - 90, outcome="failed", attempts=1))
-    journal.put_action(an_action(1, incident=closed(1).id, began_at=began, ended_at=NOW - 99, outcome="failed"))
+    journal.put_action(
+        an_action(1, incident=closed(1).id, began_at=began, ended_at=NOW - 99, outcome="failed")
+    )
     journal.put_breaker(Breaker("heal", WEB, NOW - 90), "heal", WEB)
     assert await journal.prune_to(1) == 1
     assert await journal.incidents() == []
@@ -188,7 +198,9 @@ async def test_what_limits_count_outlives_the_incidents_and_goes_by_its_own_age(
 
 async def test_the_size_holds_however_young_the_incidents_are_and_the_oldest_go_first(journal):
     for number in range(1, 901):
-        journal.put_incident(closed(number, opened_at=NOW, closed_at=NOW + number, reason="x" * 4000))
+        journal.put_incident(
+            closed(number, opened_at=NOW, closed_at=NOW + number, reason="x" * 4000)
+        )
     await journal.committed()
     bound = await journal.used() // 2
     removed = await journal.prune_to(bound)
@@ -217,7 +229,10 @@ async def test_a_rule_that_floods_takes_no_others_place(journal):
     journal.put_incident(an_incident(502, rule="flood", opened_at=NOW - 60 * DAY))
     assert await journal.prune_rules(100) == 400
     left = await journal.incidents(limit=1000)
-    assert sorted(numbers([each for each in left if each.rule == "flood"])) == [*range(401, 501), 502]
+    assert sorted(numbers([each for each in left if each.rule == "flood"])) == [
+        *range(401, 501),
+        502,
+    ]
     assert numbers([each for each in left if each.rule == "heal"]) == [501]
 
 
@@ -242,14 +257,18 @@ def free_pages(path: Path) -> int:
 async def test_a_journal_that_was_large_gives_its_disk_back(journal):
     """More than one slice, and the file itself is smaller in the end."""
     for number in range(2 * PAGES):
-        journal.put_incident(an_incident(number, state="closed", closed_at=NOW - 3 * DAY, reason="x" * 8000))
+        journal.put_incident(
+            an_incident(number, state="closed", closed_at=NOW - 3 * DAY, reason="x" * 8000)
+        )
     await journal.committed()
     with contextlib.closing(sqlite3.connect(journal.path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     before = journal.path.stat().st_size
     assert before > 2 * PAGES * 8000
     assert await journal.prune(NOW - 2 * DAY, NOW) == 2 * PAGES
-    await eventually_async(lambda: journal.path.stat().st_size < before / 10, what="the file is small again")
+    await eventually_async(
+        lambda: journal.path.stat().st_size < before / 10, what="the file is small again"
+    )
     assert free_pages(journal.path) == 0
     assert journal.healthy
 
@@ -291,5 +310,7 @@ def test_of_the_damaged_journals_the_newest_are_kept(tmp_path: Path):
         aside.append(moved)
         path.unlink()
     assert sorted(tmp_path.glob("*.corrupt-*")) == sorted(
-        each.with_name(each.name + suffix) for each in aside[-migrations.SET_ASIDE_KEPT :] for suffix in ("", "-wal")
+        each.with_name(each.name + suffix)
+        for each in aside[-migrations.SET_ASIDE_KEPT :]
+        for suffix in ("", "-wal")
     )

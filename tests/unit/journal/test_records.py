@@ -74,7 +74,10 @@ async def test_of_what_is_put_together_nothing_is_written_if_one_of_it_cannot_be
 async def test_records_are_read_in_pages(journal):
     # Two of one second: the id decides.
     incidents = [an_incident(number, opened_at=NOW + number // 2) for number in range(5)]
-    actions = [an_action(number, incident=incidents[0].id, began_at=NOW + number // 2) for number in range(5)]
+    actions = [
+        an_action(number, incident=incidents[0].id, began_at=NOW + number // 2)
+        for number in range(5)
+    ]
     for incident in incidents:
         journal.put_incident(incident)
     for action in actions:
@@ -106,8 +109,14 @@ async def test_the_last_value_of_a_record_counts(journal):
 
 
 async def test_breakers_pauses_and_known_values_are_kept_and_removed(journal):
-    breaker, other = Breaker("heal", WEB, NOW, "5 attempts failed"), Breaker("heal", "container:db", NOW)
-    everything, one = Pause(None, None, None, "uid 0", NOW), Pause("heal", WEB, NOW + 60, "uid 1000", NOW)
+    breaker, other = (
+        Breaker("heal", WEB, NOW, "5 attempts failed"),
+        Breaker("heal", "container:db", NOW),
+    )
+    everything, one = (
+        Pause(None, None, None, "uid 0", NOW),
+        Pause("heal", WEB, NOW + 60, "uid 1000", NOW),
+    )
     journal.put_breaker(breaker, "heal", WEB)
     journal.put_breaker(other, "heal", "container:db")
     journal.put_pause(everything)
@@ -129,9 +138,17 @@ async def test_breakers_pauses_and_known_values_are_kept_and_removed(journal):
 
 async def test_recent_attempts_are_by_attempt_with_its_begin(journal):
     journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="done"))
-    journal.put_action(an_action(2, attempt=1, began_at=NOW + 3, ended_at=NOW + 4, outcome="failed", action="publish"))
+    journal.put_action(
+        an_action(
+            2, attempt=1, began_at=NOW + 3, ended_at=NOW + 4, outcome="failed", action="publish"
+        )
+    )
     journal.put_action(an_action(3, attempt=2, began_at=NOW + 5))
-    journal.put_action(an_action(4, rule="other", incident="i2", began_at=NOW + 4, ended_at=NOW + 5, outcome="done"))
+    journal.put_action(
+        an_action(
+            4, rule="other", incident="i2", began_at=NOW + 4, ended_at=NOW + 5, outcome="done"
+        )
+    )
     assert await listed(journal.recent_attempts(NOW)) == [
         ("heal", WEB, NOW + 1),
         ("other", WEB, NOW + 4),
@@ -142,7 +159,11 @@ async def test_recent_attempts_are_by_attempt_with_its_begin(journal):
 
 
 async def test_which_object_was_treated_last_is_told_by_target(journal):
-    journal.put_incident(an_incident(1, object_id="a", attempts=2, state="closed", outcome="failed", closed_at=NOW + 1))
+    journal.put_incident(
+        an_incident(
+            1, object_id="a", attempts=2, state="closed", outcome="failed", closed_at=NOW + 1
+        )
+    )
     journal.put_incident(an_incident(2, object_id="b", attempts=1, opened_at=NOW + 2))
     journal.put_incident(an_incident(3, object_id="c", attempts=0, opened_at=NOW + 3))
     assert await listed(journal.treated(NOW - 9)) == [(WEB, "b")]
@@ -150,12 +171,23 @@ async def test_which_object_was_treated_last_is_told_by_target(journal):
 
 
 async def test_an_attempt_is_its_own_steps_and_a_step_is_one_with_all_its_members(journal):
-    journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="done", action="publish"))
+    journal.put_action(
+        an_action(
+            1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="done", action="publish"
+        )
+    )
     journal.put_action(an_action(2, attempt=1, began_at=NOW + 3, outcome="failed", part="escalate"))
-    journal.put_action(an_action(3, attempt=0, incident="i2", began_at=NOW + 4, part="escalate", action="start"))
+    journal.put_action(
+        an_action(3, attempt=0, incident="i2", began_at=NOW + 4, part="escalate", action="start")
+    )
     for number, part in enumerate(("member", "after", "finally"), start=5):
-        journal.put_action(an_action(number, attempt=number % 2, incident="i2", began_at=NOW + number, part=part))
-    assert await listed(journal.recent_attempts(NOW)) == [("heal", WEB, NOW + 1), ("heal", WEB, NOW + 7)]
+        journal.put_action(
+            an_action(number, attempt=number % 2, incident="i2", began_at=NOW + number, part=part)
+        )
+    assert await listed(journal.recent_attempts(NOW)) == [
+        ("heal", WEB, NOW + 1),
+        ("heal", WEB, NOW + 7),
+    ]
     steps = [(NOW + 1, "publish"), (NOW + 3, "restart"), (NOW + 4, "start"), (NOW + 7, "restart")]
     assert await listed(journal.recent_steps(NOW)) == steps
     assert await listed(journal.recent_steps(NOW + 3.5)) == steps[2:]
@@ -165,14 +197,22 @@ async def test_what_ended_untouched_is_not_counted_whatever_was_counted_before(j
     journal.put_action(an_action(1, attempt=1, began_at=NOW + 1))
     await journal.committed()
     assert len(await listed(journal.recent_attempts(NOW))) == 1
-    journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="failed", untouched=True))
+    journal.put_action(
+        an_action(
+            1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="failed", untouched=True
+        )
+    )
     assert await listed(journal.recent_attempts(NOW)) == []
     assert await listed(journal.recent_steps(NOW)) == []
 
 
 async def test_a_cooldown_begins_with_the_last_incident_that_did_something(journal):
-    journal.put_incident(an_incident(1, state="closed", closed_at=NOW + 5, outcome="healed", attempts=1))
-    journal.put_incident(an_incident(2, state="closed", closed_at=NOW + 3, outcome="healed", attempts=1))
+    journal.put_incident(
+        an_incident(1, state="closed", closed_at=NOW + 5, outcome="healed", attempts=1)
+    )
+    journal.put_incident(
+        an_incident(2, state="closed", closed_at=NOW + 3, outcome="healed", attempts=1)
+    )
     journal.put_incident(an_incident(3, state="closed", closed_at=NOW + 9, outcome="suppressed"))
     journal.put_incident(an_incident(4, rule="other", attempts=1))
     assert await listed(journal.cooldowns(NOW)) == [("heal", WEB, NOW + 5)]
@@ -181,12 +221,14 @@ async def test_a_cooldown_begins_with_the_last_incident_that_did_something(journ
     assert await listed(journal.cooldowns(NOW)) == []
 
 
-async def test_the_newest_closed_incidents_are_told_oldest_first_without_their_records(journal, monkeypatch):
+async def test_the_newest_closed_incidents_are_told_oldest_first_without_their_records(
+    journal, monkeypatch
+):
     monkeypatch.setattr("dockmend.journal.sqlite.READ_AT_ONCE", 2)
     for number in range(1, 8):
         journal.put_incident(an_incident(
-            number, state="closed", closed_at=NOW + number, outcome="failed", trouble=f"c0ffee/{number}/end",
-            reason_code="owner", over=("other",),
+            number, state="closed", closed_at=NOW + number, outcome="failed",
+            trouble=f"c0ffee/{number}/end", reason_code="owner", over=("other",),
         ))  # fmt: skip
     journal.put_incident(an_incident(9))
     await journal.committed()
@@ -216,12 +258,15 @@ async def test_a_reset_forgets_attempts_before_it(journal):
     assert await listed(journal.recent_attempts(NOW)) == [
         ("other", WEB, NOW + 1), ("heal", WEB, NOW + 9)
     ]  # fmt: skip
-    assert len(await listed(journal.recent_steps(NOW))) == 3  # what was done was done, and the host's budget knows
+    # what was done was done, and the host's budget knows
+    assert len(await listed(journal.recent_steps(NOW))) == 3
 
 
 async def test_incidents_for_people_are_found_by_name_id_and_target_newest_first(journal):
     journal.put_incident(an_incident(1))
-    journal.put_incident(an_incident(2, object_name="db", object_id="d" * 64, target="compose:shop/db/1"))
+    journal.put_incident(
+        an_incident(2, object_name="db", object_id="d" * 64, target="compose:shop/db/1")
+    )
     journal.put_incident(an_incident(3, state="closed", outcome="healed", closed_at=NOW + 10))
     assert numbers(await journal.incidents()) == [3, 2, 1]
     assert numbers(await journal.incidents(limit=1)) == [3]
@@ -229,13 +274,16 @@ async def test_incidents_for_people_are_found_by_name_id_and_target_newest_first
     assert numbers(await journal.incidents(container="dddddd")) == [2]
     assert numbers(await journal.incidents(container="dddd")) == []
     assert numbers(await journal.incidents(container="compose:shop/db/1")) == [2]
-    assert numbers(await journal.incidents(since=NOW + 11)) == [2, 1]  # the open ones were open then too
+    # the open ones were open then too
+    assert numbers(await journal.incidents(since=NOW + 11)) == [2, 1]
 
 
 async def test_names_are_data_never_sql_and_never_unwritable(journal):
     name = "x'); DROP TABLE incidents; --"
     journal.put_incident(an_incident(1, object_name=name))
-    journal.put_action(an_action(1, detail="lone \udcff surrogate", params={"path": Path("/x"), "n": {1: 2}}))
+    journal.put_action(
+        an_action(1, detail="lone \udcff surrogate", params={"path": Path("/x"), "n": {1: 2}})
+    )
     await journal.committed()
     assert [each.object_name for each in await journal.incidents(container=name)] == [name]
     assert [each.detail for each in await journal.open_actions()] == ["lone ? surrogate"]
@@ -245,7 +293,9 @@ async def test_only_the_owner_may_read_the_file(journal):
     journal.put_known("cursor", b"1")
     await journal.committed()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in journal.path.parent.iterdir()}
-    assert modes == dict.fromkeys(("journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"), 0o600)
+    assert modes == dict.fromkeys(
+        ("journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"), 0o600
+    )
 
 
 async def test_what_is_put_together_shares_a_commit(journal):
@@ -280,7 +330,7 @@ async def test_close_writes_what_is_pending(tmp_path):
     assert "journal" not in {thread.name for thread in threading.enumerate()}
 
 
-# ------------------------------------------------------------------------------------------------ beside the daemon
+# -------------------------------------------------------------------------------- beside the daemon
 
 
 async def test_commands_read_while_the_daemon_writes(journal):
@@ -322,8 +372,13 @@ async def test_a_row_that_cannot_be_read_does_not_hide_the_others(journal):
     await journal.committed()
     other = sqlite3.connect(journal.path)
     with other:
-        columns = "rule, target, object_id, object_name, state, outcome, opened_at, closed_at, due_at"
+        columns = (
+            "rule, target, object_id, object_name, state, outcome, opened_at, closed_at, due_at"
+        )
         body = """'{"state": "of a later version"}'"""
-        other.execute(f"INSERT INTO incidents (id, {columns}, body) SELECT 'i2', {columns}, {body} FROM incidents")
+        other.execute(
+            f"INSERT INTO incidents (id, {columns}, body) SELECT 'i2', {columns}, {body} FROM "
+            "incidents"
+        )
     other.close()
     assert [each.id for each in await journal.open_incidents()] == [an_incident(1).id]

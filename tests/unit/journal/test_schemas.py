@@ -80,10 +80,15 @@ async def test_a_state_folder_keeps_its_id_and_others_have_another(tmp_path: Pat
     assert ids[0] == ids[1] != ids[2]
 
 
-async def test_a_row_outlives_its_incident_and_a_command_sees_and_writes_rows_beside_the_daemon(tmp_path: Path):
+async def test_a_row_outlives_its_incident_and_a_command_sees_and_writes_rows_beside_the_daemon(
+    tmp_path: Path,
+):
     path = tmp_path / "journal.sqlite3"
     made = OwnedObject("o1", "container", "tool", "engine", "i1", "job", NOW, "c1")
-    daemon, command = SqliteJournal(path, lambda: NOW), SqliteJournal(path, lambda: NOW, beside=True)
+    daemon, command = (
+        SqliteJournal(path, lambda: NOW),
+        SqliteJournal(path, lambda: NOW, beside=True),
+    )
     await daemon.open()
     daemon.put_owned(made)
     await daemon.committed()
@@ -154,10 +159,13 @@ async def test_the_stage_of_an_open_incident_follows_from_what_said_it_before(
 ):
     path = left_by(6, tmp_path / "journal.sqlite3")
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        (body,) = connection.execute("SELECT body FROM incidents WHERE closed_at IS NULL").fetchone()
+        (body,) = connection.execute(
+            "SELECT body FROM incidents WHERE closed_at IS NULL"
+        ).fetchone()
         record = {**msgspec.json.decode(body), "state": state, **more}
         connection.execute(
-            "UPDATE incidents SET state = ?, body = ? WHERE closed_at IS NULL", (state, msgspec.json.encode(record))
+            "UPDATE incidents SET state = ?, body = ? WHERE closed_at IS NULL",
+            (state, msgspec.json.encode(record)),
         )
     journal = SqliteJournal(path, lambda: NOW + 60)
     await journal.open()

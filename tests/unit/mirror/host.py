@@ -1,4 +1,5 @@
-"""A host in a few lines: makes the events and inspect answers of a container, at times the test sets."""
+"""A host in a few lines: makes the events and inspect answers of a container, at times the test
+sets."""
 
 from __future__ import annotations
 
@@ -26,18 +27,32 @@ class Host:
     seen: list[Change] = field(default_factory=list)
 
     def container(self, **fields: Any) -> Container:
-        given: dict[str, Any] = {"id": ID, "name": "web", "state": "running", "started_at": 900.0, "created_at": 900.0}
+        given: dict[str, Any] = {
+            "id": ID,
+            "name": "web",
+            "state": "running",
+            "started_at": 900.0,
+            "created_at": 900.0,
+        }
         return Container(**{**given, **fields})
 
     def relist(
-        self, *containers: Container, networks: tuple[Network, ...] = (), blind: bool = False, first: bool = False
+        self,
+        *containers: Container,
+        networks: tuple[Network, ...] = (),
+        blind: bool = False,
+        first: bool = False,
     ) -> list[Change]:
         return self._take(self.mirror.relist(
             containers, networks, (), self.now, "started" if first else "relisted", blind=blind
         ))  # fmt: skip
 
-    def emit(self, action: str, id: str = ID, kind: str = "container", **attributes: str) -> list[Change]:
-        return self._take(self.mirror.apply(event(kind, action, id, self.now, **attributes), self.now))
+    def emit(
+        self, action: str, id: str = ID, kind: str = "container", **attributes: str
+    ) -> list[Change]:
+        return self._take(
+            self.mirror.apply(event(kind, action, id, self.now, **attributes), self.now)
+        )
 
     def look(self, container: Container) -> list[Change]:
         self.mirror.wanted.discard(container.id)
@@ -50,7 +65,9 @@ class Host:
     def ended(self, code: int, **fields: Any) -> Container:
         present = self.mirror.container(ID)
         assert present is not None
-        return replace(present, state="exited", exit_code=code, finished_at=self.now, health="", **fields)
+        return replace(
+            present, state="exited", exit_code=code, finished_at=self.now, health="", **fields
+        )
 
     def triggers(self) -> list[str]:
         return [trigger for change in self.seen for trigger in change.triggers]

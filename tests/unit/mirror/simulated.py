@@ -1,7 +1,8 @@
-"""An engine of containers in memory: what is done to them makes events and the truth that inspect would tell.
+"""An engine of containers in memory: what is done to them makes events and the truth that inspect
+would tell.
 
-`ledger` is what happened, for comparison with what the mirror makes of it. Time passes by a millisecond with each
-thing that happens, and otherwise only when it is told to.
+`ledger` is what happened, for comparison with what the mirror makes of it. Time passes by a
+millisecond with each thing that happens, and otherwise only when it is told to.
 """
 
 from __future__ import annotations
@@ -36,15 +37,20 @@ class SimulatedEngine:
         self.containers[id] = replace(self.containers[id], **fields)
         return self.containers[id]
 
-    # --- what may happen ----------------------------------------------------------------------------------------
+    # --- what may happen --------------------------------------------------------------------------
 
     def run(self, policy: str = "no") -> str:
         self.made += 1
         new = f"{self.made:064x}"
-        labels = {"dockmend.depends-on": f"c{self.made - 1}:service_healthy"} if self.made % 2 == 0 else {}
+        labels = (
+            {"dockmend.depends-on": f"c{self.made - 1}:service_healthy"}
+            if self.made % 2 == 0
+            else {}
+        )
         self.containers[new] = Container(
-            id=new, name=f"c{self.made}", state="created", created_at=self.now, restart_policy=policy,
-            check=HealthCheck(), networks={"lan": Endpoint("n1")}, labels=labels,
+            id=new, name=f"c{self.made}", state="created", created_at=self.now,
+            restart_policy=policy, check=HealthCheck(), networks={"lan": Endpoint("n1")},
+            labels=labels,
         )  # fmt: skip
         self.say("create", new, image="toolbox")
         self.start(new)
@@ -52,8 +58,18 @@ class SimulatedEngine:
 
     def start(self, id: str) -> None:
         self.now += 0.001
-        networks = {name: Endpoint("n1", address=f"10.0.0.{self.made}") for name in self.containers[id].networks}
-        self._set(id, state="running", health="starting", started_at=self.now, exit_code=None, networks=networks)
+        networks = {
+            name: Endpoint("n1", address=f"10.0.0.{self.made}")
+            for name in self.containers[id].networks
+        }
+        self._set(
+            id,
+            state="running",
+            health="starting",
+            started_at=self.now,
+            exit_code=None,
+            networks=networks,
+        )
         self.starts.append((id, self.now))
         self.say("start", id)
 

@@ -1,4 +1,5 @@
-"""The graph from what inspect tells: every kind of tie, by id and by name, and what a label can and cannot say."""
+"""The graph from what inspect tells: every kind of tie, by id and by name, and what a label can and
+cannot say."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ def one(name: str, **fields: Any) -> Container:
 def ties(*containers: Container) -> list[tuple[str, str, str, str, bool]]:
     graph = build(containers)
     names = {each.id: each.name for each in containers} | graph.missing
-    return [(names[e.dependent], names[e.dependency], e.kind, e.condition, e.restart) for e in graph.edges]
+    return [
+        (names[e.dependent], names[e.dependency], e.kind, e.condition, e.restart)
+        for e in graph.edges
+    ]
 
 
 VPN = one("vpn")
@@ -93,7 +97,9 @@ def test_one_that_gave_its_name_away_and_is_gone_is_found_by_that_name():
 
 @pytest.mark.parametrize(("made_at", "stale"), [(1.0, False), (3.0, True)])
 def test_a_link_of_the_bridge_is_to_the_one_that_was_there_then(made_at: float, stale: bool):
-    (edge,) = build([replace(VPN, created_at=made_at), one("app", links=("/vpn:/app/a",), created_at=2.0)]).edges
+    (edge,) = build(
+        [replace(VPN, created_at=made_at), one("app", links=("/vpn:/app/a",), created_at=2.0)]
+    ).edges
     assert (edge.dependency, edge.bound, edge.stale) == (VPN.id, True, stale)
 
 
@@ -101,7 +107,9 @@ def test_compose_and_its_conditions():
     def service(name: str, project: str = "shop", **more: str) -> Container:
         return one(f"{project}-{name}", labels={PROJECT: project, SERVICE: name, **more})
 
-    web = service("web", **{DEPENDS: "db:service_healthy:true,cache:service_started:false,gone:bogus"})
+    web = service(
+        "web", **{DEPENDS: "db:service_healthy:true,cache:service_started:false,gone:bogus"}
+    )
     made_once = service("job", **{"com.docker.compose.oneoff": "True"})
     asks_once = service("late", **{DEPENDS: "job:service_completed_successfully"})
     others = [service("db"), service("cache"), service("db", "other"), made_once, asks_once]
@@ -109,7 +117,13 @@ def test_compose_and_its_conditions():
         ("shop-web", "shop-db", "compose", "service_healthy", True),
         ("shop-web", "shop-cache", "compose", STARTED, False),
         ("shop-web", "service gone of project shop", "compose", STARTED, False),
-        ("shop-late", "service job of project shop", "compose", "service_completed_successfully", False),
+        (
+            "shop-late",
+            "service job of project shop",
+            "compose",
+            "service_completed_successfully",
+            False,
+        ),
     ]
 
 
@@ -121,10 +135,14 @@ def test_every_container_of_a_scaled_service():
 
 def test_a_one_off_is_no_container_of_its_service_and_is_not_begun_anew_with_what_it_depends_on():
     db = one("db", labels={PROJECT: "p", SERVICE: "db"})
-    job = one("job", labels={PROJECT: "p", SERVICE: "web", DEPENDS: "db:service_started:true", ONEOFF: "True"})
+    job = one(
+        "job",
+        labels={PROJECT: "p", SERVICE: "web", DEPENDS: "db:service_started:true", ONEOFF: "True"},
+    )
     late = one("late", labels={PROJECT: "p", SERVICE: "late", DEPENDS: "web:service_started:true"})
     assert ties(db, job, late) == [
-        ("job", "db", "compose", STARTED, False), ("late", "service web of project p", "compose", STARTED, True),
+        ("job", "db", "compose", STARTED, False),
+        ("late", "service web of project p", "compose", STARTED, True),
     ]  # fmt: skip
 
 
@@ -158,13 +176,20 @@ def test_who_shares_a_network_is_shown_and_hangs_on_nobody():
     web = one("web", networks={"lan": Endpoint("n", aliases=("www",)), "bridge": Endpoint("b")})
     db = one("db", networks={"lan": Endpoint("n"), "bridge": Endpoint("b")})
     graph = build([web, db, one("alone", networks={"wan": Endpoint("w")})])
-    assert [(each.network, each.members) for each in graph.shared] == [("lan", ((web.id, ("www",)), (db.id, ())))]
+    assert [(each.network, each.members) for each in graph.shared] == [
+        ("lan", ((web.id, ("www",)), (db.id, ())))
+    ]
     assert graph.edges == ()
     assert graph.dependents([db.id]) == set()
 
 
 def test_who_hangs_on_what_was_taken_away():
-    nobody = build([one("app", network_mode=f"container:{VPN.id}"), one("web", labels={"dockmend.depends-on": "db"})])
+    nobody = build(
+        [
+            one("app", network_mode=f"container:{VPN.id}"),
+            one("web", labels={"dockmend.depends-on": "db"}),
+        ]
+    )
     assert nobody.cut_off(lambda by: False) == set()
     assert nobody.cut_off(lambda by: by == VPN.id) == {one("app").id}
     assert nobody.cut_off(lambda by: by == "container:db") == {one("web").id}
@@ -177,4 +202,7 @@ def test_who_hangs_on_what_was_taken_away():
     assert waits.cut_off(lambda by: by == "compose:shop/db/") == {one("web").id}
     assert waits.cut_off(lambda by: by == "compose:shop/init/") == set(), "a job that was pruned"
     assert waits.cut_off(lambda by: by == "container:data") == set(), "volumes outlive it"
-    assert build([VPN, one("app", network_mode=f"container:{VPN.id}")]).cut_off(lambda by: True) == set()
+    assert (
+        build([VPN, one("app", network_mode=f"container:{VPN.id}")]).cut_off(lambda by: True)
+        == set()
+    )

@@ -149,7 +149,9 @@ def test_a_crash_waits_while_the_engine_restarts_it():
     host.wait(5.0)
     assert host.seen == []
     host.emit("start")
-    assert [(change.cause, change.recovered) for change in host.seen if change.cause] == [("crashed", True)]
+    assert [(change.cause, change.recovered) for change in host.seen if change.cause] == [
+        ("crashed", True)
+    ]
 
 
 def test_a_stop_in_the_engines_backoff_is_a_persons():
@@ -164,7 +166,8 @@ def test_a_stop_in_the_engines_backoff_is_a_persons():
 
 @pytest.mark.parametrize("stops", [1, 2])
 def test_the_stop_of_dockmends_own_restart_in_the_engines_backoff_is_its_own(stops: int):
-    """Nothing dies of it and no signal is sent: the run had ended by itself. A second stop is a person's."""
+    """Nothing dies of it and no signal is sent: the run had ended by itself. A second stop is a
+    person's."""
     host = started(restart_policy="always")
     host.emit("die", exitCode="1")
     present = host.ended(1)
@@ -218,7 +221,8 @@ def test_an_end_that_nobody_saw(setting: str, policy: str, triggers: list[str]):
 
 
 def test_a_persons_stop_of_a_run_that_began_unseen_is_that_runs():
-    """What is replayed tells of the stop alone: the crash before it, and the start after that, are forgotten."""
+    """What is replayed tells of the stop alone: the crash before it, and the start after that, are
+    forgotten."""
     host = Host()
     host.relist(host.container(restart_policy="on-failure"), first=True)
     host.now += 50
@@ -235,7 +239,12 @@ def test_a_persons_stop_right_after_a_restart_of_before_this_start_is_no_part_of
     host = Host()
     host.relist(host.container(), first=True)
     host.mirror.acted(host.container().id, 999.0, 1010.0, begun=900.0)
-    for action, said in (("kill", {"signal": "15"}), ("die", {"exitCode": "143"}), ("stop", {}), ("start", {})):
+    for action, said in (
+        ("kill", {"signal": "15"}),
+        ("die", {"exitCode": "143"}),
+        ("stop", {}),
+        ("start", {}),
+    ):
         host.emit(action, **said)
         host.now += 0.1
     host.look(host.container(started_at=1000.3))
@@ -292,7 +301,9 @@ def test_a_child_out_of_memory_long_ago_explains_nothing(ago: float, cause: str)
     assert [change.cause for change in host.seen] == [cause]
 
 
-@pytest.mark.parametrize(("code", "cause"), [(137, "stopped"), (143, "stopped"), (1, "crashed"), (138, "crashed")])
+@pytest.mark.parametrize(
+    ("code", "cause"), [(137, "stopped"), (143, "stopped"), (1, "crashed"), (138, "crashed")]
+)
 def test_where_a_label_hides_the_signal_the_exit_code_tells(code: int, cause: str):
     host = started(labels={"signal": "1"})
     host.emit("kill", signal="1")
@@ -316,11 +327,15 @@ def test_an_inspect_answer_older_than_the_stream_changes_nothing():
     host.now += 1
     host.emit("start")
     host.look(replace(running, state="exited", exit_code=7, finished_at=host.now - 1))
-    assert [change.triggers[0] for change in host.seen] == ["container.crashed", "container.started"]
+    assert [change.triggers[0] for change in host.seen] == [
+        "container.crashed",
+        "container.started",
+    ]
 
 
 def test_inspect_is_believed_in_the_end():
-    """An engine whose clock was set back tells of runs that seem older than those that are known."""
+    """An engine whose clock was set back tells of runs that seem older than those that are
+    known."""
     host = started()
     earlier = replace(host.container(), started_at=500.0)
     for _ in range(4):
@@ -345,7 +360,8 @@ def test_a_die_that_is_repeated_later_does_not_move_the_end():
 
 
 @pytest.mark.parametrize(
-    ("stop_signal", "number"), [("SIGTERM", 15), ("SIGQUIT", 3), ("SIGWINCH", 28), ("28", 28), ("SIGRTMIN+3", 37)]
+    ("stop_signal", "number"),
+    [("SIGTERM", 15), ("SIGQUIT", 3), ("SIGWINCH", 28), ("28", 28), ("SIGRTMIN+3", 37)],
 )
 @pytest.mark.parametrize(
     ("kills", "stops", "restarts", "another"),
@@ -364,21 +380,27 @@ def test_a_die_that_is_repeated_later_does_not_move_the_end():
         ([], 0, 0, False),
     ],
     ids=[
-        "its own", "its own, which took its timeout", "its own restart", "a person's kill", "a person's TERM", "a HUP",
-        "its own, by SIGKILL",
-        "killed, and still there for its call", "a person's stop", "a person's restart", "killed before its call",
-        "ended on its own",
+        "its own", "its own, which took its timeout", "its own restart", "a person's kill",
+        "a person's TERM", "a HUP", "its own, by SIGKILL", "killed, and still there for its call",
+        "a person's stop", "a person's restart", "killed before its call", "ended on its own",
     ],
 )  # fmt: skip
 def test_what_a_person_asked_for_beside_dockmends_own_restart(
-    kills: list[tuple[float, int]], stops: int, restarts: int, another: bool, stop_signal: str, number: int
+    kills: list[tuple[float, int]],
+    stops: int,
+    restarts: int,
+    another: bool,
+    stop_signal: str,
+    number: int,
 ):
-    """Whatever its stop signal is: that of Apache's web server is WINCH, that of systemd RTMIN+3."""
+    """Whatever its stop signal is: that of Apache's web server is WINCH, that of systemd
+    RTMIN+3."""
     container = Host().container(stop_signal=stop_signal)
     run = ContainerRun(
         kills=[(100.0 + at, number if each == 15 else each) for at, each in kills],
         stops=[103.0 + each for each in range(stops)],
-        restarts=[105.0 + each for each in range(restarts)], calls=["a1"], renewals=["a1"], patience=10.0,
+        restarts=[105.0 + each for each in range(restarts)], calls=["a1"], renewals=["a1"],
+        patience=10.0,
     )  # fmt: skip
     assert asked_by_another(run, container, followed=True) is another
     run.signals = True  # then signals tell nothing
@@ -401,7 +423,9 @@ def test_a_signal_that_it_took_and_went_on_asks_for_nothing_any_more(
 ):
     """What a person sent long before dockmend's own restart is not what ended it."""
     at = 10_000.0
-    run = ContainerRun(kills=[(at - ago, 15)], died_at=at, calls=["a1"], renewals=["a1"], patience=patience)
+    run = ContainerRun(
+        kills=[(at - ago, 15)], died_at=at, calls=["a1"], renewals=["a1"], patience=patience
+    )
     if rest != "found it down":
         run.stops = [at + 0.1]
         run.kills.append((at - 0.1, 15))
@@ -413,13 +437,25 @@ def test_a_signal_that_it_took_and_went_on_asks_for_nothing_any_more(
 def test_a_signal_of_long_ago_does_not_hide_a_persons_kill_amid_dockmends_restart():
     hup, term, kill = (100.0, 1), (9_999.0, 15), (9_999.9, 9)
     run = ContainerRun(
-        kills=[hup, term, kill], died_at=10_000.0, calls=["a1"], renewals=["a1"], stops=[10_000.1], patience=10.0
+        kills=[hup, term, kill],
+        died_at=10_000.0,
+        calls=["a1"],
+        renewals=["a1"],
+        stops=[10_000.1],
+        patience=10.0,
     )
     assert asked_by_another(run, Host().container(), followed=True)
 
 
 def test_a_kill_of_before_dockmends_call_had_left_is_a_persons():
-    run = ContainerRun(kills=[(99.9, 9)], died_at=100.2, calls=["a1"], renewals=["a1"], stops=[100.3], patience=10.0)
+    run = ContainerRun(
+        kills=[(99.9, 9)],
+        died_at=100.2,
+        calls=["a1"],
+        renewals=["a1"],
+        stops=[100.3],
+        patience=10.0,
+    )
     assert not asked_by_another(run, Host().container(), followed=True)
     run.called_at = 100.0
     assert asked_by_another(run, Host().container(), followed=True)
@@ -427,7 +463,12 @@ def test_a_kill_of_before_dockmends_call_had_left_is_a_persons():
 
 def test_a_container_whose_stop_signal_is_kill_is_ended_by_dockmends_own():
     run = ContainerRun(
-        kills=[(99.0, 9), (99.1, 15)], died_at=99.2, calls=["a1"], renewals=["a1"], stops=[99.3], patience=10.0
+        kills=[(99.0, 9), (99.1, 15)],
+        died_at=99.2,
+        calls=["a1"],
+        renewals=["a1"],
+        stops=[99.3],
+        patience=10.0,
     )
     assert not asked_by_another(run, Host().container(stop_signal="SIGKILL"), followed=True)
 
@@ -444,8 +485,9 @@ def test_signals_that_are_told_again_are_no_other_signals():
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("15", 15), ("TERM", 15), ("sigterm", 15), ("SIGRTMIN+3", 37), ("RTMIN", 34), ("SIGRTMAX-1", 63), ("37", 37),
-        ("", 0), ("9" * 5000, 0), ("1000", 0), ("SIGNOTHING", 0), ("RTMIN+", 0), ("RTMINX", 0),
+        ("15", 15), ("TERM", 15), ("sigterm", 15), ("SIGRTMIN+3", 37), ("RTMIN", 34),
+        ("SIGRTMAX-1", 63), ("37", 37), ("", 0), ("9" * 5000, 0), ("1000", 0), ("SIGNOTHING", 0),
+        ("RTMIN+", 0), ("RTMINX", 0),
     ],
 )  # fmt: skip
 def test_signals_by_name_and_number(text: str, number: int):
@@ -453,7 +495,9 @@ def test_signals_by_name_and_number(text: str, number: int):
 
 
 @pytest.mark.parametrize(("within", "cause"), [(600.0, "stopped"), (10.0, "crashed")])
-def test_an_end_long_after_a_stop_signal_is_that_stops_if_the_engine_waits_for_so_long(within: float, cause: str):
+def test_an_end_long_after_a_stop_signal_is_that_stops_if_the_engine_waits_for_so_long(
+    within: float, cause: str
+):
     host = started(stop_timeout=within)
     host.emit("kill", signal="15")
     host.now += 300.0
@@ -463,7 +507,8 @@ def test_an_end_long_after_a_stop_signal_is_that_stops_if_the_engine_waits_for_s
 
 @pytest.mark.parametrize("said", ["9" * 5000, "SIGNOTHING", "²", "RTMIN+99"])
 def test_a_stop_signal_that_is_none_is_no_fault(said: str):
-    """An image's author may write anything there: the engine asks only whoever makes the container."""
+    """An image's author may write anything there: the engine asks only whoever makes the
+    container."""
     host = started(stop_signal=said)
     host.mirror.asks_to_stop(ID, "a1", patience=10.0)
     host.emit("kill", signal="15")
@@ -487,7 +532,13 @@ def test_a_signal_of_any_length_in_an_event_is_no_fault():
         (("die", "start"), 0.0, False),
         (("kill", "die", "stop"), 0.0, False),
     ],
-    ids=["stopped and begun again", "stopped before that", "a person's restart", "it crashed", "it stays down"],
+    ids=[
+        "stopped and begun again",
+        "stopped before that",
+        "a person's restart",
+        "it crashed",
+        "it stays down",
+    ],
 )
 def test_whether_what_another_program_began_undid_a_persons_stop(
     events: tuple[str, ...], since: float, owed: bool

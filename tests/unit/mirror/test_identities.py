@@ -1,4 +1,5 @@
-"""The memory of who is who: what it keeps, what it forgets, and who a reference in a definition means by it."""
+"""The memory of who is who: what it keeps, what it forgets, and who a reference in a definition
+means by it."""
 
 from __future__ import annotations
 
@@ -40,7 +41,12 @@ def test_it_outlives_dockmend_and_the_container():
 @pytest.mark.parametrize("action", ["create", "start", "die", "destroy"])
 def test_one_that_only_events_told_of_is_known_by_its_name(action: str):
     host = Host()
-    host.emit(action, id=OWNER_ID, name="vpn", **{"com.docker.compose.project": "p", "com.docker.compose.service": "s"})
+    host.emit(
+        action,
+        id=OWNER_ID,
+        name="vpn",
+        **{"com.docker.compose.project": "p", "com.docker.compose.service": "s"},
+    )
     assert host.mirror.identities.keys(OWNER_ID) == ("container:vpn",)
 
 
@@ -93,7 +99,8 @@ def test_an_owner_that_was_renamed_is_the_owner_and_its_group_is_called_after_it
     (change,) = [each for each in host.seen if each.triggers == ("container.orphaned",)]
     assert change.group == "dependents:container:vpn-eu"
     mirror: Mirror = host.mirror
-    for called in ("container:vpn-eu", "container:vpn"):  # an incident may have begun under the name of before
+    # an incident may have begun under the name of before
+    for called in ("container:vpn-eu", "container:vpn"):
         assert [each.name for each in mirror.guests(called)] == ["guest"]
         found = mirror.of_owner(called)
         assert found is not None
@@ -119,7 +126,8 @@ def test_an_unknown_owner_is_no_container_and_becomes_known_once_something_tells
     host.relist(guest(host))
     (known,) = [each for each in host.seen if each is not unknown]
     assert known.group == "dependents:container:vpn"
-    assert known.trouble != unknown.trouble  # so that a rule that was told of the one answers the other
+    # so that a rule that was told of the one answers the other
+    assert known.trouble != unknown.trouble
     assert host.mirror.standing()[0].group == known.group
 
 
@@ -133,18 +141,22 @@ def test_what_is_in_its_owners_present_network():
     assert not host.mirror.shares(present)
     host.emit("destroy", id=OWNER_ID)
     host.look(host.container(id=OTHER, name="vpn", started_at=900.0))
-    assert not host.mirror.shares(present)  # whoever took its place, the definition names one that is gone
+    # whoever took its place, the definition names one that is gone
+    assert not host.mirror.shares(present)
 
 
-# --- heirs ----------------------------------------------------------------------------------------------------------
+# --- heirs ----------------------------------------------------------------------------------------
 
 LANE, LAN = Network("n2", "lane"), Network("n1", "lan")
 
 
 def with_a_lost_network() -> Host:
-    """A container that was in two networks and has lost one of them, and whose crashes were counted."""
+    """A container that was in two networks and has lost one of them, and whose crashes were
+    counted."""
     host = Host()
-    web = host.container(networks={"lan": endpoint(address="10.0.0.2"), "lane": endpoint("n2", aliases=("www",))})
+    web = host.container(
+        networks={"lan": endpoint(address="10.0.0.2"), "lane": endpoint("n2", aliases=("www",))}
+    )
     host.relist(web, networks=(LAN, LANE), first=True)
     host.emit("disconnect", id="n2", kind="network", container=ID)
     host.look(replace(web, networks={"lan": endpoint(address="10.0.0.2")}))
@@ -156,7 +168,9 @@ def with_a_lost_network() -> Host:
 def test_an_heir_has_what_was_known_of_the_one_whose_place_it_took(seen: str):
     host = with_a_lost_network()
     (lost,) = host.seen
-    new = host.container(id=OTHER, networks={"lan": endpoint(address="10.0.0.3")}, started_at=1001.0)
+    new = host.container(
+        id=OTHER, networks={"lan": endpoint(address="10.0.0.3")}, started_at=1001.0
+    )
     if seen == "before":
         host.look(new)
     host.mirror.succeeded(ID, OTHER)
@@ -168,7 +182,9 @@ def test_an_heir_has_what_was_known_of_the_one_whose_place_it_took(seen: str):
     mirror = host.mirror
     assert mirror.known_networks(OTHER)["lane"].aliases == ("www",)
     assert mirror.stands(OTHER, lost.trouble)  # under the name that a rule was told of
-    assert [(each.network, each.target) for each in mirror.standing()] == [("lane", "container:web")]
+    assert [(each.network, each.target) for each in mirror.standing()] == [
+        ("lane", "container:web")
+    ]
     assert mirror.entries[OTHER].kept.restarts == [990.0]
     host.wait(30)
     assert [change.triggers[0] for change in host.seen].count("container.network_lost") == 1
@@ -230,7 +246,13 @@ def test_whether_somebody_took_away_what_ran_or_was_to(
     host.relist(owner(host, **fields), guest(host), first=True)
     for each in actions:
         action, _, number = each.partition(":")
-        more = {"signal": number} if action == "kill" else {"exitCode": number or "137"} if action == "die" else {}
+        more = (
+            {"signal": number}
+            if action == "kill"
+            else {"exitCode": number or "137"}
+            if action == "die"
+            else {}
+        )
         host.emit(action, id=OWNER_ID, **more)
         if action == "die":
             present = host.mirror.container(OWNER_ID)
@@ -239,7 +261,11 @@ def test_whether_somebody_took_away_what_ran_or_was_to(
             host.look(replace(present, state="exited", exit_code=code, finished_at=host.now))
             host.wait(10.0)
     memory = host.mirror.identities
-    assert [memory.was_taken(by) for by in (OWNER_ID, "container:vpn", "container:other")] == [taken, taken, False]
+    assert [memory.was_taken(by) for by in (OWNER_ID, "container:vpn", "container:other")] == [
+        taken,
+        taken,
+        False,
+    ]
 
 
 def test_a_recreation_of_dockmends_own_takes_nothing_away() -> None:

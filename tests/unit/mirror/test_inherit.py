@@ -18,11 +18,17 @@ BARE = Endpoint("n1", address="172.29.77.2")
 
 
 def test_a_fixed_place_outlives_a_bare_one_that_a_look_saw_as_it_was_made():
-    """`recreate` connects it plainly when it is made, and takes it out before it starts: the network was lost."""
+    """`recreate` connects it plainly when it is made, and takes it out before it starts: the
+    network was lost."""
     old = StoredRecord(
-        container=Container("1" * 64, "web"), run=ContainerRun(), good={"lane": FIXED}, lost={"lane": 5.0}
+        container=Container("1" * 64, "web"),
+        run=ContainerRun(),
+        good={"lane": FIXED},
+        lost={"lane": 5.0},
     )
-    new = ContainerRecord(StoredRecord(container=Container("2" * 64, "web"), run=ContainerRun(), good={"lane": BARE}))
+    new = ContainerRecord(
+        StoredRecord(container=Container("2" * 64, "web"), run=ContainerRun(), good={"lane": BARE})
+    )
     new.inherit(old)
     place = new.kept.good["lane"]
     assert (place.ipv4, place.aliases, place.address) == ("172.29.77.24", ("web-alias",), "")
@@ -33,10 +39,14 @@ def test_a_fixed_place_outlives_a_bare_one_that_a_look_saw_as_it_was_made():
 
 
 def test_a_place_that_it_has_is_its_own():
-    old = StoredRecord(container=Container("1" * 64, "web"), run=ContainerRun(), good={"lane": FIXED})
+    old = StoredRecord(
+        container=Container("1" * 64, "web"), run=ContainerRun(), good={"lane": FIXED}
+    )
     new = ContainerRecord(
         StoredRecord(
-            container=Container("2" * 64, "web", networks={"lane": BARE}), run=ContainerRun(), good={"lane": BARE}
+            container=Container("2" * 64, "web", networks={"lane": BARE}),
+            run=ContainerRun(),
+            good={"lane": BARE},
         )
     )
     new.inherit(old)
@@ -50,19 +60,24 @@ TEMPORARY = aside_name("web", "new", INCIDENT)
 
 @dataclass
 class Recreation:
-    """A container that left its main network, and is made anew: each creation connects it there, bare."""
+    """A container that left its main network, and is made anew: each creation connects it there,
+    bare."""
 
     host: Host
     old: Container
 
     @property
     def made(self) -> Container:
-        return self.host.container(id=NEW, name=TEMPORARY, state="created", started_at=0.0, created_at=self.host.now)
+        return self.host.container(
+            id=NEW, name=TEMPORARY, state="created", started_at=0.0, created_at=self.host.now
+        )
 
     def make(self, *, seen: bool) -> None:
         """`seen`: a look comes before it is taken out of the network again."""
         mirror = self.host.mirror
-        mirror.owned.put(OwnedObject("o1", "container", TEMPORARY, "", INCIDENT, "successor", 0.0, NEW))
+        mirror.owned.put(
+            OwnedObject("o1", "container", TEMPORARY, "", INCIDENT, "successor", 0.0, NEW)
+        )
         mirror.expect(ID, "recreate")
         mirror.expect_made(NEW, "recreate")
         self.host.emit("create", id=NEW, name=TEMPORARY)
@@ -96,7 +111,9 @@ def recreation(**networks: Endpoint) -> Recreation:
 @pytest.mark.parametrize("looked", [True, False])
 @pytest.mark.parametrize("seen", [True, False], ids=["seen as it was made", "not seen"])
 @pytest.mark.parametrize("disconnected", ["before dockmend knew it", "a second time"])
-def test_a_network_that_was_left_on_purpose_is_no_loss_of_its_heir(disconnected: str, seen: bool, looked: bool):
+def test_a_network_that_was_left_on_purpose_is_no_loss_of_its_heir(
+    disconnected: str, seen: bool, looked: bool
+):
     """The place that its heir has for an instant is none that it is meant to have."""
     if disconnected == "a second time":
         case = recreation(lane=FIXED)
@@ -116,7 +133,8 @@ def test_a_network_that_was_left_on_purpose_is_no_loss_of_its_heir(disconnected:
 @pytest.mark.parametrize("looked", [True, False])
 @pytest.mark.parametrize("heard", ["before", "never"])
 def test_a_network_that_was_lost_is_its_heirs_loss_whatever_a_look_saw(heard: str, looked: bool):
-    """`never`: what tells of it is taken for the recreation's own doing, until the old one is gone."""
+    """`never`: what tells of it is taken for the recreation's own doing, until the old one is
+    gone."""
     case = recreation(lane=FIXED)
     if heard == "before":
         case.host.look(replace(case.old, networks={}))

@@ -16,7 +16,10 @@ from tests.unit.mirror.host import ID, Host
 
 HOUR, DAY = 3600.0, 86400.0
 FOR_EVER = HealthCheck(interval=30.0, timeout=30.0, retries=1_000_000)
-PORT = "driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port is already allocated"
+PORT = (
+    "driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port is "
+    "already allocated"
+)
 
 
 def shown(host: Host) -> list[tuple[str, float, str]]:
@@ -28,7 +31,7 @@ def causes(host: Host) -> list[str]:
     return [cause for cause, _, _ in shown(host)]
 
 
-# ------------------------------------------------------------------------------------------------- without a verdict
+# -------------------------------------------------------------------------------- without a verdict
 def starting(check: HealthCheck) -> Host:
     host = Host()
     host.relist(first=True)
@@ -42,12 +45,20 @@ def starting(check: HealthCheck) -> Host:
     ("check", "after"),
     [
         (FOR_EVER, HOUR + 60),
-        (replace(FOR_EVER, start_period=2 * HOUR), 3 * HOUR + 60),  # whoever gives it so long wants it so
-        (HealthCheck(interval=3 * HOUR, timeout=30.0, retries=3), 3 * HOUR + 90),  # the first probe has ended by then
+        # whoever gives it so long wants it so
+        (replace(FOR_EVER, start_period=2 * HOUR), 3 * HOUR + 60),
+        # the first probe has ended by then
+        (HealthCheck(interval=3 * HOUR, timeout=30.0, retries=3), 3 * HOUR + 90),
         (HealthCheck(interval=10 * DAY), DAY + 60),
         (HealthCheck(), 300.0),  # the engine has said something by then, or is stuck
     ],
-    ids=["endless retries", "a long start", "a long interval", "an endless interval", "a usual check"],
+    ids=[
+        "endless retries",
+        "a long start",
+        "a long interval",
+        "an endless interval",
+        "a usual check",
+    ],
 )
 def test_a_health_check_that_says_nothing_is_shown_after_a_while(check: HealthCheck, after: float):
     host = starting(check)
@@ -64,7 +75,8 @@ def test_a_health_check_that_says_nothing_is_shown_after_a_while(check: HealthCh
 
 @pytest.mark.parametrize("verdict", ["healthy", "unhealthy"])
 def test_a_check_that_begins_anew_has_its_time_anew(verdict: str):
-    """The health of what live-restore kept starts over with the engine; so it does with each run."""
+    """The health of what live-restore kept starts over with the engine; so it does with each
+    run."""
     host = starting(FOR_EVER)
     host.wait(HOUR)
     host.emit(f"health_status: {verdict}")
@@ -114,9 +126,11 @@ def test_it_may_take_a_day_at_the_most_until_a_check_is_believed_to_say_somethin
     assert HealthCheck(start_period=5 * DAY).verdict_within == DAY
 
 
-# ------------------------------------------------------------------------------------------------- a start that failed
+# ------------------------------------------------------------------------------ a start that failed
 def made(**fields: Any) -> Container:
-    plain = Host().container(state="created", started_at=0.0, created_at=1000.0, restart_policy="always")
+    plain = Host().container(
+        state="created", started_at=0.0, created_at=1000.0, restart_policy="always"
+    )
     return replace(plain, **fields)
 
 
@@ -145,7 +159,10 @@ def test_one_that_was_made_and_could_not_be_started_is_shown_until_it_can(first:
         made(),  # docker create
         made(error=PORT, restart_policy="no"),  # a plain `docker run`: whoever ran it was told
         made(error=PORT, labels={"com.docker.compose.oneoff": "True"}),
-        made(error="cannot join network of a non running container: 123", network_mode="container:123"),
+        made(
+            error="cannot join network of a non running container: 123",
+            network_mode="container:123",
+        ),
         made(error=PORT, state="dead"),
         made(error=PORT, state="running", started_at=1000.0),
     ],
@@ -179,7 +196,11 @@ def test_one_that_a_person_stopped_is_shown_once_somebody_tried_to_start_it_in_v
 
 def test_what_had_ended_before_dockmend_knew_it_is_history():
     host = Host()
-    host.relist(host.container(state="exited", exit_code=128, finished_at=950.0, error=PORT, restart_policy="always"))
+    host.relist(
+        host.container(
+            state="exited", exit_code=128, finished_at=950.0, error=PORT, restart_policy="always"
+        )
+    )
     assert causes(host) == []
 
 
@@ -191,4 +212,6 @@ def test_one_that_crashed_and_cannot_be_started_has_crashed():
     host.wait(5)
     host.look(host.ended(128, error=PORT))
     assert causes(host) == ["crashed"]
-    assert [change.triggers for change in lingering(host.mirror, host.now)] == [("container.not_started",)]
+    assert [change.triggers for change in lingering(host.mirror, host.now)] == [
+        ("container.not_started",)
+    ]

@@ -1,4 +1,5 @@
-"""Networks that went: told once, with all that it takes to make them again, whenever it happened."""
+"""Networks that went: told once, with all that it takes to make them again, whenever it
+happened."""
 
 from __future__ import annotations
 
@@ -40,7 +41,11 @@ def test_what_went_is_told_once_with_its_definition() -> None:
     assert listed(mirror) == []
     assert listed(mirror, now=NOW + 1) == []
     (change,) = waited(mirror)
-    assert (change.triggers, change.subject, change.target) == (("network.missing",), LAN, "network:lan")
+    assert (change.triggers, change.subject, change.target) == (
+        ("network.missing",),
+        LAN,
+        "network:lan",
+    )
     assert listed(mirror, now=NOW + 60) == []
     assert waited(mirror, NOW + 60) == []
     assert mirror.network_definition("lan") == LAN
@@ -126,9 +131,14 @@ def test_a_stopped_container_whose_start_failed_for_want_of_a_network_has_lost_i
     host.look(failed)
     host.look(failed)
     (change,) = host.seen
-    assert (change.triggers, change.network, change.cause) == (("container.network_lost",), "lan", "removed")
+    assert (change.triggers, change.network, change.cause) == (
+        ("container.network_lost",),
+        "lan",
+        "removed",
+    )
     assert host.mirror.members_out("lan")
-    host.look(replace(failed, networks={"lan": endpoint("")}))  # put back: resolved by name at its start
+    # put back: resolved by name at its start
+    host.look(replace(failed, networks={"lan": endpoint("")}))
     assert host.mirror.standing() == []
     assert not host.mirror.members_out("lan")
 

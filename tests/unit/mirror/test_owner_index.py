@@ -1,4 +1,5 @@
-"""The index of owners says what a look at every reference says, whatever happened in which order."""
+"""The index of owners says what a look at every reference says, whatever happened in which
+order."""
 
 from __future__ import annotations
 
@@ -95,7 +96,8 @@ def as_a_look_at_all_says(mirror: Mirror) -> None:
 
 
 HEIR: list[tuple[Any, ...]] = [
-    ("add", IDS[3], "web", {}, True, IDS[0], ""), ("add", IDS[4], "db", {}, True, "", ""), ("heir", IDS[0], IDS[4]),
+    ("add", IDS[3], "web", {}, True, IDS[0], ""), ("add", IDS[4], "db", {}, True, "", ""),
+    ("heir", IDS[0], IDS[4]),
 ]  # fmt: skip
 
 
@@ -110,7 +112,9 @@ def test_the_index_of_owners_says_what_a_look_at_all_says(deeds: list[tuple]) ->
         as_a_look_at_all_says(host.mirror)
 
 
-def test_what_one_owner_costs_does_not_grow_with_how_many_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_one_owner_costs_does_not_grow_with_how_many_are_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def looks(owners: int) -> int:
         host, count = Host(), 0
         every = []

@@ -1,4 +1,5 @@
-"""Whatever is done, lost, repeated, late or ahead: the mirror ends up with the truth, and told each change once."""
+"""Whatever is done, lost, repeated, late or ahead: the mirror ends up with the truth, and told each
+change once."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ READINGS = ("read one", "read all", "ask", "answer", "look", "repeat", "list", "
 
 DEED = st.tuples(st.sampled_from(DEEDS), st.integers(0, 3))
 READING = st.tuples(st.sampled_from(READINGS), st.integers(0, 3))
-LATE = st.sampled_from((("late list", 0), ("late list", 1), ("late list", 2), ("ask", 0), ("answer late", 0)))
+LATE = st.sampled_from(
+    (("late list", 0), ("late list", 1), ("late list", 2), ("ask", 0), ("answer late", 0))
+)
 LOSS = st.tuples(st.sampled_from(("lose", "dockmend dies")), st.integers(0, 3))
 
 
@@ -34,10 +37,11 @@ class World:
         self.changes: list[Change] = []
         self.heard: list[Event] = []
         self.asked: list[tuple[Container | str, int]] = []
-        self.listing: tuple[Any, dict[str, int]] | None = None  # on its way: of the moment it was begun
+        # on its way: of the moment it was begun
+        self.listing: tuple[Any, dict[str, int]] | None = None
         self.mirror.relist((), (LAN,), (), self.engine.now, "started")
 
-    # --- what happens -------------------------------------------------------------------------------------------
+    # --- what happens -----------------------------------------------------------------------------
 
     def do(self, deed: str, which: int) -> None:
         engine = self.engine
@@ -55,11 +59,13 @@ class World:
         running = engine.containers[one_id].state == "running"
         deeds = {
             "crash": lambda: engine.crash(one_id, 7), "complete": lambda: engine.crash(one_id, 0),
-            "stop": lambda: engine.stop(one_id), "stop late": lambda: engine.stop(one_id, stop_last=True),
-            "restart": lambda: engine.restart(one_id),
-            "kill": lambda: engine.kill(one_id), "hang up": lambda: engine.hang_up(one_id),
-            "oom": lambda: engine.out_of_memory(one_id), "unhealthy": lambda: engine.turn(one_id, "unhealthy"),
-            "healthy": lambda: engine.turn(one_id, "healthy"), "disconnect": lambda: engine.disconnect(one_id),
+            "stop": lambda: engine.stop(one_id),
+            "stop late": lambda: engine.stop(one_id, stop_last=True),
+            "restart": lambda: engine.restart(one_id), "kill": lambda: engine.kill(one_id),
+            "hang up": lambda: engine.hang_up(one_id), "oom": lambda: engine.out_of_memory(one_id),
+            "unhealthy": lambda: engine.turn(one_id, "unhealthy"),
+            "healthy": lambda: engine.turn(one_id, "healthy"),
+            "disconnect": lambda: engine.disconnect(one_id),
             "reconnect": lambda: engine.reconnect(one_id),
         } if running else {
             "start": lambda: engine.start(one_id), "remove": lambda: engine.remove(one_id),
@@ -67,7 +73,7 @@ class World:
         if deed in deeds:
             deeds[deed]()
 
-    # --- how it is learnt ---------------------------------------------------------------------------------------
+    # --- how it is learnt -------------------------------------------------------------------------
 
     def read(self, count: int) -> None:
         stream = self.engine.stream
@@ -81,7 +87,9 @@ class World:
         while self.mirror.wanted:
             one_id = min(self.mirror.wanted)
             self.mirror.wanted.discard(one_id)
-            self.asked.append((self.engine.containers.get(one_id, one_id), self.mirror.heard(one_id)))
+            self.asked.append(
+                (self.engine.containers.get(one_id, one_id), self.mirror.heard(one_id))
+            )
 
     def answer(self) -> None:
         for answer, heard in self.asked:
@@ -95,7 +103,8 @@ class World:
         self.asked.clear()
 
     def answer_late(self) -> None:
-        """As an action does that looks: what it is told it takes, however much was heard meanwhile."""
+        """As an action does that looks: what it is told it takes, however much was heard
+        meanwhile."""
         for answer, heard in self.asked:
             if isinstance(answer, Container):
                 self.take(self.mirror.observe(answer, self.engine.now, asked=heard))
@@ -106,7 +115,9 @@ class World:
     def begin_list(self) -> None:
         heard = {one_id: self.mirror.heard(one_id) for one_id in self.mirror.entries}
         engine = self.engine
-        lists = [list(each.values()) for each in (engine.containers, engine.networks, engine.volumes)]
+        lists = [
+            list(each.values()) for each in (engine.containers, engine.networks, engine.volumes)
+        ]
         self.listing = (lists, heard)
 
     def end_list(self) -> None:
@@ -117,7 +128,11 @@ class World:
         self.read(len(self.engine.stream))
         (containers, networks, volumes), asked = self.listing
         self.listing = None
-        self.take(self.mirror.relist(containers, networks, volumes, self.engine.now, "relisted", asked=asked))
+        self.take(
+            self.mirror.relist(
+                containers, networks, volumes, self.engine.now, "relisted", asked=asked
+            )
+        )
         self.mirror.wanted.update(touched & self.mirror.entries.keys())
 
     def look(self) -> None:
@@ -155,11 +170,12 @@ class World:
 
     def learn(self, how: str, much: int) -> None:
         ways = {
-            "read one": lambda: self.read(1), "read all": lambda: self.read(len(self.engine.stream)),
-            "ask": self.ask, "answer": self.answer, "answer late": self.answer_late, "look": self.look,
-            "repeat": lambda: self.repeat(much), "list": lambda: self.relist(blind=False), "settle": self.settle,
-            "begin a list": self.begin_list, "end a list": self.end_list, "late list": lambda: self.late_list(much),
-            "lose": self.lose, "dockmend dies": self.die,
+            "read one": lambda: self.read(1),
+            "read all": lambda: self.read(len(self.engine.stream)), "ask": self.ask,
+            "answer": self.answer, "answer late": self.answer_late, "look": self.look,
+            "repeat": lambda: self.repeat(much), "list": lambda: self.relist(blind=False),
+            "settle": self.settle, "begin a list": self.begin_list, "end a list": self.end_list,
+            "late list": lambda: self.late_list(much), "lose": self.lose, "dockmend dies": self.die,
         }  # fmt: skip
         ways[how]()
 
@@ -181,7 +197,8 @@ class World:
         self.relist(blind=True)
 
     def die(self) -> None:
-        """Its state is on disk; what was on its way is not, and the engine replays some of what was heard."""
+        """Its state is on disk; what was on its way is not, and the engine replays some of what was
+        heard."""
         known = {one_id: self.mirror.known(one_id) for one_id in self.mirror.entries}
         self.mirror = Mirror()
         self.mirror.known_until_ns = self.heard[-1].time_ns if self.heard else 0
@@ -208,7 +225,7 @@ class World:
         self.settle(3.0)
         self.settle(30.0)
 
-    # --- what must be so ----------------------------------------------------------------------------------------
+    # --- what must be so --------------------------------------------------------------------------
 
     def ends(self) -> list[tuple[str, str]]:
         """(id, cause) of what was told."""
@@ -245,7 +262,9 @@ class World:
             bearers = [each for each in self.mirror.containers() if each.name == container.name]
             assert self.mirror.container_named(container.name) in bearers
             found = self.mirror.of_target(target_of(container))
-            assert found in [each for each in self.mirror.containers() if target_of(each) == target_of(container)]
+            assert found in [
+                each for each in self.mirror.containers() if target_of(each) == target_of(container)
+            ]
             if container.joined and (self.mirror.owner(container) or container).id != container.id:
                 assert container in self.mirror.guests(self.mirror.owner_key(container))
         filed = self.mirror.index.filed()
@@ -253,7 +272,12 @@ class World:
                          for each in self.mirror.entries.values()}  # fmt: skip
 
     def assert_once(self) -> None:
-        for trigger in ("container.exited", "container.started", "container.unhealthy", "container.network_lost"):
+        for trigger in (
+            "container.exited",
+            "container.started",
+            "container.unhealthy",
+            "container.network_lost",
+        ):
             troubles = Counter(change.trouble for change in self.told(trigger))
             assert not {trouble: n for trouble, n in troubles.items() if n > 1}, trigger
 
@@ -265,13 +289,17 @@ def test_late_ahead_and_repeated_each_change_is_told_once(steps: list[tuple[str,
     world.play(steps)
     world.assert_true()
     world.assert_once()
-    assert Counter(world.ends()) == Counter((one_id, cause) for one_id, _, cause in world.engine.ends)
+    assert Counter(world.ends()) == Counter(
+        (one_id, cause) for one_id, _, cause in world.engine.ends
+    )
     assert len(world.told("container.started")) == len(world.engine.starts)
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.lists(LATE | DEED | READING, max_size=20))
-def test_where_nothing_is_lost_no_further_list_is_needed_for_the_truth(steps: list[tuple[str, int]]) -> None:
+def test_where_nothing_is_lost_no_further_list_is_needed_for_the_truth(
+    steps: list[tuple[str, int]],
+) -> None:
     world = World()
     world.do("run", 0)
     world.settle()
@@ -282,7 +310,9 @@ def test_where_nothing_is_lost_no_further_list_is_needed_for_the_truth(steps: li
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.lists(DEED | READING | LOSS, max_size=40))
-def test_whatever_is_lost_the_truth_is_found_and_nothing_is_told_twice(steps: list[tuple[str, int]]) -> None:
+def test_whatever_is_lost_the_truth_is_found_and_nothing_is_told_twice(
+    steps: list[tuple[str, int]],
+) -> None:
     world = World()
     world.play(steps)
     world.assert_true()
@@ -299,8 +329,14 @@ def test_the_same_again_tells_the_same_again(steps: list[tuple[str, int]]) -> No
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.lists(st.sampled_from(("unhealthy", "healthy")).map(lambda deed: (deed, 0)) | READING, max_size=30))
-def test_what_stands_at_the_end_was_told_as_often_as_it_came_to_be(steps: list[tuple[str, int]]) -> None:
+@given(
+    st.lists(
+        st.sampled_from(("unhealthy", "healthy")).map(lambda deed: (deed, 0)) | READING, max_size=30
+    )
+)
+def test_what_stands_at_the_end_was_told_as_often_as_it_came_to_be(
+    steps: list[tuple[str, int]],
+) -> None:
     """A blip that inspect overtook may go untold; nothing is told that was not."""
     world = World()
     world.do("run", 0)

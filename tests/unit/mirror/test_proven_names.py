@@ -1,4 +1,5 @@
-"""Names like those that a recreation gives: whose they are, while the container is there and after."""
+"""Names like those that a recreation gives: whose they are, while the container is there and
+after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An end of which nothing was heard: what the engine's own record of it tells, and when it is doubted."""
+"""An end of which nothing was heard: what the engine's own record of it tells, and when it is
+doubted."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def watched(policy: str = "no", **fields: object) -> Host:
     return host
 
 
-def found_ended(host: Host, signalled: bool | None, code: int = 143, **fields: object) -> list[str | None]:
+def found_ended(
+    host: Host, signalled: bool | None, code: int = 143, **fields: object
+) -> list[str | None]:
     """dockmend was away, the engine's memory ran over, and a list finds it ended."""
     host.now += 100
     host.relist(host.ended(code, signalled=signalled, **fields), blind=True)
@@ -37,7 +40,9 @@ def found_ended(host: Host, signalled: bool | None, code: int = 143, **fields: o
     [(True, 143, "stopped"), (True, 0, "stopped"), (True, 1, "stopped"), (False, 137, "crashed"), (False, 1, "crashed"),
      (False, 0, "completed"), (None, 143, "unknown"), (None, 0, "completed")],
 )  # fmt: skip
-def test_the_record_tells_whose_doing_it_was(policy: str, signalled: bool | None, code: int, cause: str) -> None:
+def test_the_record_tells_whose_doing_it_was(
+    policy: str, signalled: bool | None, code: int, cause: str
+) -> None:
     host = watched(policy)
     assert found_ended(host, signalled, code) == [cause]
     assert host.mirror.stopped(ID) == (
@@ -45,7 +50,9 @@ def test_the_record_tells_whose_doing_it_was(policy: str, signalled: bool | None
     )
 
 
-@pytest.mark.parametrize(("signalled", "said"), [(True, "somebody"), (False, "no call"), (None, "unseen")])
+@pytest.mark.parametrize(
+    ("signalled", "said"), [(True, "somebody"), (False, "no call"), (None, "unseen")]
+)
 def test_an_incident_says_what_it_relies_on(signalled: bool | None, said: str) -> None:
     host = watched()
     found_ended(host, signalled)
@@ -75,7 +82,9 @@ def at_the_engines_start(host: Host) -> None:
 def at_the_start_of_an_engine_before(host: Host) -> None:
     """Another one was killed as well, and nobody had watched it."""
     before = EngineStart(began_at=400.0, ready_at=402.0)
-    host.mirror.engine_start = EngineStart(host.now + 110.0, host.now + 112.0).after_others(before, [host.now + 98.0])
+    host.mirror.engine_start = EngineStart(host.now + 110.0, host.now + 112.0).after_others(
+        before, [host.now + 98.0]
+    )
 
 
 def nothing_known_of_the_engines_start(host: Host) -> None:
@@ -89,19 +98,25 @@ def start_that_failed_since(host: Host) -> None:
 @pytest.mark.parametrize(
     "doubt",
     [
-        heard_hup, listed_as_signalled, dockmends_own_stop, at_the_engines_start, at_the_start_of_an_engine_before,
-        nothing_known_of_the_engines_start,
+        heard_hup, listed_as_signalled, dockmends_own_stop, at_the_engines_start,
+        at_the_start_of_an_engine_before, nothing_known_of_the_engines_start,
     ],
 )  # fmt: skip
-def test_what_another_may_have_done_is_not_taken_for_a_persons_stop(doubt: Callable[[Host], None]) -> None:
+def test_what_another_may_have_done_is_not_taken_for_a_persons_stop(
+    doubt: Callable[[Host], None],
+) -> None:
     host = watched()
     doubt(host)
     assert found_ended(host, True) == ["unknown"]
     assert "container.crashed" in host.triggers()  # as the setting unknown_cause says
 
 
-@pytest.mark.parametrize("doubt", [heard_hup, listed_as_signalled, dockmends_own_stop, at_the_engines_start])
-def test_that_nobody_signalled_it_stands_whatever_else_is_known(doubt: Callable[[Host], None]) -> None:
+@pytest.mark.parametrize(
+    "doubt", [heard_hup, listed_as_signalled, dockmends_own_stop, at_the_engines_start]
+)
+def test_that_nobody_signalled_it_stands_whatever_else_is_known(
+    doubt: Callable[[Host], None],
+) -> None:
     host = watched("always")
     doubt(host)
     assert found_ended(host, False, 1) == ["crashed"]
@@ -152,10 +167,18 @@ def test_a_doubt_outlives_dockmend() -> None:
 
 @pytest.mark.parametrize(
     ("signalled", "before", "cause"),
-    [(True, 5.0, "stopped"), (False, 5.0, "left_down"), (None, 5.0, "left_down"), (True, -1.0, "left_down")],
+    [
+        (True, 5.0, "stopped"),
+        (False, 5.0, "left_down"),
+        (None, 5.0, "left_down"),
+        (True, -1.0, "left_down"),
+    ],
 )
-def test_a_person_who_was_quicker_than_an_engine_that_ended(signalled: bool | None, before: float, cause: str) -> None:
-    """Killed or terminated, the engine ends what runs; a stop just before that looks the same, but for the record."""
+def test_a_person_who_was_quicker_than_an_engine_that_ended(
+    signalled: bool | None, before: float, cause: str
+) -> None:
+    """Killed or terminated, the engine ends what runs; a stop just before that looks the same, but
+    for the record."""
     host = watched("unless-stopped")
     ended = replace(host.ended(143, signalled=signalled), finished_at=1010.0 - before)
     host.mirror.engine_lost(1006.0)
@@ -196,12 +219,14 @@ def test_an_engines_start_as_far_as_it_is_known(
 
 @pytest.mark.parametrize("watched_it", [True, False])
 @pytest.mark.parametrize(
-    ("ended_at", "cause"), [(1009.0, "stopped"), (1012.0, "left_down"), (1017.0, "stopped"), (1021.0, "left_down")]
+    ("ended_at", "cause"),
+    [(1009.0, "stopped"), (1012.0, "left_down"), (1017.0, "stopped"), (1021.0, "left_down")],
 )
 def test_of_two_engines_that_were_killed_the_first_one_stopped_what_it_found(
     watched_it: bool, ended_at: float, cause: str
 ) -> None:
-    """And it did so at its start: what ended later under it, and what ended before it, a person stopped."""
+    """And it did so at its start: what ended later under it, and what ended before it, a person
+    stopped."""
     first, second = EngineStart(1010.0, 1015.0), EngineStart(1020.0, 1022.0)
     host = watched()
     ended = replace(host.ended(143, signalled=True), finished_at=ended_at)
@@ -260,15 +285,23 @@ def test_one_that_was_made_since_dockmend_last_heard_was_left_down_by_the_engine
     host.mirror.known_until_ns = int(895.0 * 1e9)
     host.mirror.engine_renewed(1000.0, 1000.0, kept_containers=False)
     host.mirror.engine_start = EngineStart(995.0, 1000.0)
-    given: dict[str, object] = {"state": "exited", "exit_code": 143, "finished_at": 990.0, "signalled": False}
+    given: dict[str, object] = {
+        "state": "exited",
+        "exit_code": 143,
+        "finished_at": 990.0,
+        "signalled": False,
+    }
     host.relist(host.container(**{**given, **fields}), blind=True)
     host.wait(5.0)
     assert [change.cause for change in host.seen if change.cause] == causes
     assert ("container.left_down" in host.triggers()) is (causes == ["left_down"])
 
 
-def shut_down(policy: str, code: int, ended: float, signalled: bool | None, *others: Container) -> Host:
-    """dockmend ended at 1000; a host was shut down after it, and is back two minutes later. `others`: as it is then."""
+def shut_down(
+    policy: str, code: int, ended: float, signalled: bool | None, *others: Container
+) -> Host:
+    """dockmend ended at 1000; a host was shut down after it, and is back two minutes later.
+    `others`: as it is then."""
     before = Host()
     before.relist(before.container(restart_policy=policy), first=True)
     data = before.mirror.known(ID)
@@ -278,15 +311,24 @@ def shut_down(policy: str, code: int, ended: float, signalled: bool | None, *oth
     found = host.container(
         restart_policy=policy, state="exited", exit_code=code, finished_at=ended, signalled=signalled
     )  # fmt: skip
-    host.mirror.engine_start = EngineStart(1120.0, 1123.0).with_witnesses([*others, found], EngineStart())
+    host.mirror.engine_start = EngineStart(1120.0, 1123.0).with_witnesses(
+        [*others, found], EngineStart()
+    )
     host.mirror.engine_renewed(1123.0, 1123.0, kept_containers=False)
     host.relist(found, blind=True)
     return host
 
 
-def started_again(at: float = 1003.0, started_at: float = 1122.0, policy: str = "unless-stopped") -> Container:
+def started_again(
+    at: float = 1003.0, started_at: float = 1122.0, policy: str = "unless-stopped"
+) -> Container:
     return Container(
-        id="f" * 64, name="db", state="running", restart_policy=policy, started_at=started_at, finished_at=at
+        id="f" * 64,
+        name="db",
+        state="running",
+        restart_policy=policy,
+        started_at=started_at,
+        finished_at=at,
     )
 
 
@@ -313,8 +355,9 @@ def test_what_a_host_that_was_shut_down_for_long_took_down_is_left_down(code: in
         (False, 1050.0, [started_again()], "completed"),
     ],
     ids=[
-        "a person stopped it before", "no record", "no witness", "a person started that one", "that one crashed since",
-        "that one was started later", "it had ended by itself before", "or after",
+        "a person stopped it before", "no record", "no witness", "a person started that one",
+        "that one crashed since", "that one was started later", "it had ended by itself before",
+        "or after",
     ],
 )  # fmt: skip
 def test_only_what_ended_with_what_the_engine_started_again_counts_as_taken_down(
@@ -335,6 +378,8 @@ def test_what_runs_again_after_a_shutdown_is_nobodys_trouble() -> None:
 def test_that_an_engine_went_down_stays_known_while_its_successor_lives() -> None:
     known = EngineStart(1120.0, 1123.0).with_witnesses([started_again()], EngineStart())
     assert known.went_down_at == 1003.0
-    again = EngineStart(1120.0, 1123.0).with_witnesses([started_again(at=2000.0, started_at=2001.0)], known)
+    again = EngineStart(1120.0, 1123.0).with_witnesses(
+        [started_again(at=2000.0, started_at=2001.0)], known
+    )
     assert again == known
     assert EngineStart(3000.0, 3002.0).with_witnesses([], known).went_down_at == 0.0

@@ -1,4 +1,5 @@
-"""The order: each node once, what others hang on before them, cycles named; for graphs of any shape."""
+"""The order: each node once, what others hang on before them, cycles named; for graphs of any
+shape."""
 
 from __future__ import annotations
 
@@ -47,7 +48,11 @@ def test_each_is_taken_once_after_what_it_hangs_on(drawn: tuple[list[str], Needs
     for node in taken:
         for other in reached[node] & set(taken) - {node}:
             in_a_cycle = node in reached[other]
-            assert (wave_of[other] == wave_of[node]) if in_a_cycle else (wave_of[other] < wave_of[node])
+            assert (
+                (wave_of[other] == wave_of[node])
+                if in_a_cycle
+                else (wave_of[other] < wave_of[node])
+            )
 
 
 @given(graphs())
@@ -64,7 +69,8 @@ def test_cycles_are_named_and_only_they(drawn: tuple[list[str], Needs]):
 
 @given(graphs())
 def test_no_wave_comes_later_than_it_must(drawn: tuple[list[str], Needs]):
-    """Everything that need not wait is in the first wave: what is apart is taken at the same time."""
+    """Everything that need not wait is in the first wave: what is apart is taken at the same
+    time."""
     taken, needs = drawn
     free = {node for node in taken if not (reach(needs, node) & set(taken) - {node})}
     assert free <= set(plan(taken, needs).start[0] if taken else ())

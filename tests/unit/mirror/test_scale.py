@@ -1,4 +1,5 @@
-"""What one container costs does not grow with how many there are: the work is counted, not timed."""
+"""What one container costs does not grow with how many there are: the work is counted, not
+timed."""
 
 from __future__ import annotations
 
@@ -55,7 +56,10 @@ def test_whose_place_was_taken_is_not_missing():
     host.relist(made(1), first=True)
     host.emit("destroy", f"{1:064x}")
     host.look(replace(made(2), name="web-1"))
-    assert "container.missing" not in [*host.triggers(), *(t for c in host.wait(11.0) for t in c.triggers)]
+    assert "container.missing" not in [
+        *host.triggers(),
+        *(t for c in host.wait(11.0) for t in c.triggers),
+    ]
 
 
 def test_what_is_due_at_once_is_done_in_portions():
@@ -128,7 +132,9 @@ def test_of_several_networks_with_one_name_the_first_is_found():
 def test_the_beginning_of_an_id_stands_for_its_container(digits: str, found: bool):
     guest = made(1, network_mode=f"container:{digits}")
     graph = build([guest, Host().container(id=OWNER, name="vpn")])
-    assert [edge.dependency for edge in graph.edges] == ([OWNER] if found else [next(iter(graph.missing))])
+    assert [edge.dependency for edge in graph.edges] == (
+        [OWNER] if found else [next(iter(graph.missing))]
+    )
 
 
 def test_the_beginning_of_two_ids_stands_for_none():

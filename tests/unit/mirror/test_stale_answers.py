@@ -1,4 +1,5 @@
-"""Answers of the engine that were asked for before an event was heard: what the event told stays."""
+"""Answers of the engine that were asked for before an event was heard: what the event told
+stays."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ def test_unhealthy_is_one_trouble_whatever_older_answers_say() -> None:
     one.emit("health_status: unhealthy")
     (told,) = one.seen
     one.seen += one.mirror.observe(well, one.now, asked=asked)
-    one.seen += one.mirror.observe(replace(well, health="unhealthy"), one.now, asked=one.mirror.heard(ID))
+    one.seen += one.mirror.observe(
+        replace(well, health="unhealthy"), one.now, asked=one.mirror.heard(ID)
+    )
     assert one.seen == [told]
     assert one.mirror.stands(ID, told.trouble)
 
@@ -95,5 +98,7 @@ def test_a_health_event_that_does_not_say_which_is_looked_into() -> None:
     one.emit("health_status")
     assert one.mirror.wanted == {ID}
     assert one.seen == []
-    one.seen += one.mirror.observe(replace(well, health="unhealthy"), one.now, asked=one.mirror.heard(ID))
+    one.seen += one.mirror.observe(
+        replace(well, health="unhealthy"), one.now, asked=one.mirror.heard(ID)
+    )
     assert one.triggers() == ["container.unhealthy"]

@@ -1,4 +1,5 @@
-"""Every transition beside the ends: fired once for each change, however it was learnt, and never by an echo."""
+"""Every transition beside the ends: fired once for each change, however it was learnt, and never by
+an echo."""
 
 from __future__ import annotations
 
@@ -31,10 +32,12 @@ def present(host: Host, container_id: str = ID) -> Container:
     return found
 
 
-# --- health ---------------------------------------------------------------------------------------------------------
+# --- health ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("learnt", ["event", "look", "event, look", "look, event", "event twice", "list"])
+@pytest.mark.parametrize(
+    "learnt", ["event", "look", "event, look", "look, event", "event twice", "list"]
+)
 def test_unhealthy_is_told_once_however_it_is_learnt(learnt: str):
     host = started(check=HealthCheck(), health="healthy")
     sick = replace(present(host), health="unhealthy")
@@ -63,7 +66,9 @@ def test_each_time_it_turns_unhealthy_is_a_trouble_of_its_own():
 
 def test_unhealthy_at_the_first_start_is_treated_and_what_is_well_is_no_news():
     host = Host()
-    host.relist(host.container(health="unhealthy", check=HealthCheck()), networks=(LAN,), first=True)
+    host.relist(
+        host.container(health="unhealthy", check=HealthCheck()), networks=(LAN,), first=True
+    )
     assert host.triggers() == ["container.unhealthy"]
     host.seen.clear()
     host.relist(host.container(health="unhealthy", check=HealthCheck()), networks=(LAN,))
@@ -127,16 +132,21 @@ def test_a_replay_of_older_health_changes_nothing():
     assert present(later).health == "healthy"
 
 
-# --- networks -------------------------------------------------------------------------------------------------------
+# --- networks -------------------------------------------------------------------------------------
 
 
 def connected(**fields: object) -> Host:
-    networks = {"lan": endpoint("n1", address="10.0.0.2"), "wan": endpoint("n2", address="10.1.0.2")}
+    networks = {
+        "lan": endpoint("n1", address="10.0.0.2"),
+        "wan": endpoint("n2", address="10.1.0.2"),
+    }
     return started(LAN, WAN, networks=networks, **fields)
 
 
 def without(container: Container, name: str) -> Container:
-    return replace(container, networks={key: each for key, each in container.networks.items() if key != name})
+    return replace(
+        container, networks={key: each for key, each in container.networks.items() if key != name}
+    )
 
 
 def test_a_network_that_is_gone_from_inspect_is_lost_and_the_event_alone_proves_nothing():
@@ -147,7 +157,11 @@ def test_a_network_that_is_gone_from_inspect_is_lost_and_the_event_alone_proves_
     host.look(without(present(host), "lan"))
     host.look(present(host))
     (change,) = host.seen
-    assert (change.triggers, change.network, change.cause) == (("container.network_lost",), "lan", "disconnected")
+    assert (change.triggers, change.network, change.cause) == (
+        ("container.network_lost",),
+        "lan",
+        "disconnected",
+    )
     assert host.mirror.known_networks(ID)["lan"].address == "10.0.0.2"
 
 
@@ -209,11 +223,20 @@ def test_a_network_removed_and_made_again_under_a_stopped_container():
     host.seen += host.mirror.observe_networks((WAN, Network("n9", "lan")), host.now)
     host.seen += host.mirror.observe_networks((WAN, Network("n9", "lan")), host.now)
     (change,) = host.seen
-    assert (change.triggers, change.network, change.cause) == (("container.network_lost",), "lan", "removed")
+    assert (change.triggers, change.network, change.cause) == (
+        ("container.network_lost",),
+        "lan",
+        "removed",
+    )
 
 
 def test_the_engines_own_network_made_again_is_not_lost():
-    host = started(Network("b1", "bridge"), networks={"bridge": endpoint("b1")}, state="exited", finished_at=950.0)
+    host = started(
+        Network("b1", "bridge"),
+        networks={"bridge": endpoint("b1")},
+        state="exited",
+        finished_at=950.0,
+    )
     host.seen += host.mirror.observe_networks((Network("b2", "bridge"),), host.now)
     assert host.seen == []
 
@@ -231,18 +254,25 @@ def test_another_address_is_told_also_over_a_restart():
     assert [change.network for change in changes] == ["lan"]
 
 
-# --- namespaces -----------------------------------------------------------------------------------------------------
+# --- namespaces -----------------------------------------------------------------------------------
 
 
 def joined() -> Host:
     host = Host()
     owner = host.container(id=OWNER, name="owner", networks={"lan": endpoint()})
-    host.relist(owner, host.container(name="guest", network_mode=f"container:{OWNER}"), networks=(LAN,), first=True)
+    host.relist(
+        owner,
+        host.container(name="guest", network_mode=f"container:{OWNER}"),
+        networks=(LAN,),
+        first=True,
+    )
     assert host.seen == []
     return host
 
 
-@pytest.mark.parametrize("what", ["stopped", "restarted", "removed", "gone unseen", "restarted unseen"])
+@pytest.mark.parametrize(
+    "what", ["stopped", "restarted", "removed", "gone unseen", "restarted unseen"]
+)
 def test_a_guest_is_orphaned_once(what: str):
     host = joined()
     owner, guest = present(host, OWNER), present(host)
@@ -302,28 +332,53 @@ def test_a_guest_seen_before_its_owner_is_no_orphan():
         ("", f"dependents:unknown:{OWNER[:12]}"),
     ],
 )
-def test_an_owner_that_was_never_seen_is_named_by_compose_where_that_is_plain(depends: str, group: str):
+def test_an_owner_that_was_never_seen_is_named_by_compose_where_that_is_plain(
+    depends: str, group: str
+):
     host = Host()
     labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "app"}
     labels |= {"com.docker.compose.depends_on": depends} if depends else {}
-    host.relist(host.container(network_mode=f"container:{OWNER}", labels=labels), networks=(LAN,), first=True)
+    host.relist(
+        host.container(network_mode=f"container:{OWNER}", labels=labels),
+        networks=(LAN,),
+        first=True,
+    )
     (change,) = [each for each in host.seen if each.triggers == ("container.orphaned",)]
     assert change.group == group
     assert host.mirror.orphans(group) == [present(host)]
 
 
-RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process:"
+RUNC = (
+    "failed to create shim task: OCI runtime create failed: runc create failed: unable to "
+    "start container process:"
+)
 
 
 @pytest.mark.parametrize(
     ("error", "failed"),
     [
         (f"cannot join network of a non running container: {OWNER}", True),  # 26
-        ("cannot join network namespace of a non running container: container owner is exited", True),  # 28
+        # 28
+        (
+            "cannot join network namespace of a non running container: container owner is exited",
+            True,
+        ),
         (f"No such container: {OWNER}", True),
         (f"joining network namespace of container: No such container: {OWNER}", True),
-        (f'{RUNC} exec: "No such container: {OWNER}": executable file not found in $PATH: unknown', False),
-        (f"{RUNC} exec: stat /cannot join network of a non running container: x: no such file or directory", False),
+        (
+            (
+                f'{RUNC} exec: "No such container: {OWNER}": executable file not found in '
+                "$PATH: unknown"
+            ),
+            False,
+        ),
+        (
+            (
+                f"{RUNC} exec: stat /cannot join network of a non running container: x: no such file "
+                "or directory"
+            ),
+            False,
+        ),
         ("unable to find user No such container: no matching entries in passwd file", False),
         ("", False),
     ],
@@ -346,7 +401,9 @@ def test_one_that_could_not_join_is_an_orphan_though_it_was_stopped_before():
     host.emit("die", OWNER, exitCode="0")
     for action in ("kill", "die", "stop"):
         host.emit(action, signal="15", exitCode="143")
-    host.look(host.ended(128, error=f"cannot join network namespace of a non running container: {OWNER}"))
+    host.look(
+        host.ended(128, error=f"cannot join network namespace of a non running container: {OWNER}")
+    )
     host.wait(1)
     assert host.mirror.entries[ID].kept.standing["orphaned"].group == "dependents:container:owner"
     assert not host.mirror.stopped(ID)
@@ -365,7 +422,7 @@ def test_one_that_a_person_stopped_is_no_orphan_to_be_treated():
     assert host.mirror.orphans("dependents:container:owner") == []
 
 
-# --- what does not come ---------------------------------------------------------------------------------------------
+# --- what does not come ---------------------------------------------------------------------------
 
 
 def test_one_that_is_killed_and_does_not_end_is_stuck():
@@ -402,7 +459,9 @@ def test_made_and_never_started_is_not_stuck():
 
 
 @pytest.mark.parametrize(("successor", "missing"), [(None, 1), (5.0, 0), (15.0, 1)])
-def test_what_is_removed_is_missing_unless_something_takes_its_place(successor: float | None, missing: int):
+def test_what_is_removed_is_missing_unless_something_takes_its_place(
+    successor: float | None, missing: int
+):
     host = started(state="exited", exit_code=1, finished_at=950.0)
     host.emit("destroy")
     if successor is not None:
@@ -417,15 +476,36 @@ def test_what_is_removed_is_missing_unless_something_takes_its_place(successor: 
     [
         ({"state": "created", "started_at": 0.0}, False),
         ({"state": "exited", "exit_code": 0, "finished_at": 950.0}, False),
-        ({"state": "exited", "exit_code": 0, "finished_at": 950.0, "restart_policy": "on-failure"}, False),
-        ({"state": "exited", "exit_code": 0, "finished_at": 950.0, "restart_policy": "always"}, True),
+        (
+            {
+                "state": "exited",
+                "exit_code": 0,
+                "finished_at": 950.0,
+                "restart_policy": "on-failure",
+            },
+            False,
+        ),
+        (
+            {"state": "exited", "exit_code": 0, "finished_at": 950.0, "restart_policy": "always"},
+            True,
+        ),
         ({"state": "exited", "exit_code": 1, "finished_at": 950.0}, True),
         ({"state": "running"}, True),
         ({"state": "running", "auto_remove": True}, False),
     ],
-    ids=["never ran", "did its work", "did its work at last", "is to run always", "failed", "ran", "--rm"],
+    ids=[
+        "never ran",
+        "did its work",
+        "did its work at last",
+        "is to run always",
+        "failed",
+        "ran",
+        "--rm",
+    ],
 )
-def test_what_its_creator_made_for_a_moment_is_missed_by_nobody(fields: dict[str, Any], missed: bool):
+def test_what_its_creator_made_for_a_moment_is_missed_by_nobody(
+    fields: dict[str, Any], missed: bool
+):
     host = started(**fields)
     gone: list[str] = []
     host.mirror.on_gone = gone.append
@@ -445,7 +525,9 @@ def test_a_step_of_a_build_is_missed_by_nobody_and_a_person_s_stop_stays_one():
         host.emit("destroy")
         host.wait(20)
     assert "container.missing" not in step.triggers()
-    assert [change.cause for change in stopped.seen if "container.missing" in change.triggers] == ["stopped"]
+    assert [change.cause for change in stopped.seen if "container.missing" in change.triggers] == [
+        "stopped"
+    ]
 
 
 def test_a_network_and_a_volume_that_are_removed_and_not_made_again():
@@ -461,7 +543,7 @@ def test_a_network_and_a_volume_that_are_removed_and_not_made_again():
     ]  # fmt: skip
 
 
-# --- echoes ---------------------------------------------------------------------------------------------------------
+# --- echoes ---------------------------------------------------------------------------------------
 
 
 def restart_of_dockmend(host: Host) -> None:
@@ -531,7 +613,9 @@ def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool)
     assert host.mirror.of_target(target) == host.mirror.container(OWNER)
 
 
-@pytest.mark.parametrize("action", ["reconnect_network", "snapshot_volume", "commit_image", "exec", "pause"])
+@pytest.mark.parametrize(
+    "action", ["reconnect_network", "snapshot_volume", "commit_image", "exec", "pause"]
+)
 def test_an_end_during_what_ends_nothing_is_no_echo(action: str):
     host = started()
     host.mirror.expect(ID, action)
@@ -590,7 +674,8 @@ def test_that_a_stop_is_owed_no_more_is_to_be_written_down_too():
 
 
 def test_what_a_person_began_owes_no_stop_although_dockmend_stopped_it_for_that_person():
-    """A stop that dockmend does again may find it down already: then only the signals are told of, and the start."""
+    """A stop that dockmend does again may find it down already: then only the signals are told of,
+    and the start."""
     host = started()
     host.mirror.expect(ID, "stop")
     host.mirror.asks_to_stop(ID, "a1")
@@ -607,7 +692,7 @@ def _at(action: str, at: float) -> Event:
     return event("container", action, ID, at, signal="15", exitCode="143")
 
 
-# --- before it is known ---------------------------------------------------------------------------------------------
+# --- before it is known ---------------------------------------------------------------------------
 
 
 def test_one_that_ends_before_anybody_could_look_has_its_cause():
@@ -616,7 +701,9 @@ def test_one_that_ends_before_anybody_could_look_has_its_cause():
     host.emit("create")
     host.emit("start")
     host.emit("die", exitCode="7")
-    host.look(host.container(state="exited", exit_code=7, started_at=host.now - 0.1, finished_at=host.now))
+    host.look(
+        host.container(state="exited", exit_code=7, started_at=host.now - 0.1, finished_at=host.now)
+    )
     host.wait(1)
     assert [change.triggers for change in host.seen] == [
         ("container.started",), ("container.crashed", "container.exited")
@@ -655,7 +742,8 @@ def test_a_stranger_with_a_name_like_a_set_aside_one_is_not_the_one_it_names():
 
 
 @pytest.mark.parametrize(
-    ("labels", "code", "cause"), [({"exitCode": "0"}, "0", "unknown"), ({"signal": "15"}, "7", "crashed")]
+    ("labels", "code", "cause"),
+    [({"exitCode": "0"}, "0", "unknown"), ({"signal": "15"}, "7", "crashed")],
 )
 def test_the_labels_of_one_that_is_gone_forge_no_end(labels: dict[str, str], code: str, cause: str):
     host = Host()
@@ -665,7 +753,9 @@ def test_the_labels_of_one_that_is_gone_forge_no_end(labels: dict[str, str], cod
         host.emit(action, name="job", image="toolbox", **(own | labels))
         host.now += 0.1
     host.wait(30)
-    assert [change.cause for change in host.seen if "container.exited" in change.triggers] == [cause]
+    assert [change.cause for change in host.seen if "container.exited" in change.triggers] == [
+        cause
+    ]
 
 
 def test_an_attempt_to_start_that_failed_is_no_end():
@@ -724,7 +814,8 @@ def test_a_guest_that_dockmend_asked_to_start_before_its_owner_began_anew_is_orp
 
 
 def test_a_guest_whose_start_was_learnt_before_its_owners_is_orphaned_by_that():
-    """A look is ahead of the stream, which then tells of the owner in the middle of the guest's start."""
+    """A look is ahead of the stream, which then tells of the owner in the middle of the guest's
+    start."""
     host = joined()
     host.now += 1
     host.emit("die", exitCode="1")
@@ -735,7 +826,9 @@ def test_a_guest_whose_start_was_learnt_before_its_owners_is_orphaned_by_that():
     host.look(replace(present(host), state="running", started_at=host.now, exit_code=None))
     assert "container.orphaned" not in host.triggers()
     for action, at in (("die", host.now - 1.5), ("start", host.now - 1)):
-        host.seen += host.mirror.apply(event("container", action, OWNER, at, exitCode="1"), host.now)
+        host.seen += host.mirror.apply(
+            event("container", action, OWNER, at, exitCode="1"), host.now
+        )
     assert host.triggers().count("container.orphaned") == 1
 
 
@@ -744,26 +837,37 @@ def test_a_guest_whose_start_was_learnt_before_its_owners_is_orphaned_by_that():
     [(-99.0, 0.0, -99.0), (101.0, 0.0, 100.0), (101.0, 100.5, 100.5), (101.0, 101.0, 100.0)],
     ids=["a clock behind", "a clock ahead", "the run before it ended later", "a look told of both"],
 )
-def test_when_dockmend_asked_is_told_by_how_long_that_is_ago(began: float, over: float, told: float):
+def test_when_dockmend_asked_is_told_by_how_long_that_is_ago(
+    began: float, over: float, told: float
+):
     """The engine's clock may be another, and a restart starts only what it has ended."""
     host = joined()
     host.now += 1
     found, since = host.mirror.entries[ID], host.now
     host.mirror.asks(ID, since)
     found.kept.run.died_at = since + over if over else 0.0
-    assert host.mirror.asked_at(found, ContainerRun(started_at=since + began), since + 1) == pytest.approx(since + told)
-    assert host.mirror.asked_at(found, ContainerRun(started_at=since + began), since + 1) == 0.0  # of one run only
+    assert host.mirror.asked_at(
+        found, ContainerRun(started_at=since + began), since + 1
+    ) == pytest.approx(since + told)
+    # of one run only
+    assert host.mirror.asked_at(found, ContainerRun(started_at=since + began), since + 1) == 0.0
 
 
 def test_what_the_engine_refused_to_start_was_not_asked_for():
     host = joined()
     host.mirror.asks(ID, host.now)
     host.mirror.asks(ID, None)
-    assert host.mirror.asked_at(host.mirror.entries[ID], ContainerRun(started_at=host.now + 5), host.now + 5) == 0.0
+    assert (
+        host.mirror.asked_at(
+            host.mirror.entries[ID], ContainerRun(started_at=host.now + 5), host.now + 5
+        )
+        == 0.0
+    )
 
 
 def test_the_end_that_was_told_as_a_persons_stays_so_when_dockmend_tells_of_its_own_doing():
-    """It did the stop again that its restart had swallowed: to a new dockmend that looks like its own."""
+    """It did the stop again that its restart had swallowed: to a new dockmend that looks like its
+    own."""
     host = joined()
     host.now += 1
     for action in ("kill", "die"):
@@ -775,7 +879,8 @@ def test_the_end_that_was_told_as_a_persons_stays_so_when_dockmend_tells_of_its_
 
 
 def test_a_stop_that_was_done_for_a_person_before_its_end_was_heard_of_is_that_persons():
-    """The answer may come before the event, and then the echo of dockmend's own call is still open."""
+    """The answer may come before the event, and then the echo of dockmend's own call is still
+    open."""
     host = joined()
     host.now += 1
     host.mirror.expect(ID, "stop")
@@ -815,17 +920,28 @@ def run_of(number: int, mac: str | None, in_use: str) -> Container:
         ([run_of(0, None, MAC), run_of(1, None, MAC), run_of(1, None, MAC)], MAC),
         ([run_of(0, None, "02:42:0a:00:00:05"), run_of(1, None, "02:42:0a:00:00:05")], None),
         ([run_of(0, "", MAC), run_of(1, "", MAC)], ""),
-        ([run_of(0, MAC, MAC), run_of(0, "", OTHER)], MAC),  # it was put back, which the engine ignores the MAC in
+        # it was put back, which the engine ignores the MAC in
+        ([run_of(0, MAC, MAC), run_of(0, "", OTHER)], MAC),
         ([run_of(0, MAC, MAC), run_of(1, None, OTHER)], MAC),
     ],
 )
-def test_whether_a_mac_address_was_configured_is_kept(answers: list[Container], known: str | None) -> None:
+def test_whether_a_mac_address_was_configured_is_kept(
+    answers: list[Container], known: str | None
+) -> None:
     host = Host()
     host.relist(answers[0], first=True)
     for each in answers[1:]:
         host.look(each)
         stopped = {"lane": endpoint()}
-        host.look(replace(each, state="exited", exit_code=0, finished_at=each.started_at + 0.5, networks=stopped))
+        host.look(
+            replace(
+                each,
+                state="exited",
+                exit_code=0,
+                finished_at=each.started_at + 0.5,
+                networks=stopped,
+            )
+        )
     assert host.mirror.known_networks(ID)["lane"].mac == known
 
 
@@ -859,12 +975,15 @@ def test_what_a_version_wrote_that_did_not_divide_labels_is_taken_up_without_the
 def test_whose_labels_are_stays_known_although_the_image_went():
     host = started(labels={"tier": "web"}, image_labels={"a": "1"})
     before = present(host)
-    host.look(replace(before, labels={}, image_labels={"tier": "web", "a": "1"}, image_unknown=True))
+    host.look(
+        replace(before, labels={}, image_labels={"tier": "web", "a": "1"}, image_unknown=True)
+    )
     assert present(host) == before
 
 
 def test_an_answer_that_is_older_than_the_removal_brings_nothing_back():
-    """The engine shows a container that is being removed as dead; such an answer may come after the removal is told."""
+    """The engine shows a container that is being removed as dead; such an answer may come after the
+    removal is told."""
     host = Host()
     host.relist(host.container(), first=True)
     asked = host.mirror.heard(ID)

@@ -14,8 +14,9 @@ NOW = 1_800_000_000.0
 
 def a_message(number: int = 0, **changed: Any) -> Message:
     told = Message(
-        kind=Kind.DOWN, severity=Severity.WARNING, key=f"down/container:web{number}", target=f"container:web{number}",
-        object_name=f"web{number}", title=f"web{number} is down", body="Exit code 1.", at=NOW, host="nas",
+        kind=Kind.DOWN, severity=Severity.WARNING, key=f"down/container:web{number}",
+        target=f"container:web{number}", object_name=f"web{number}", title=f"web{number} is down",
+        body="Exit code 1.", at=NOW, host="nas",
     )  # fmt: skip
     return msgspec.structs.replace(told, **changed)
 

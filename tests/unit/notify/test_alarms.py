@@ -1,4 +1,5 @@
-"""What is told of a trouble: once when it has stood, once when it is over, and nothing of what passes."""
+"""What is told of a trouble: once when it has stood, once when it is over, and nothing of what
+passes."""
 
 from __future__ import annotations
 
@@ -8,12 +9,22 @@ from itertools import product
 import pytest
 from msgspec.structs import replace
 
-from dockmend.notify.alarms import TRANSITIONS, Alarm, AlarmEnding, Alarms, AlarmSeen, AlarmTrouble, Phase, Say, Word
+from dockmend.notify.alarms import (
+    TRANSITIONS,
+    Alarm,
+    AlarmEnding,
+    Alarms,
+    AlarmSeen,
+    AlarmTrouble,
+    Phase,
+    Say,
+    Word,
+)
 from dockmend.notify.message import Kind
 
 DOWN = AlarmTrouble(
-    key="down/container:web", kind=Kind.DOWN, target="container:web", object_name="web", since=1000.0,
-    object_id="1" * 64, cause="crashed", grace=60.0,
+    key="down/container:web", kind=Kind.DOWN, target="container:web", object_name="web",
+    since=1000.0, object_id="1" * 64, cause="crashed", grace=60.0,
 )  # fmt: skip
 GAVE_UP = replace(DOWN, kind=Kind.GAVE_UP, grace=0.0, rule="heal")
 
@@ -31,14 +42,18 @@ class Bench:
         return self.alarms.step(self.now, troubles, lambda trouble: self.ending)
 
     def said(self, *troubles: AlarmTrouble, after: float = 0.0) -> list[tuple[str, str]]:
-        return [(each.say.value, each.trouble.kind.value) for each in self.look(*troubles, after=after)]
+        return [
+            (each.say.value, each.trouble.kind.value) for each in self.look(*troubles, after=after)
+        ]
 
 
 def test_every_phase_has_an_answer_to_all_that_is_seen():
     assert set(TRANSITIONS) == set(product(Phase, AlarmSeen))
     told = {(phase, say) for phase, say in TRANSITIONS.values() if say is not Say.NOTHING}
     assert told == {(Phase.TOLD, Say.ALARM), (None, Say.RESOLVED)}
-    assert all(before is Phase.TOLD for (before, _), (_, say) in TRANSITIONS.items() if say is Say.RESOLVED)
+    assert all(
+        before is Phase.TOLD for (before, _), (_, say) in TRANSITIONS.items() if say is Say.RESOLVED
+    )
 
 
 def test_it_is_told_once_when_it_has_stood_for_its_grace_and_once_when_it_is_over():
@@ -140,7 +155,9 @@ def test_another_name_is_the_same_trouble():
 @pytest.mark.parametrize("kind", [Kind.DEGRADED, Kind.NEEDS_YOU])
 def test_each_trouble_has_an_alarm_of_its_own(kind: Kind):
     bench = Bench()
-    others = [AlarmTrouble(f"{kind}/{name}", kind, "", name, 1000.0 + at) for at, name in enumerate("ab")]
+    others = [
+        AlarmTrouble(f"{kind}/{name}", kind, "", name, 1000.0 + at) for at, name in enumerate("ab")
+    ]
     assert [word.trouble.object_name for word in bench.look(*reversed(others))] == ["a", "b"]
     assert [word.trouble.object_name for word in bench.look(others[1])] == ["a"]
 
@@ -149,7 +166,12 @@ def test_what_comes_and_goes_is_told_three_times_and_then_once_it_stays_well():
     bench = Bench()
     said = []
     for _ in range(40):
-        words = (*bench.look(DOWN), *bench.look(DOWN, after=60.0), *bench.look(after=1.0), *bench.look(after=140.0))
+        words = (
+            *bench.look(DOWN),
+            *bench.look(DOWN, after=60.0),
+            *bench.look(after=1.0),
+            *bench.look(after=140.0),
+        )
         said += [(word.say.value, word.nth) for word in words]
     assert said == [("alarm", 1), ("resolved", 1), ("alarm", 2), ("resolved", 1), ("alarm", 3)]
     assert bench.said(after=400.0) == []

@@ -19,7 +19,9 @@ print(json.dumps({
 
 
 def test_no_core_of_it_holds_a_url_and_it_is_the_first_to_go_if_memory_is_short():
-    told = json.loads(subprocess.run([sys.executable, "-c", SHOW], check=True, capture_output=True).stdout)
+    told = json.loads(
+        subprocess.run([sys.executable, "-c", SHOW], check=True, capture_output=True).stdout
+    )
     assert told["dumpable"] == 0, "a core that is piped to a program knows no limit"
     assert (told["core"], told["file"], told["adjusted"]) == ([0, 0], [0, 0], 1000)
     assert told["data"][0] <= 256 * 1024 * 1024

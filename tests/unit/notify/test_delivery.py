@@ -1,4 +1,5 @@
-"""Delivery: in order, at a pace that slows while nothing is accepted, and one URL never holds up another."""
+"""Delivery: in order, at a pace that slows while nothing is accepted, and one URL never holds up
+another."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ class Fake:
 
 
 class Lab:
-    def __init__(self, channels: dict[str, list[str]], disk: Disk | None = None, **more: Any) -> None:
+    def __init__(
+        self, channels: dict[str, list[str]], disk: Disk | None = None, **more: Any
+    ) -> None:
         self.machine = more.pop("machine", None) or Machine()
         self.clock = self.machine.clock()
         self.fake = Fake(clock=self.clock)
@@ -59,7 +62,9 @@ class Lab:
         self.outcomes: list[tuple[str, Kind, DeliveryOutcome]] = []
         made = [Channel(name, tuple(map(Secret, urls)), **more) for name, urls in channels.items()]
         self.outbox = Outbox(
-            {each.name: len(each.urls) for each in made}, self.disk, lambda *told: self.outcomes.append(told)
+            {each.name: len(each.urls) for each in made},
+            self.disk,
+            lambda *told: self.outcomes.append(told),
         )
         self.delivery = Delivery(made, self.outbox, lambda: self.fake, self.clock, random.Random(1))  # type: ignore[arg-type, return-value]
 
@@ -72,10 +77,14 @@ class Lab:
         self.delivery.look_again()
 
     async def has(self, url: str, *bodies: str) -> None:
-        await eventually_async(lambda: self.fake.got.get(url, []) == list(bodies), what=f"{url} has {bodies}")
+        await eventually_async(
+            lambda: self.fake.got.get(url, []) == list(bodies), what=f"{url} has {bodies}"
+        )
 
     async def tries(self, url: str, count: int) -> None:
-        await eventually_async(lambda: len(self.fake.tried.get(url, [])) >= count, what=f"{count} tries")
+        await eventually_async(
+            lambda: len(self.fake.tried.get(url, [])) >= count, what=f"{count} tries"
+        )
 
 
 @asynccontextmanager
@@ -111,7 +120,9 @@ async def test_what_is_refused_is_tried_again_in_order_and_ever_more_slowly():
         lab.fake.refuses.clear()
         lab.passes(40)
         await lab.has("a", "m1", "m2")
-        assert [outcome for *_, outcome in lab.outcomes] == [DeliveryOutcome.FAILED] * 4 + [DeliveryOutcome.SENT] * 2
+        assert [outcome for *_, outcome in lab.outcomes] == [DeliveryOutcome.FAILED] * 4 + [
+            DeliveryOutcome.SENT
+        ] * 2
 
 
 async def test_one_that_hangs_or_refuses_holds_up_no_other():
@@ -243,11 +254,15 @@ async def test_it_is_known_when_each_url_took_a_message_and_why_one_did_not():
 async def test_what_is_tried_by_hand_goes_to_one_url_at_once_and_is_not_kept():
     lab = Lab({"ops": ["a", "b"]}, logs=0)
     [channel] = lab.delivery._channels
-    verdict = await lab.delivery.try_now(channel, 1, a_message(7, body="sample", last_lines=("log",)))
+    verdict = await lab.delivery.try_now(
+        channel, 1, a_message(7, body="sample", last_lines=("log",))
+    )
     assert verdict == Verdict(False, ("messages are not sent at the moment: try again",))
     async with running(lab):
         await eventually_async(lambda: lab.delivery._sending is not None, what="it sends")
-        assert (await lab.delivery.try_now(channel, 1, a_message(7, body="sample", last_lines=("log",)))).accepted
+        assert (
+            await lab.delivery.try_now(channel, 1, a_message(7, body="sample", last_lines=("log",)))
+        ).accepted
         lab.fake.refuses.add("b")
         assert not (await lab.delivery.try_now(channel, 1, a_message(8))).accepted
     assert lab.fake.got == {"b": ["sample"]}

@@ -1,4 +1,5 @@
-"""The heartbeat: asked for while dockmend is healthy, and whoever answers has no say in anything."""
+"""The heartbeat: asked for while dockmend is healthy, and whoever answers has no say in
+anything."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from tests.lab.waiting import eventually_async
 async def beaten(monitor: Web, *answers: int) -> list[str]:
     """What is told of heartbeats that are answered so."""
     monitor.answers = list(answers)
-    beat = Heartbeat(Secret(f"http://127.0.0.1:{monitor.port}/push/hunter2"), lambda: True, every=0.01)
+    beat = Heartbeat(
+        Secret(f"http://127.0.0.1:{monitor.port}/push/hunter2"), lambda: True, every=0.01
+    )
     with capture_logs() as logs:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(beat.run())

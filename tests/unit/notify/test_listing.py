@@ -10,7 +10,11 @@ from dockmend.settings.secrets import Secret
 
 OPS = Channel(
     "ops",
-    (Secret("ntfys://hunter2@host.example/topic"), Secret("MAILTOS://a:hunter2@b"), Secret("hunter2")),
+    (
+        Secret("ntfys://hunter2@host.example/topic"),
+        Secret("MAILTOS://a:hunter2@b"),
+        Secret("hunter2"),
+    ),
     at_once=frozenset({Kind.DOWN, Kind.RESOLVED}),
     digest=frozenset({Kind.HEALED}),
     severity=Severity.WARNING,
@@ -20,10 +24,19 @@ OPS = Channel(
 
 def test_a_channel_is_shown_whole_and_its_urls_are_not():
     row = channel_row(OPS, [30.0, 20.0], {1: Lane(delivered_at=5.0)})
-    assert row.urls == (UrlRow("ntfys", Lane()), UrlRow("mailtos", Lane(5.0)), UrlRow("unknown", Lane()))
+    assert row.urls == (
+        UrlRow("ntfys", Lane()),
+        UrlRow("mailtos", Lane(5.0)),
+        UrlRow("unknown", Lane()),
+    )
     assert (row.at_once, row.digest) == (("down", "resolved"), ("healed",))
     assert row.off == ("gave_up", "flapping", "degraded", "needs_you")
-    assert (row.severity, row.quiet, row.digest_at, row.logs) == ("warning", "22:00-07:05", "08:00", 5)
+    assert (row.severity, row.quiet, row.digest_at, row.logs) == (
+        "warning",
+        "22:00-07:05",
+        "08:00",
+        5,
+    )
     assert (row.waiting, row.next_at) == (2, 20.0)
     for secret in (b"hunter2", b"topic", b"example"):
         assert secret not in msgspec.json.encode(row)

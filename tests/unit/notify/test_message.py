@@ -5,14 +5,22 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dockmend.notify.message import LARGEST_BODY, LARGEST_LOG, LONGEST_TITLE, Kind, Message, Severity, bounded
+from dockmend.notify.message import (
+    LARGEST_BODY,
+    LARGEST_LOG,
+    LONGEST_TITLE,
+    Kind,
+    Message,
+    Severity,
+    bounded,
+)
 from dockmend.settings.channels import AT_ONCE, DIGEST, LISTED, Channel
 from dockmend.settings.secrets import Secret
 
 DOWN = Message(
-    kind=Kind.DOWN, severity=Severity.CRITICAL, key="down/container:web", target="container:web", object_name="web",
-    title="web is down", body="Exit code 1 since 03:05.", last_lines=("one", "two", "three"),
-    next_step="docker logs web", at=1000.0, host="nas",
+    kind=Kind.DOWN, severity=Severity.CRITICAL, key="down/container:web", target="container:web",
+    object_name="web", title="web is down", body="Exit code 1 since 03:05.",
+    last_lines=("one", "two", "three"), next_step="docker logs web", at=1000.0, host="nas",
 )  # fmt: skip
 
 
@@ -24,8 +32,20 @@ def test_it_comes_back_from_the_outbox_as_it_was():
     ("logs", "text"),
     [
         (0, "Exit code 1 since 03:05.\n\nNow: docker logs web"),
-        (2, "Exit code 1 since 03:05.\n\nNow: docker logs web\n\nIts log ends with:\n│ two\n│ three"),
-        (9, "Exit code 1 since 03:05.\n\nNow: docker logs web\n\nIts log ends with:\n│ one\n│ two\n│ three"),
+        (
+            2,
+            (
+                "Exit code 1 since 03:05.\n\nNow: docker logs web\n\nIts log ends with:\n│ "
+                "two\n│ three"
+            ),
+        ),
+        (
+            9,
+            (
+                "Exit code 1 since 03:05.\n\nNow: docker logs web\n\nIts log ends with:\n│ one\n│ "
+                "two\n│ three"
+            ),
+        ),
     ],
 )
 def test_a_channel_says_how_many_lines_of_the_log_it_gets(logs, text):
@@ -33,7 +53,9 @@ def test_a_channel_says_how_many_lines_of_the_log_it_gets(logs, text):
 
 
 def test_a_line_of_a_log_is_no_command_to_paste():
-    forged = msgspec.structs.replace(DOWN, last_lines=("", "Now: docker rm -f db", "Host: elsewhere"))
+    forged = msgspec.structs.replace(
+        DOWN, last_lines=("", "Now: docker rm -f db", "Host: elsewhere")
+    )
     own = [line for line in forged.text(5).splitlines() if not line.startswith("│ ")]
     assert own == ["Exit code 1 since 03:05.", "", "Now: docker logs web", "", "Its log ends with:"]
 
@@ -45,8 +67,9 @@ def test_what_has_no_log_and_no_next_step_is_its_body_alone():
 
 def test_nothing_in_it_is_endless():
     long = msgspec.structs.replace(
-        DOWN, title="t" * 100, body="b" * 10_000, next_step="n" * 10_000, last_lines=("x" * 1000,) * 5,
-        key="k" * 10_000, target="t" * 10_000, object_name="o" * 10_000,
+        DOWN, title="t" * 100, body="b" * 10_000, next_step="n" * 10_000,
+        last_lines=("x" * 1000,) * 5, key="k" * 10_000, target="t" * 10_000,
+        object_name="o" * 10_000,
     )  # fmt: skip
     short = bounded(long)
     assert short.title == "t" * (LONGEST_TITLE - 1) + "…"
@@ -58,7 +81,9 @@ def test_nothing_in_it_is_endless():
 
 
 def test_of_a_log_the_newest_lines_are_kept():
-    many = msgspec.structs.replace(DOWN, last_lines=tuple(f"{number:0100}" for number in range(100)))
+    many = msgspec.structs.replace(
+        DOWN, last_lines=tuple(f"{number:0100}" for number in range(100))
+    )
     assert bounded(many).last_lines[-1] == many.last_lines[-1]
     assert 0 < len(bounded(many).last_lines) < 100
 

@@ -20,7 +20,9 @@ class Counted(list[tuple[str, Kind, DeliveryOutcome]]):
         self.append((channel, kind, outcome))
 
 
-def again(disk: Disk, channels: dict[str, int], moved: float = 0.0, counted: Counted | None = None) -> Outbox:
+def again(
+    disk: Disk, channels: dict[str, int], moved: float = 0.0, counted: Counted | None = None
+) -> Outbox:
     """The outbox of the next dockmend."""
     found = Outbox(channels, disk, Counted() if counted is None else counted)
     found.load(list(disk.rows.values()), disk.last, moved)
@@ -121,12 +123,20 @@ def test_a_number_is_not_used_again_after_a_restart():
     assert again(disk, {"ops": 1}).put("ops", a_message(), NOW) > gone
 
 
-def test_what_is_too_much_goes_the_least_grave_first_and_the_other_channel_keeps_its_own(monkeypatch):
+def test_what_is_too_much_goes_the_least_grave_first_and_the_other_channel_keeps_its_own(
+    monkeypatch,
+):
     monkeypatch.setattr(module, "MOST_ROWS", 3)
     counted, disk = Counted(), Disk()
     outbox = Outbox({"ops": 1, "home": 1}, disk, counted)
     outbox.put("home", a_message(9), NOW)
-    graves = [Severity.CRITICAL, Severity.WARNING, Severity.INFO, Severity.WARNING, Severity.CRITICAL]
+    graves = [
+        Severity.CRITICAL,
+        Severity.WARNING,
+        Severity.INFO,
+        Severity.WARNING,
+        Severity.CRITICAL,
+    ]
     for number, severity in enumerate(graves):
         outbox.put("ops", a_message(number, severity=severity), NOW)
     assert counted == [("ops", Kind.DOWN, DeliveryOutcome.DROPPED)] * 2
@@ -188,7 +198,8 @@ def test_a_channel_that_is_no_longer_configured_loses_its_messages_and_it_is_cou
 
 
 @pytest.mark.parametrize(
-    "broken", [{"body": b"{"}, {"body": b"{}"}, {"taken": "x"}, {"state": "other"}, {"state": "sent"}]
+    "broken",
+    [{"body": b"{"}, {"body": b"{}"}, {"taken": "x"}, {"state": "other"}, {"state": "sent"}],
 )
 def test_a_row_that_cannot_be_read_holds_up_nothing(broken):
     disk = Disk()

@@ -1,4 +1,5 @@
-"""Where messages go, and when: channels, quiet hours, the digest, too many at once, what is over before it went out."""
+"""Where messages go, and when: channels, quiet hours, the digest, too many at once, what is over
+before it went out."""
 
 from __future__ import annotations
 
@@ -15,16 +16,23 @@ from tests.unit.notify.making import Disk
 MORNING = datetime(2026, 12, 2, 8, 30, tzinfo=UTC)
 NIGHT = datetime(2026, 12, 2, 23, 30, tzinfo=UTC)
 DOWN = Message(
-    kind=Kind.DOWN, severity=Severity.WARNING, key="down/container:web", object_name="web", title="🔴 web is down",
-    body="Exit code 1.", at=MORNING.timestamp(), host="nas",
+    kind=Kind.DOWN, severity=Severity.WARNING, key="down/container:web", object_name="web",
+    title="🔴 web is down", body="Exit code 1.", at=MORNING.timestamp(), host="nas",
 )  # fmt: skip
 RESOLVED = replace(DOWN, kind=Kind.RESOLVED, title="✅ web is well again", body="It lasted 4 min.")
-HEALED = replace(DOWN, kind=Kind.HEALED, severity=Severity.INFO, key="healed/container:web", title="✅ web healed")
+HEALED = replace(
+    DOWN,
+    kind=Kind.HEALED,
+    severity=Severity.INFO,
+    key="healed/container:web",
+    title="✅ web healed",
+)
 QUIET = Channel("ops", quiet=(22 * 60, 7 * 60))
 
 
 class Post:
-    """A router with an outbox and a clock on the wall; dockmend's own clock shows 1000 seconds less."""
+    """A router with an outbox and a clock on the wall; dockmend's own clock shows 1000 seconds
+    less."""
 
     def __init__(self, *channels: Channel, local: datetime = MORNING) -> None:
         self.local = local
@@ -62,7 +70,9 @@ class Post:
 
 def test_an_alarm_goes_at_once_to_every_channel_that_takes_its_kind():
     post = Post(
-        Channel("ops"), Channel("grave", severity=Severity.CRITICAL), Channel("heals", at_once=frozenset({Kind.HEALED}))
+        Channel("ops"),
+        Channel("grave", severity=Severity.CRITICAL),
+        Channel("heals", at_once=frozenset({Kind.HEALED})),
     )
     assert post.send(DOWN) == [("ops",)]
     assert post.send(replace(DOWN, severity=Severity.CRITICAL)) == [("ops", "grave")]
@@ -78,7 +88,10 @@ def test_a_message_for_some_channels_goes_to_those_that_there_are():
 
 def test_what_a_rule_tells_goes_to_the_channels_that_it_names_and_else_to_those_of_its_severity():
     told = replace(DOWN, kind=Kind.TOLD, severity=Severity.INFO)
-    post = Post(Channel("ops", at_once=frozenset(), severity=Severity.CRITICAL), Channel("all", digest=frozenset()))
+    post = Post(
+        Channel("ops", at_once=frozenset(), severity=Severity.CRITICAL),
+        Channel("all", digest=frozenset()),
+    )
     assert post.send(told, to=("ops",), by_rule=True) == [("ops",)]
     assert post.send(told) == [("all",)]
     assert post.send(told, to=("ops",)) == [()], "named by a container's label"
@@ -122,7 +135,10 @@ def test_what_is_over_before_it_went_out_is_one_message():
     post.send(DOWN, replace(DOWN, key="down/container:db", title="🔴 db is down"))
     post.passes(60)
     post.send(RESOLVED, to=("ops",))
-    assert post.waiting() == [("🔴 db is down", "03 07:00:00"), ("✅ web is well again", "03 07:00:00")]
+    assert post.waiting() == [
+        ("🔴 db is down", "03 07:00:00"),
+        ("✅ web is well again", "03 07:00:00"),
+    ]
     assert "🔴 web is down\nExit code 1." in post.box.waiting("ops")[1].message.body
 
 
@@ -174,7 +190,12 @@ def test_the_digest_takes_what_it_names_however_grave():
 
 def many(count: int, severity: Severity = Severity.WARNING, start: int = 0) -> list[Message]:
     return [
-        replace(DOWN, key=f"down/container:web{number}", title=f"🔴 web{number} is down", severity=severity)
+        replace(
+            DOWN,
+            key=f"down/container:web{number}",
+            title=f"🔴 web{number} is down",
+            severity=severity,
+        )
         for number in range(start, start + count)
     ]
 
@@ -187,7 +208,9 @@ def test_ten_in_a_minute_go_one_by_one_and_what_is_more_as_one():
         post.passes(1)
     assert post.handed == 10
     assert post.waiting()[-1] == ("nas: 2 messages", "02 08:31:10")
-    assert post.box.waiting("ops")[-1].message.body == "08:30 🔴 web10 is down\n08:30 🔴 web11 is down"
+    assert (
+        post.box.waiting("ops")[-1].message.body == "08:30 🔴 web10 is down\n08:30 🔴 web11 is down"
+    )
     post.passes(120)
     post.hand_over()
     post.send(DOWN)
@@ -232,7 +255,10 @@ def test_what_is_critical_is_no_line_of_a_list_of_lesser_messages():
     post = Post(Channel("ops"))
     post.send(*many(30))
     post.send(replace(DOWN, severity=Severity.CRITICAL))
-    assert post.waiting() == [("nas: 30 messages", "02 08:30:00"), ("🔴 web is down", "02 08:30:00")]
+    assert post.waiting() == [
+        ("nas: 30 messages", "02 08:30:00"),
+        ("🔴 web is down", "02 08:30:00"),
+    ]
     post.hand_over()
     post.send(*many(20, Severity.CRITICAL))
     assert post.waiting()[-1] == ("nas: 20 messages", "02 08:30:00")
@@ -241,7 +267,9 @@ def test_what_is_critical_is_no_line_of_a_list_of_lesser_messages():
 
 def test_in_a_list_what_stands_comes_first_and_of_that_what_is_grave():
     post = Post(Channel("ops"))
-    over = [replace(each, kind=Kind.RESOLVED, title=f"✅ {each.key}") for each in many(60, start=100)]
+    over = [
+        replace(each, kind=Kind.RESOLVED, title=f"✅ {each.key}") for each in many(60, start=100)
+    ]
     info = [replace(each, severity=Severity.INFO) for each in many(60, start=200)]
     for together in (over, info, [DOWN]):
         post.send(*together)
@@ -250,7 +278,9 @@ def test_in_a_list_what_stands_comes_first_and_of_that_what_is_grave():
     assert lines[0] == "08:30 🔴 web is down"
     assert lines[1] == "08:30 🔴 web200 is down"
     assert lines[-1] == "and 81 more: dockmend incidents"
-    assert (row.message.kind, row.message.severity) == (Kind.DOWN, Severity.WARNING), "it is shown as what is worst"
+    assert (row.message.kind, row.message.severity) == (Kind.DOWN, Severity.WARNING), (
+        "it is shown as what is worst"
+    )
 
 
 def test_one_that_comes_and_goes_leaves_room_for_the_others():
@@ -264,7 +294,10 @@ def test_one_that_comes_and_goes_leaves_room_for_the_others():
     assert "08:30 🔴 web0 is down" in [each[-len("08:30 🔴 web0 is down") :] for each in lines]
     assert sum("web is down" in each for each in lines) <= 40
     assert any("messages about it)" in each for each in lines)
-    assert sum(int(row.message.key.partition("/")[2]) if row.message.parts else 1 for row in rows) == 121
+    assert (
+        sum(int(row.message.key.partition("/")[2]) if row.message.parts else 1 for row in rows)
+        == 121
+    )
 
 
 def test_a_list_is_bounded_and_says_how_many_there_are():
@@ -286,7 +319,10 @@ def test_what_the_quiet_hours_kept_does_not_come_one_by_one_in_the_morning():
         post.passes(120)
     assert len(post.waiting()) == 11
     post.send(DOWN)
-    assert post.waiting() == [("nas: what happened (1)", "03 08:00:00"), ("nas: 11 messages", "03 07:00:00")]
+    assert post.waiting() == [
+        ("nas: what happened (1)", "03 08:00:00"),
+        ("nas: 11 messages", "03 07:00:00"),
+    ]
 
 
 def test_one_channels_quiet_hours_are_not_anothers():

@@ -1,4 +1,5 @@
-"""The process that sends: started when needed, ended in time, and told nothing that others can read."""
+"""The process that sends: started when needed, ended in time, and told nothing that others can
+read."""
 
 from __future__ import annotations
 
@@ -66,12 +67,16 @@ async def test_a_receiver_that_hangs_is_given_up_at_the_deadline_and_holds_up_no
         assert (await send(sender, "ok")).accepted
         [first] = sender.processes
         hanging = group.create_task(send(sender, "hang"))
-        await eventually_async(lambda: len(sender._fit.pending) == 1 if sender._fit else False, what="it hangs")
+        await eventually_async(
+            lambda: len(sender._fit.pending) == 1 if sender._fit else False, what="it hangs"
+        )
         assert (await send(sender, "ok", OTHER)).accepted
         assert not hanging.done()
         machine.passes(20)
         slow = group.create_task(send(sender, "hang", OTHER))
-        await eventually_async(lambda: len(sender._fit.pending) == 2 if sender._fit else False, what="both hang")
+        await eventually_async(
+            lambda: len(sender._fit.pending) == 2 if sender._fit else False, what="both hang"
+        )
         machine.passes(10)
         assert await hanging == Verdict(accepted=False, said=("no answer within 30 s",))
         assert (await send(sender, "ok")).accepted
@@ -85,11 +90,14 @@ async def test_a_receiver_that_hangs_is_given_up_at_the_deadline_and_holds_up_no
 
 
 async def test_a_process_that_starts_slowly_is_waited_for(tmp_path: Path):
-    """Killed before it has loaded the library, it would begin anew with each try, and nothing was ever sent."""
+    """Killed before it has loaded the library, it would begin anew with each try, and nothing was
+    ever sent."""
     machine, slow = Machine(), (*CHILD, str(tmp_path / "loaded"))
     async with Sender(machine.clock(), {}, command=slow) as sender, asyncio.TaskGroup() as group:
         sent = group.create_task(send(sender, "ok"))
-        await eventually_async(lambda: len(sender._fit.pending) == 1 if sender._fit else False, what="it is asked")
+        await eventually_async(
+            lambda: len(sender._fit.pending) == 1 if sender._fit else False, what="it is asked"
+        )
         machine.passes(module.START - 1)
         (tmp_path / "loaded").touch()
         assert await sent == Verdict(accepted=True)
@@ -99,9 +107,13 @@ async def test_a_process_that_never_starts_is_given_up(tmp_path: Path):
     machine, never = Machine(), (*CHILD, str(tmp_path / "never"))
     async with Sender(machine.clock(), {}, command=never) as sender, asyncio.TaskGroup() as group:
         sent = group.create_task(send(sender, "ok"))
-        await eventually_async(lambda: len(sender._fit.pending) == 1 if sender._fit else False, what="it is asked")
+        await eventually_async(
+            lambda: len(sender._fit.pending) == 1 if sender._fit else False, what="it is asked"
+        )
         machine.passes(module.START)
-        assert await sent == Verdict(accepted=False, said=("the process for messages did not start within 300 s",))
+        assert await sent == Verdict(
+            accepted=False, said=("the process for messages did not start within 300 s",)
+        )
         await eventually_async(lambda: not sender.processes, what="it was killed")
 
 
@@ -139,7 +151,9 @@ async def test_no_process_is_left_if_the_daemon_is_cancelled():
 @pytest.mark.parametrize("body", ["die", "babble", "endless"])
 async def test_a_process_that_fails_is_an_answer_and_another_one_is_started(body):
     async with sending() as (sender, _):
-        assert await send(sender, body) == Verdict(accepted=False, said=("the process for messages ended",))
+        assert await send(sender, body) == Verdict(
+            accepted=False, said=("the process for messages ended",)
+        )
         assert (await send(sender, "ok")).accepted
         await eventually_async(lambda: len(sender.processes) == 1, what="the failed one is gone")
 
@@ -147,13 +161,15 @@ async def test_a_process_that_fails_is_an_answer_and_another_one_is_started(body
 async def test_a_process_that_cannot_be_started_is_an_answer(tmp_path):
     async with Sender(Machine().clock(), {}, command=(str(tmp_path / "no"),)) as sender:
         verdict = await send(sender, "ok")
-    assert verdict == Verdict(False, ("the process for messages cannot be started: No such file or directory",))
+    assert verdict == Verdict(
+        False, ("the process for messages cannot be started: No such file or directory",)
+    )
 
 
 async def test_the_url_is_on_no_command_line_and_in_no_environment():
     environ = {
-        "DOCKMEND_NOTIFY_URL": URL.reveal(), "NOTIFY_SOCKET": "/run/x", "HTTPS_PROXY": "http://proxy:1", "TZ": "UTC",
-        "HOME": "/root", "PYTHONPATH": "/evil",
+        "DOCKMEND_NOTIFY_URL": URL.reveal(), "NOTIFY_SOCKET": "/run/x",
+        "HTTPS_PROXY": "http://proxy:1", "TZ": "UTC", "HOME": "/root", "PYTHONPATH": "/evil",
     }  # fmt: skip
     async with sending(environ) as (sender, _):
         await send(sender, "ok")

@@ -1,4 +1,5 @@
-"""A clinic: the real pipeline around a mirror, an engine from a script, a journal in memory, a clock that is set."""
+"""A clinic: the real pipeline around a mirror, an engine from a script, a journal in memory, a
+clock that is set."""
 
 from __future__ import annotations
 
@@ -151,8 +152,8 @@ class Beat(Wakeups):
 
 @dataclass
 class Clinic:
-    """`now` is the clock, which nobody can set; `set_by`: how far the wall clock was set since the start;
-    `health_after`: what a restart does to the patient's health."""
+    """`now` is the clock, which nobody can set; `set_by`: how far the wall clock was set since the
+    start; `health_after`: what a restart does to the patient's health."""
 
     rules: RuleSet
     policy: Policy
@@ -189,14 +190,15 @@ class Clinic:
         steps = StepRunner(
             engine=cast("Any", self.engine), own=owning(self.engine), mirror=self.mirror,
             journal=cast("Any", self.journal),
-            incidents=self.incidents, observer=self.told, guards=guards, teller=self, state=Path("/nonexistent"),
-            bind_roots=(), host="host", clock=self.clock,
+            incidents=self.incidents, observer=self.told, guards=guards, teller=self,
+            state=Path("/nonexistent"), bind_roots=(), host="host", clock=self.clock,
         )  # fmt: skip
         self.hub = Hub(
             PipelineParts(
-                steps=steps, incidents=self.incidents, mirror=self.mirror, workers=lanes, history=self.history,
-                guards=guards, observer=self.told, wakeups=self.wakeups, host=Host(self.budget, self._paused),
-                clock=self.clock, dice=dice, parallel=self.parallel, rules=RulesInForce(self.mirror, self.rules),
+                steps=steps, incidents=self.incidents, mirror=self.mirror, workers=lanes,
+                history=self.history, guards=guards, observer=self.told, wakeups=self.wakeups,
+                host=Host(self.budget, self._paused), clock=self.clock, dice=dice,
+                parallel=self.parallel, rules=RulesInForce(self.mirror, self.rules),
                 host_name="host", dry_run=self.dry_run,
                 dependents=lambda incident: self.dependents.get(incident.object_name, 0),
             ),
@@ -216,7 +218,7 @@ class Clinic:
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
         self.published.append((topic, payload))
 
-    # --- what happens -------------------------------------------------------------------------------------------
+    # --- what happens -----------------------------------------------------------------------------
 
     def learn_from(self, container: Container, asked: int | None = None) -> None:
         self.offer(self.mirror.observe(container, self.clock.wall()))
@@ -269,7 +271,8 @@ class Clinic:
         self.engine.set(state="exited", exit_code=143, finished_at=self.now, health="")
 
     def swallow_a_stop(self) -> None:
-        """From now on a person stops the container in the middle of each of dockmend's restarts, which loses that."""
+        """From now on a person stops the container in the middle of each of dockmend's restarts,
+        which loses that."""
         restart = self.engine.on["restart"]
 
         def stopped_meanwhile() -> None:
@@ -278,7 +281,7 @@ class Clinic:
 
         self.engine.on["restart"] = stopped_meanwhile
 
-    # --- waiting ------------------------------------------------------------------------------------------------
+    # --- waiting ----------------------------------------------------------------------------------
 
     async def quiet(self) -> None:
         """Until no lane has work."""
@@ -339,8 +342,8 @@ async def until(holds: Callable[[], object]) -> None:
 async def clinic(
     text: str = HEAL, policy: dict[str, Any] | None = None, *, heal: Setting = "off", **more: Any
 ) -> AsyncIterator[Clinic]:
-    """A clinic whose web container runs and is well; `heal`: what labels are to do beside the rules of `text`. A fault
-    of the pipeline's own fails the test."""
+    """A clinic whose web container runs and is well; `heal`: what labels are to do beside the rules
+    of `text`. A fault of the pipeline's own fails the test."""
     rules = with_label_rules(load_texts({"rules.yaml": text}, host="host"), heal)
     one = Clinic(
         rules,
@@ -351,7 +354,8 @@ async def clinic(
         one.build(lanes)
         yield one
     assert one.faults == []
-    assert set(one.reconciler.attempt_ends.states.known()) <= set(one.incidents.open)  # nothing of what is closed
+    # nothing of what is closed
+    assert set(one.reconciler.attempt_ends.states.known()) <= set(one.incidents.open)
 
 
 def rule_text(**more: Any) -> str:
@@ -359,4 +363,15 @@ def rule_text(**more: Any) -> str:
     return HEAL + "".join(f"    {key}: {value}\n" for key, value in more.items())
 
 
-__all__ = ["HEAL", "ID", "TARGET", "WEB", "Clinic", "Records", "clinic", "replace", "rule_text", "until"]
+__all__ = [
+    "HEAL",
+    "ID",
+    "TARGET",
+    "WEB",
+    "Clinic",
+    "Records",
+    "clinic",
+    "replace",
+    "rule_text",
+    "until",
+]

@@ -1,4 +1,5 @@
-"""Admission: a place for each that is let in, the longest open and most depended upon first, and nobody forgotten."""
+"""Admission: a place for each that is let in, the longest open and most depended upon first, and
+nobody forgotten."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ def the_rule(text: str = HEAL) -> Rule:
 
 def an_incident(number: int, opened_at: float = 0.0, **more: Any) -> Incident:
     given: dict[str, Any] = {
-        "rule": "heal", "trigger": "container.unhealthy", "target": f"container:w{number}", "kind": "container",
-        "object_id": f"{number}", "object_name": f"w{number}", "trouble": "t",
+        "rule": "heal", "trigger": "container.unhealthy", "target": f"container:w{number}",
+        "kind": "container", "object_id": f"{number}", "object_name": f"w{number}", "trouble": "t",
     }  # fmt: skip
     return Incident(id=f"i{number:03}", opened_at=opened_at, **{**given, **more})
 
@@ -42,7 +43,8 @@ class Counter:
     rule: Rule = field(default_factory=the_rule)
     now: float = 1000.0
     dependents: dict[str, int] = field(default_factory=dict)
-    takes: dict[str, int] = field(default_factory=dict)  # actions of an attempt, where it is not one
+    # actions of an attempt, where it is not one
+    takes: dict[str, int] = field(default_factory=dict)
     acted: list[tuple[float, str]] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
     known: dict[str, Incident] = field(default_factory=dict)
@@ -83,7 +85,11 @@ class Counter:
 
 def test_who_finds_the_purse_empty_waits_and_is_let_in_one_for_each_place():
     one = Counter()
-    assert [one.ask(an_incident(number, number)) for number in range(6)] == [True, True, *[False] * 4]
+    assert [one.ask(an_incident(number, number)) for number in range(6)] == [
+        True,
+        True,
+        *[False] * 4,
+    ]
     one.passes(59.9)
     assert len(one.acted) == 2
     one.passes(0.1)
@@ -138,7 +144,10 @@ def test_a_rules_rate_has_a_queue_of_its_own_and_the_host_comes_after_it():
     assert one.ask(an_incident(0))
     waits = one.action_budget.ask(an_incident(1), one.rule, spends=1)
     assert waits is not None
-    assert (waits.code, waits.reason) == ("rate", "the rule's rate of 1 attempts per 10 s is used up")
+    assert (waits.code, waits.reason) == (
+        "rate",
+        "the rule's rate of 1 attempts per 10 s is used up",
+    )
     one.known["i001"] = an_incident(1)
     one.passes(10)  # by its rate it may, by the host's budget it may not
     assert one.woken == ["i001"]
@@ -148,7 +157,9 @@ def test_a_rules_rate_has_a_queue_of_its_own_and_the_host_comes_after_it():
 
 
 def test_what_only_tells_spends_nothing():
-    one = Counter(budget=(1, 60.0), rule=the_rule(HEAL.replace("restart", "[{publish: {topic: x}}]")))
+    one = Counter(
+        budget=(1, 60.0), rule=the_rule(HEAL.replace("restart", "[{publish: {topic: x}}]"))
+    )
     assert all(one.ask(an_incident(number)) for number in range(5))
     history = History()
     history.attempted("tells", "container:web", 1.0, actions=0)
@@ -158,7 +169,12 @@ def test_what_only_tells_spends_nothing():
 
 def test_an_attempt_of_several_actions_waits_until_there_is_room_for_all_of_them():
     one = Counter(budget=(3, 60.0), takes={"i000": 2, "i001": 2, "i003": 7})
-    assert [one.ask(an_incident(number, number)) for number in range(4)] == [True, False, False, False]
+    assert [one.ask(an_incident(number, number)) for number in range(4)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     one.passes(60)  # with one place free: the next in turn needs two, and nobody passes it
     assert [each for _, each in one.acted] == ["i000", "i001", "i002"]
     one.passes(60)  # one of more than there are at all takes all of them
@@ -178,7 +194,8 @@ def test_what_waits_for_several_places_does_so_after_a_restart_too():
     assert one.woken == []
     one.passes(50)
     assert one.acted == [(50.0, "i001")]
-    on_a_rung = one.known["i002"] = an_incident(2, waiting_for="budget", rung=1)  # it waits to do one step
+    # it waits to do one step
+    on_a_rung = one.known["i002"] = an_incident(2, waiting_for="budget", rung=1)
     assert one.action_budget.rejoin(on_a_rung, one.rule)
     assert one.action_budget._queues[HOST].waiting["i002"][1] == 1
 
@@ -193,7 +210,9 @@ def test_those_that_waited_when_dockmend_ended_wait_again_without_a_look():
     assert one.woken == []
     one.passes(50)
     assert one.woken == ["i000", "i001"]
-    assert not Counter(budget=None).action_budget.rejoin(an_incident(1, waiting_for="budget"), the_rule())
+    assert not Counter(budget=None).action_budget.rejoin(
+        an_incident(1, waiting_for="budget"), the_rule()
+    )
 
 
 def test_it_is_said_once_and_not_once_for_each():
@@ -213,10 +232,16 @@ def test_it_is_said_once_and_not_once_for_each():
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(st.floats(0, 30), st.integers(0, 4), st.booleans(), st.integers(1, 6)), min_size=1, max_size=40),
+    st.lists(
+        st.tuples(st.floats(0, 30), st.integers(0, 4), st.booleans(), st.integers(1, 6)),
+        min_size=1,
+        max_size=40,
+    ),
     st.integers(1, 5),
 )
-def test_whatever_comes_the_budget_holds_and_everybody_has_their_turn(arrivals: list[Any], count: int):
+def test_whatever_comes_the_budget_holds_and_everybody_has_their_turn(
+    arrivals: list[Any], count: int
+):
     one = Counter(budget=(count, 20.0))
     for number, (after, dependents, recovers, actions) in enumerate(arrivals):
         one.passes(after)
@@ -230,7 +255,9 @@ def test_whatever_comes_the_budget_holds_and_everybody_has_their_turn(arrivals: 
     times = one.history.host
     for start, first in one.acted:
         within = [(at, each) for at, each in one.acted if start <= at <= start + 20.0 - 1e-6]
-        assert sum(one.takes[each] for _, each in within) <= count or [each for _, each in within] == [first]
+        assert sum(one.takes[each] for _, each in within) <= count or [
+            each for _, each in within
+        ] == [first]
     assert len(times) == sum(one.takes[each] for _, each in one.acted)
     done = {each for _, each in one.acted}
     assert done | one.recovered == {f"i{number:03}" for number in range(len(arrivals))}

@@ -22,7 +22,12 @@ from dockmend.pipeline.attempt_state import ALL_STEPS, AttemptState, AttemptStat
     ],
 )
 def test_the_stages(
-    moves: list[tuple[object, ...]], stage: AttemptStage, behind: int, begun: bool, midway: bool, goes_on: bool
+    moves: list[tuple[object, ...]],
+    stage: AttemptStage,
+    behind: int,
+    begun: bool,
+    midway: bool,
+    goes_on: bool,
 ):
     state = AttemptState()
     for name, *arguments in moves:

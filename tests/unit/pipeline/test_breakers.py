@@ -11,7 +11,8 @@ from dockmend.pipeline import breakers
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, rule_text
 
 TWICE = rule_text(
-    limits="{attempts: 2 per 15m, backoff: 1s to 300s}", escalate='[{publish: {topic: "lost {container.name}"}}]'
+    limits="{attempts: 2 per 15m, backoff: 1s to 300s}",
+    escalate='[{publish: {topic: "lost {container.name}"}}]',
 )
 
 
@@ -36,14 +37,20 @@ async def test_what_still_stands_is_tried_once_when_the_breaker_is_half_open():
         assert (one.restarts, one.last().outcome, one.last().attempts) == (3, "healed", 1)
 
 
-async def test_a_try_that_fails_leaves_it_open_and_is_not_escalated_again(monkeypatch: pytest.MonkeyPatch):
+async def test_a_try_that_fails_leaves_it_open_and_is_not_escalated_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
     lines = structlog.testing.CapturingLogger()
     monkeypatch.setattr(breakers, "log", lines)
     async with clinic(TWICE) as one:
         await given_up(one)
         for tries in (3, 4):
             await one.breaker_due()
-            assert (one.restarts, one.last().outcome, one.last().reason_code) == (tries, "failed", "exhausted")
+            assert (one.restarts, one.last().outcome, one.last().reason_code) == (
+                tries,
+                "failed",
+                "exhausted",
+            )
             assert one.incidents.open == {}
             assert one.history.of("heal", TARGET).breaker_at == one.now
         assert (one.told.breakers, len(one.published)) == ([True], 1)
@@ -58,7 +65,10 @@ async def test_it_closes_once_what_healed_has_lasted():
         await one.breaker_due()
         healed_at = one.history.of("heal", TARGET).healed_at
         assert healed_at is not None
-        assert (one.told.breakers, one.journal.breakers[f"heal {TARGET}"] is None) == ([True], False)
+        assert (one.told.breakers, one.journal.breakers[f"heal {TARGET}"] is None) == (
+            [True],
+            False,
+        )
         await one.breaker_due()
         assert one.now >= healed_at + 300
         assert one.told.breakers == [True, False]
@@ -78,7 +88,11 @@ async def test_what_did_not_last_is_not_tried_again_at_once():
         one.now += 100
         one.sicken()
         await one.quiet()
-        assert (one.restarts, one.last().outcome, one.last().reason_code) == (3, "suppressed", "breaker")
+        assert (one.restarts, one.last().outcome, one.last().reason_code) == (
+            3,
+            "suppressed",
+            "breaker",
+        )
         assert "did not stay well" in one.last().reason
         assert one.history.of("heal", TARGET).breaker_at == one.now
         await one.breaker_due()
@@ -105,7 +119,8 @@ async def test_while_it_is_open_one_record_counts_what_comes():
             await one.quiet()
         assert len(one.journal.incidents) == known + 1
         assert (one.last().reason_code, one.last().count) == ("breaker", 5)
-        assert one.told.decisions.count(("heal", "suppress", "breaker")) == 5  # the metric counts each
+        # the metric counts each
+        assert one.told.decisions.count(("heal", "suppress", "breaker")) == 5
         assert one.engine.did().count("restart") == 2
 
 
@@ -120,7 +135,14 @@ async def test_a_half_open_one_lets_a_new_trouble_through_once():
 async def test_a_person_who_asks_is_told_that_it_is_open():
     async with clinic(TWICE) as one:
         await given_up(one)
-        asked = Change(("container.unhealthy",), "container", one.mirror.container_named("web"), TARGET, "t", one.now)
+        asked = Change(
+            ("container.unhealthy",),
+            "container",
+            one.mirror.container_named("web"),
+            TARGET,
+            "t",
+            one.now,
+        )
         refused = one.dispatcher.asked(one.rules.rules[0], asked, "uid 0")
         assert getattr(refused, "code", "") == "breaker"
         assert one.incidents.open == {}
@@ -158,7 +180,9 @@ async def test_one_of_a_label_is_closed_if_what_is_there_again_does_not_ask():
         one.health_after = "unhealthy"
         one.sicken()
         await one.quiet()
-        assert [each.rule for each in given_up_on(one.history, one.mirror, one.reconciler.rules)] == ["label:heal"]
+        assert [
+            each.rule for each in given_up_on(one.history, one.mirror, one.reconciler.rules)
+        ] == ["label:heal"]
         one.engine.set(labels={})
         one.learn_from(one.engine.containers[ID])
         assert given_up_on(one.history, one.mirror, one.reconciler.rules) == []

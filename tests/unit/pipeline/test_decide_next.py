@@ -33,8 +33,8 @@ from dockmend.pipeline.decide_next import (
 from dockmend.pipeline.verification import VerifyResult
 
 PLAIN = Incident(
-    id="i1", rule="heal", trigger="container.unhealthy", target="container:web", kind="container", object_id="a" * 64,
-    object_name="web", trouble="health/1", opened_at=1.0,
+    id="i1", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
+    object_id="a" * 64, object_name="web", trouble="health/1", opened_at=1.0,
 )  # fmt: skip
 TRIED = {"attempts": 1}
 FORBIDDEN = Suppress("ignored", "it says so")
@@ -71,7 +71,8 @@ IDLE, MIDWAY, MADE = at(), at("one_more"), at("all_done")
         ({}, MIDWAY, LiveFacts(resumed=True), RunSteps(resumed=True)),
         ({}, MADE, LiveFacts(resumed=True), RunSteps(resumed=True)),
         ({}, MIDWAY, LiveFacts(resumed=False), RunSteps(resumed=False)),
-        # Something is in the way of an attempt that was cut short: what it changed is put right first.
+        # Something is in the way of an attempt that was cut short: what it changed is put right
+        # first.
         ({}, MIDWAY, LiveFacts(resumed=True, gone=True), RunFinally()),
         ({}, MIDWAY, LiveFacts(over=True), RunFinally()),
         ({}, MADE, LiveFacts(resumed=True, forbidden=FORBIDDEN), RunFinally()),
@@ -89,18 +90,25 @@ IDLE, MIDWAY, MADE = at(), at("one_more"), at("all_done")
         (TRIED, IDLE, LiveFacts(over=True, down=True),
          Close("interrupted", "it ended again, and that is a trouble of its own")),
         ({"network": "front"}, IDLE, LiveFacts(over=True, disconnected=True),
-         Close("on_purpose", "disconnected from front on purpose: again, soon after it was put back", "on_purpose")),
+         Close("on_purpose", "disconnected from front on purpose: again, soon after it was "
+         "put back", "on_purpose")),
         # It may not be touched.
         ({}, IDLE, LiveFacts(forbidden=FORBIDDEN), Close("suppressed", "it says so", "ignored", decided=True)),
     ],
 )  # fmt: skip
-def test_before_an_attempt(changes: dict[str, Any], attempt: AttemptState, live: LiveFacts | None, answer: object):
+def test_before_an_attempt(
+    changes: dict[str, Any], attempt: AttemptState, live: LiveFacts | None, answer: object
+):
     assert decide_next(Situation(replace(PLAIN, **changes), attempt, live=live)) == answer
 
 
-@pytest.mark.parametrize("attempt", [IDLE, MIDWAY, MADE, at(superseded_by="again", finally_owed=True)])
+@pytest.mark.parametrize(
+    "attempt", [IDLE, MIDWAY, MADE, at(superseded_by="again", finally_owed=True)]
+)
 @pytest.mark.parametrize("changes", [{}, {"rung": 1}, {"state": "verifying"}])
-def test_a_rule_that_is_not_in_force_ends_it_whatever_it_is_at(changes: dict[str, Any], attempt: AttemptState):
+def test_a_rule_that_is_not_in_force_ends_it_whatever_it_is_at(
+    changes: dict[str, Any], attempt: AttemptState
+):
     now = Situation(replace(PLAIN, **changes), attempt, "the rule is gone", LiveFacts())
     assert decide_next(now) == Close("interrupted", "the rule is gone")
 
@@ -113,18 +121,40 @@ def test_what_is_gone_after_an_attempt_was_cut_short_did_not_recover():
 @pytest.mark.parametrize(
     ("changes", "verdict", "answer"),
     [
-        ({}, WaitUntil(9.0, "budget", "30 a minute"), Park(WaitUntil(9.0, "budget", "30 a minute"))),
+        (
+            {},
+            WaitUntil(9.0, "budget", "30 a minute"),
+            Park(WaitUntil(9.0, "budget", "30 a minute")),
+        ),
         ({}, Suppress("attempts", "3 tries"), GiveUp("3 tries")),
-        ({"note": "it ended with 3"}, Suppress("attempts", "3 tries"), GiveUp("3 tries, and it ended with 3")),
-        ({"dry_run": True}, Suppress("attempts", "3 tries"), Close("suppressed", "3 tries", "attempts", decided=True)),
+        (
+            {"note": "it ended with 3"},
+            Suppress("attempts", "3 tries"),
+            GiveUp("3 tries, and it ended with 3"),
+        ),
+        (
+            {"dry_run": True},
+            Suppress("attempts", "3 tries"),
+            Close("suppressed", "3 tries", "attempts", decided=True),
+        ),
         ({}, Suppress("dry_run", "would"), Close("dry_run", "would", "dry_run", decided=True)),
         ({}, Suppress("owner", "no owner"), Close("failed", "no owner", "owner", decided=True)),
-        ({}, Suppress("unknown_owner", "who"), Close("failed", "who", "unknown_owner", decided=True)),
-        ({}, Suppress("owner_stopped", "a person"), Close("on_purpose", "a person", "owner_stopped", decided=True)),
+        (
+            {},
+            Suppress("unknown_owner", "who"),
+            Close("failed", "who", "unknown_owner", decided=True),
+        ),
+        (
+            {},
+            Suppress("owner_stopped", "a person"),
+            Close("on_purpose", "a person", "owner_stopped", decided=True),
+        ),
         ({}, Suppress("paused", "a pause"), Close("suppressed", "a pause", "paused", decided=True)),
     ],
 )
-def test_if_the_gate_lets_no_attempt_begin(changes: dict[str, Any], verdict: WaitUntil | Suppress, answer: object):
+def test_if_the_gate_lets_no_attempt_begin(
+    changes: dict[str, Any], verdict: WaitUntil | Suppress, answer: object
+):
     assert after_gate(replace(PLAIN, **changes), verdict) == answer
 
 

@@ -21,8 +21,8 @@ rules:
 
 def change(one: Clinic, trouble: str, **more: Any) -> Change:
     given: dict[str, Any] = {
-        "triggers": ("container.unhealthy",), "kind": "container", "subject": one.mirror.container(ID),
-        "target": TARGET, "trouble": trouble, "at": one.now,
+        "triggers": ("container.unhealthy",), "kind": "container",
+        "subject": one.mirror.container(ID), "target": TARGET, "trouble": trouble, "at": one.now,
     }  # fmt: skip
     return Change(**{**given, **more})
 
@@ -47,8 +47,11 @@ async def test_one_remedy_acts_and_all_that_tell_do():
 
 
 @pytest.mark.parametrize("mode", ["single", "queued"])
-async def test_a_trouble_that_comes_while_the_winner_treats_the_target_is_not_the_next_rules(mode: str):
-    """As a container that is unhealthy again after its restart: the attempts of two rules would add up."""
+async def test_a_trouble_that_comes_while_the_winner_treats_the_target_is_not_the_next_rules(
+    mode: str,
+):
+    """As a container that is unhealthy again after its restart: the attempts of two rules would add
+    up."""
     async with clinic(TWO.replace("priority: 5", f"priority: 5, mode: {mode}")) as one:
         engine: Any = one.engine
         plain, seen = engine.restart, ["again", "and again"]
@@ -67,7 +70,9 @@ async def test_a_trouble_that_comes_while_the_winner_treats_the_target_is_not_th
 
 async def test_the_last_trouble_of_a_rule_that_gives_up_is_not_the_next_rules_either():
     """It came while the winner treated the target, and is offered again once that is over."""
-    async with clinic(TWO.replace("priority: 5", "priority: 5, limits: {attempts: 1 per 1h}")) as one:
+    async with clinic(
+        TWO.replace("priority: 5", "priority: 5, limits: {attempts: 1 per 1h}")
+    ) as one:
         engine: Any = one.engine
         plain = engine.restart
 
@@ -87,7 +92,8 @@ async def test_the_last_trouble_of_a_rule_that_gives_up_is_not_the_next_rules_ei
 
 async def test_a_lower_rule_that_treats_the_target_does_not_keep_the_winner_from_acting():
     text = TWO.replace(
-        "name: low, when: container.unhealthy", "name: low, when: [container.exited, container.unhealthy]"
+        "name: low, when: container.unhealthy",
+        "name: low, when: [container.exited, container.unhealthy]",
     )
     async with clinic(text) as one:
         one.offer([change(one, "t1", triggers=("container.exited",)), change(one, "t2")])
@@ -118,9 +124,12 @@ async def test_a_shadow_rule_does_not_keep_a_live_one_from_acting():
 
 
 @pytest.mark.parametrize(
-    ("more", "outcome"), [({"recovered": True}, "recovered"), ({"on_purpose": True, "note": "again"}, "on_purpose")]
+    ("more", "outcome"),
+    [({"recovered": True}, "recovered"), ({"on_purpose": True, "note": "again"}, "on_purpose")],
 )
-async def test_what_is_over_or_meant_is_recorded_and_not_treated(more: dict[str, Any], outcome: str):
+async def test_what_is_over_or_meant_is_recorded_and_not_treated(
+    more: dict[str, Any], outcome: str
+):
     async with clinic() as one:
         one.offer([change(one, "t1", **more)])
         await one.quiet()
@@ -210,7 +219,9 @@ async def test_a_new_trouble_takes_the_place_of_one_that_waits_and_is_treated_on
 
 
 async def test_networks_are_troubles_side_by_side():
-    text = rule_text(when="container.network_lost", **{"for": "1s"}).replace("    when: container.unhealthy\n", "")
+    text = rule_text(when="container.network_lost", **{"for": "1s"}).replace(
+        "    when: container.unhealthy\n", ""
+    )
     async with clinic(text) as one:
         more = {"triggers": ("container.network_lost",)}
         one.offer([change(one, "a", network="a", **more), change(one, "b", network="b", **more)])
@@ -322,6 +333,13 @@ async def test_what_is_gone_is_not_remembered_for_the_matching():
         for number in range(100):
             gone = Volume(name=f"v{number}")
             one.dispatcher.offer(
-                Change(("volume.missing",), "volume", gone, f"volume:v{number}", f"v{number}/missing", one.clock())
+                Change(
+                    ("volume.missing",),
+                    "volume",
+                    gone,
+                    f"volume:v{number}",
+                    f"v{number}/missing",
+                    one.clock(),
+                )
             )
         assert one.dispatcher.matcher._volumes == {}

@@ -21,7 +21,8 @@ FIRST = EngineStart(100.0, 103.0)
 
 
 class Away:
-    """An engine of which a look at its files tells the start; another one begins with each second look."""
+    """An engine of which a look at its files tells the start; another one begins with each second
+    look."""
 
     def __init__(self, *began_at: float) -> None:
         self.began_at = [each for each in began_at for _ in range(2)]
@@ -31,7 +32,9 @@ class Away:
 
 
 def info(started_at: float, live_restore: bool = False) -> EngineInfo:
-    return EngineInfo("ID", "host", "26.1.5", "1.45", live_restore=live_restore, started_at=started_at)
+    return EngineInfo(
+        "ID", "host", "26.1.5", "1.45", live_restore=live_restore, started_at=started_at
+    )
 
 
 def starts(*began_at: float) -> EngineStarts:
@@ -69,16 +72,22 @@ async def test_one_that_answered_but_was_not_listed_is_noticed(waits: list[float
 async def test_of_one_that_keeps_its_containers_nothing_is_doubted(waits: list[float]) -> None:
     one = starts(110.0)
     await one.pause(0.1)
-    assert one.watched(info(120.0, live_restore=True), 50.0, EngineStart(100.0, 100.0)).earlier == ((100.0, 100.0),)
+    assert one.watched(info(120.0, live_restore=True), 50.0, EngineStart(100.0, 100.0)).earlier == (
+        (100.0, 100.0),
+    )
 
 
-async def test_without_the_engines_files_nothing_is_known_of_those_between(waits: list[float]) -> None:
+async def test_without_the_engines_files_nothing_is_known_of_those_between(
+    waits: list[float],
+) -> None:
     one = starts()
     await one.pause(3.0)
     assert one.watched(info(0.0), 0.0, EngineStart()) == EngineStart()
 
 
-async def test_of_an_engine_that_ends_at_once_for_days_the_last_starts_are_remembered(waits: list[float]) -> None:
+async def test_of_an_engine_that_ends_at_once_for_days_the_last_starts_are_remembered(
+    waits: list[float],
+) -> None:
     one = starts()
     for at in range(200, 3000):
         one.saw(float(at))
@@ -90,16 +99,33 @@ async def test_of_an_engine_that_ends_at_once_for_days_the_last_starts_are_remem
 async def test_what_it_started_again_tells_when_the_one_before_went_down(
     waits: list[float], live_restore: bool, went_down_at: float
 ) -> None:
-    again = Container(id="a", name="web", state="running", restart_policy="always", started_at=101.0, finished_at=90.0)
+    again = Container(
+        id="a",
+        name="web",
+        state="running",
+        restart_policy="always",
+        started_at=101.0,
+        finished_at=90.0,
+    )
     start = starts().watched(info(100.0, live_restore=live_restore), 102.0, EngineStart(), [again])
     assert start.went_down_at == went_down_at
 
 
 def test_the_watch_asks_the_list_when_the_engine_before_went_down() -> None:
-    """And the end that a list shows then, of a container that nothing starts again, is the engine's doing."""
-    again = Container(id="a", name="db", state="running", restart_policy="always", started_at=101.0, finished_at=90.0)
+    """And the end that a list shows then, of a container that nothing starts again, is the engine's
+    doing."""
+    again = Container(
+        id="a",
+        name="db",
+        state="running",
+        restart_policy="always",
+        started_at=101.0,
+        finished_at=90.0,
+    )
     engine: Any = SimpleNamespace(url="unix:///nowhere")
-    watch = ListWatch(engine, Mirror(), lambda changes: None, Observer(), lambda: 105.0, random.Random(1))
+    watch = ListWatch(
+        engine, Mirror(), lambda changes: None, Observer(), lambda: 105.0, random.Random(1)
+    )
     watch.info = info(100.0)
     watch._another_engine(Listing((again,), (), (), 104.0, 105.0), gap=True)
     assert watch.mirror.engine_start.went_down_at == 90.0

@@ -27,7 +27,9 @@ async def fake(tmp_path: Path) -> AsyncIterator[FakeEngine]:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(error_isolation.log, "error", lambda event, **about: found.append(about["about"]))
+    monkeypatch.setattr(
+        error_isolation.log, "error", lambda event, **about: found.append(about["about"])
+    )
     return found
 
 
@@ -49,7 +51,12 @@ def odd(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
     ids=["when its cause is due", "when it is looked at", "when an event comes", "when it is listed", "by a rule"],
 )  # fmt: skip
 async def test_the_other_containers_are_followed(
-    fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str], where: Any, name: str
+    fake: FakeEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+    where: Any,
+    name: str,
 ):
     fake.add_container("odd")
     fake.add_container("web", health=True)
@@ -61,7 +68,9 @@ async def test_the_other_containers_are_followed(
         fake.log.end_streams()
         await until(lambda: told, "dockmend trips over it")
         fake.set_health("web", "unhealthy")
-        await until(lambda: fake.container("web")["State"]["StartedAt"] != began, "the other one is healed")
+        await until(
+            lambda: fake.container("web")["State"]["StartedAt"] != began, "the other one is healed"
+        )
         await until(lambda: one.watch.up, "the stream is taken again")
 
 

@@ -1,4 +1,5 @@
-"""A group: dependents of an owner are one incident that waits for it, spares whom a person stopped, and ends."""
+"""A group: dependents of an owner are one incident that waits for it, spares whom a person stopped,
+and ends."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ GROUP = "dependents:container:owner"
 
 
 def guest(number: int, **changes: Any) -> Container:
-    plain = replace(WEB, id=str(number) * 64, name=f"guest{number}", check=None, health="", started_at=950.0)
+    plain = replace(
+        WEB, id=str(number) * 64, name=f"guest{number}", check=None, health="", started_at=950.0
+    )
     return replace(replace(plain, network_mode=f"container:{OWNER.id}"), **changes)
 
 
@@ -88,13 +91,16 @@ class Town:
 
     @property
     def began(self) -> float:
-        """When what an event has just announced began: the engine stamps it first, and then tells."""
+        """When what an event has just announced began: the engine stamps it first, and then
+        tells."""
         return self.one.clock.wall() - 0.0005
 
     def up(self, container_id: str = OWNER.id) -> None:
         self.emit(container_id, "start")
         health = "healthy" if self.one.engine.containers[container_id].check else ""
-        self.set(container_id, state="running", health=health, exit_code=None, started_at=self.began)
+        self.set(
+            container_id, state="running", health=health, exit_code=None, started_at=self.began
+        )
 
     async def _restart(self, container_id: str, *_: Any) -> None:
         self._note("restart", container_id)
@@ -114,7 +120,9 @@ class Town:
         self._runs(container_id)
 
     def _runs(self, container_id: str) -> None:
-        health = {"health": self.health_after} if container_id == OWNER.id and self.health_after else {}
+        health = (
+            {"health": self.health_after} if container_id == OWNER.id and self.health_after else {}
+        )
         self.set(container_id, state="running", exit_code=None, started_at=self.began, **health)
 
     def _note(self, action: str, container_id: str) -> None:
@@ -136,14 +144,19 @@ async def test_they_are_one_incident_that_waits_for_its_owner():
         town.up()
         await one.quiet()
         assert (one.only().outcome, one.only().attempts) == ("healed", 1)
-        assert sorted(town.done) == [("restart", "guest1"), ("restart", "guest2"), ("restart", "guest3")]
+        assert sorted(town.done) == [
+            ("restart", "guest1"),
+            ("restart", "guest2"),
+            ("restart", "guest3"),
+        ]
         assert {(each.object_name, each.outcome) for each in members(one)} == {
             (f"guest{number}", "done") for number in (1, 2, 3)
         }
 
 
 async def test_an_owner_whose_end_the_stream_has_not_told_of_yet_is_waited_for():
-    """The stream may be behind: an attempt without the owner would fail, and count (campaign, seed 2026)."""
+    """The stream may be behind: an attempt without the owner would fail, and count (campaign, seed
+    2026)."""
     async with clinic(RULES) as one:
         town = Town(one, guest(1))
         town.down()
@@ -185,18 +198,28 @@ async def test_a_compose_one_off_in_the_owners_network_is_left_alone():
 
 @pytest.mark.parametrize("then", ["restart", "[stop, start]"])
 async def test_a_one_off_that_lives_alone_in_what_is_restarted_is_left_alone_and_named(then: str):
-    rule = f"version: 1\nrules: [{{name: a, when: container.unhealthy, match: {{name: owner}}, then: {then}}}]"
+    rule = (
+        f"version: 1\nrules: [{{name: a, when: container.unhealthy, match: {{name: owner}}, "
+        f"then: {then}}}]"
+    )
     async with clinic(rule) as one:
         town = Town(one, guest(2, labels={"com.docker.compose.oneoff": "True"}))
         town.health_after = "healthy"
-        one.engine.containers[OWNER.id] = replace(one.engine.containers[OWNER.id], health="unhealthy")
+        one.engine.containers[OWNER.id] = replace(
+            one.engine.containers[OWNER.id], health="unhealthy"
+        )
         town.emit(OWNER.id, "health_status: unhealthy")
         one.look()
         await one.quiet()
         assert {name for _, name in town.done} == {"owner"}
         assert one.only().reason == "healthy again; guest2 is left alone: it is a Compose one-off"
-        (record,) = [each for each in one.journal.actions.values() if each.action == "restart_dependents"]
-        assert (record.part, record.detail) == ("guests", "guest2 was left alone: it is a Compose one-off")
+        (record,) = [
+            each for each in one.journal.actions.values() if each.action == "restart_dependents"
+        ]
+        assert (record.part, record.detail) == (
+            "guests",
+            "guest2 was left alone: it is a Compose one-off",
+        )
 
 
 async def test_who_was_stopped_by_a_person_is_left_alone():
@@ -208,7 +231,9 @@ async def test_who_was_stopped_by_a_person_is_left_alone():
         await one.quiet()
         assert town.done == [("restart", "guest1")]
         assert one.only().outcome == "healed"
-        (record,) = [each for each in one.journal.actions.values() if each.action == "restart_dependents"]
+        (record,) = [
+            each for each in one.journal.actions.values() if each.action == "restart_dependents"
+        ]
         assert "guest2 was left alone: somebody stopped it" in record.detail
 
 
@@ -248,7 +273,8 @@ async def test_one_that_another_remedy_started_meanwhile_is_not_restarted():
 
         async def started_by_others(container_id: str, *more: Any) -> Container:
             looks.append(container_id)
-            if looks.count(guest(1).id) == 2:  # the first look is the incident's own, the second the step's
+            # the first look is the incident's own, the second the step's
+            if looks.count(guest(1).id) == 2:
                 town.up(guest(1).id)
             return await inspect(container_id, *more)
 
@@ -285,7 +311,9 @@ async def test_an_owner_that_never_comes_is_given_up_and_one_that_comes_late_is_
         assert sorted(town.done) == [("restart", "guest1"), ("restart", "guest2")]
 
 
-async def test_of_owners_that_were_given_up_the_oldest_is_waited_for_anew(monkeypatch: pytest.MonkeyPatch):
+async def test_of_owners_that_were_given_up_the_oldest_is_waited_for_anew(
+    monkeypatch: pytest.MonkeyPatch,
+):
     """Else its dependents would be left alone when it comes back."""
     monkeypatch.setattr(groups, "GIVEN_UP_KEPT", 1)
     async with clinic(RULES) as one:
@@ -305,7 +333,9 @@ async def test_of_owners_that_were_given_up_the_oldest_is_waited_for_anew(monkey
         assert one.last().waiting_for == "owner"
 
 
-async def test_of_owners_whose_return_is_awaited_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch):
+async def test_of_owners_whose_return_is_awaited_so_many_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(groups, "AWAITED_KEPT", 3)
     async with clinic(RULES) as one:
         for number in range(10):
@@ -320,15 +350,19 @@ async def test_rules_that_treat_each_alone_do_so(rule: str):
         town = Town(one, guest(1), guest(2))
         town.down()
         await one.quiet()
-        assert {each.target for each in one.journal.incidents.values()} == {"container:guest1", "container:guest2"}
+        assert {each.target for each in one.journal.incidents.values()} == {
+            "container:guest1",
+            "container:guest2",
+        }
         assert town.done == []
 
 
 async def test_what_was_given_up_in_the_middle_goes_on_where_it_was():
-    """Killed with one restarted, one stopped and one untouched: the next dockmend finishes, and repeats nothing."""
+    """Killed with one restarted, one stopped and one untouched: the next dockmend finishes, and
+    repeats nothing."""
     deep = replace(
-        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0, network_mode="bridge",
-        labels={"dockmend.depends-on": "guest2"},
+        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0,
+        network_mode="bridge", labels={"dockmend.depends-on": "guest2"},
     )  # fmt: skip
     async with clinic(RULES) as one:
         town = Town(one, guest(1), guest(2), deep)
@@ -343,8 +377,9 @@ async def test_what_was_given_up_in_the_middle_goes_on_where_it_was():
         one.mirror.acted(deep.id, one.now, one.now + 60)
         town.down(deep.id)
         record = ActionRecord(
-            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1, action="restart_dependents",
-            object_id=guest(1).id, object_name="guest1", params={}, began_at=one.now - 1,
+            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1,
+            action="restart_dependents", object_id=guest(1).id, object_name="guest1", params={},
+            began_at=one.now - 1,
             undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": [deep.id]}},
         )  # fmt: skip
         one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
@@ -356,7 +391,8 @@ async def test_what_was_given_up_in_the_middle_goes_on_where_it_was():
 
 
 async def test_one_whose_start_took_longer_than_its_owners_restart_is_restarted():
-    """Well by its times, and in a namespace that is gone: its own start had been asked for before (seed 2064)."""
+    """Well by its times, and in a namespace that is gone: its own start had been asked for before
+    (seed 2064)."""
     async with clinic(RULES + START) as one:
         town = Town(one, guest(1))
         start: Any = one.engine.start
@@ -371,13 +407,15 @@ async def test_one_whose_start_took_longer_than_its_owners_restart_is_restarted(
         town.crash(guest(1).id)
         await one.quiet()
         assert town.done == [("start", "guest1"), ("restart", "guest1")]
-        assert {each.outcome for each in one.journal.incidents.values() if each.target == GROUP} == {"healed"}
+        assert {
+            each.outcome for each in one.journal.incidents.values() if each.target == GROUP
+        } == {"healed"}
 
 
 async def test_a_person_who_stops_one_just_before_its_turn_is_heeded():
     deep = replace(
-        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0, network_mode="bridge",
-        labels={"dockmend.depends-on": "guest1"},
+        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0,
+        network_mode="bridge", labels={"dockmend.depends-on": "guest1"},
     )  # fmt: skip
     async with clinic(RULES) as one:
         town = Town(one, guest(1), guest(2), deep)
@@ -404,14 +442,16 @@ async def test_a_person_who_stops_one_just_before_its_turn_is_heeded():
         )
         assert ("start", "guest1") not in town.done
         assert ("start", "guest2") not in town.done
-        (record,) = [each for each in one.journal.actions.values() if each.action == "restart_dependents"]
+        (record,) = [
+            each for each in one.journal.actions.values() if each.action == "restart_dependents"
+        ]
         assert "was left alone: somebody stopped it meanwhile" in record.detail
 
 
 async def test_one_that_others_hang_on_and_a_person_stops_before_its_turn_is_left_down():
     deep = replace(
-        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0, network_mode="bridge",
-        labels={"dockmend.depends-on": "guest1"},
+        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0,
+        network_mode="bridge", labels={"dockmend.depends-on": "guest1"},
     )  # fmt: skip
     async with clinic(RULES) as one:
         town = Town(one, guest(1), deep)
@@ -430,10 +470,11 @@ async def test_one_that_others_hang_on_and_a_person_stops_before_its_turn_is_lef
 
 
 async def test_a_stop_beside_that_of_a_group_is_heeded_though_it_is_told_of_after_the_members_start():
-    """Of two stops at once the engine tells of the second late; the member was started in between."""
+    """Of two stops at once the engine tells of the second late; the member was started in
+    between."""
     deep = replace(
-        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0, network_mode="bridge",
-        labels={"dockmend.depends-on": "guest1"},
+        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0,
+        network_mode="bridge", labels={"dockmend.depends-on": "guest1"},
     )  # fmt: skip
     async with clinic(RULES) as one:
         town = Town(one, guest(1), deep)
@@ -447,18 +488,26 @@ async def test_a_stop_beside_that_of_a_group_is_heeded_though_it_is_told_of_afte
             town.done.append(("start", "deep"))
             one.now += 0.5
             containers = one.engine.containers
-            containers[deep.id] = replace(containers[deep.id], state="running", exit_code=None, started_at=one.now)
+            containers[deep.id] = replace(
+                containers[deep.id], state="running", exit_code=None, started_at=one.now
+            )
             asyncio.get_running_loop().call_later(0.05, town.emit, deep.id, "stop", "start")
 
         one.engine.start = told_late  # type: ignore[assignment, method-assign]
         town.up()
         await one.quiet()
-        assert town.done == [("stop", "deep"), ("restart", "guest1"), ("start", "deep"), ("stop", "deep")]
+        assert town.done == [
+            ("stop", "deep"),
+            ("restart", "guest1"),
+            ("start", "deep"),
+            ("stop", "deep"),
+        ]
         assert one.mirror.stopped(deep.id)
 
 
 async def test_members_are_judged_by_the_engines_clock_where_that_was_set():
-    """The engine stamps by the wall clock, which somebody set back; attempts are counted by one that nobody can set."""
+    """The engine stamps by the wall clock, which somebody set back; attempts are counted by one
+    that nobody can set."""
     checked = guest(1, check=HealthCheck(1, 1, 0, 1), health="healthy")
     async with clinic(RULES.replace("limits: {", "limits: {attempts: 1 per 15m, ")) as one:
         one.set_by = -10.0
@@ -547,8 +596,9 @@ async def test_a_stop_that_a_dead_dockmend_owed_to_a_person_comes_before_the_res
             town.emit(guest(1).id, action)
         town.set(guest(1).id, state="running", exit_code=None, started_at=town.began)
         outer = ActionRecord(
-            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1, action="restart_dependents",
-            object_id=guest(1).id, object_name="guest1", params={}, began_at=one.now - 1,
+            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1,
+            action="restart_dependents", object_id=guest(1).id, object_name="guest1", params={},
+            began_at=one.now - 1,
             undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": []}},
         )  # fmt: skip
         before = {"stop": {"started_at": one.engine.containers[guest(1).id].started_at}}
@@ -562,7 +612,7 @@ async def test_a_stop_that_a_dead_dockmend_owed_to_a_person_comes_before_the_res
         assert one.only().outcome == "healed"
 
 
-# --- which object is which ------------------------------------------------------------------------------------------
+# --- which object is which ------------------------------------------------------------------------
 
 NEW_OWNER = replace(OWNER, id="a" * 64, started_at=1001.0, created_at=1001.0)
 
@@ -599,9 +649,12 @@ async def test_an_owner_that_nobody_knows_is_said_at_once_and_never_waited_for()
             one.dispatcher.again(change)
         await one.quiet()
         assert len(one.journal.incidents) == 1  # once is enough
-        # Once something tells what it was called, the owner of that name is the one, and is waited for.
+        # Once something tells what it was called, the owner of that name is the one, and is waited
+        # for.
         town.down()
-        event = Event("container", "destroy", Actor("d" * 64, {"name": "owner"}), int(one.clock.wall() * 1e9))
+        event = Event(
+            "container", "destroy", Actor("d" * 64, {"name": "owner"}), int(one.clock.wall() * 1e9)
+        )
         one.offer(one.mirror.apply(event, one.clock.wall()))
         one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
         await one.quiet()
@@ -643,11 +696,15 @@ async def test_who_was_removed_meanwhile_is_named_beside_those_that_are_well():
         one.engine.restart = then_removed  # type: ignore[assignment, method-assign]
         town.up()
         await one.quiet()
-        assert (one.only().outcome, one.only().reason) == ("healed", "guest1 well again; guest2 is gone")
+        assert (one.only().outcome, one.only().reason) == (
+            "healed",
+            "guest1 well again; guest2 is gone",
+        )
 
 
 async def test_a_group_is_not_finished_while_one_that_was_named_is_not_where_its_owner_is():
-    """dockmend died with a member on its list: that nobody is left who needs anything proves nothing of that one."""
+    """dockmend died with a member on its list: that nobody is left who needs anything proves
+    nothing of that one."""
     async with clinic(RULES) as one:
         town = Town(one, guest(1))
         town.down()
@@ -656,10 +713,13 @@ async def test_a_group_is_not_finished_while_one_that_was_named_is_not_where_its
         one.reconciler.timers.drop(incident.id)
         # It shares the network of one that is gone, and the mirror believes it well.
         engine: Any = one.engine
-        engine.containers["e" * 64] = replace(guest(1), id="e" * 64, name="job", network_mode=f"container:{'d' * 64}")
+        engine.containers["e" * 64] = replace(
+            guest(1), id="e" * 64, name="job", network_mode=f"container:{'d' * 64}"
+        )
         record = ActionRecord(
-            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1, action="restart_dependents",
-            object_id=guest(1).id, object_name="guest1", params={}, began_at=one.now - 1,
+            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1,
+            action="restart_dependents", object_id=guest(1).id, object_name="guest1", params={},
+            began_at=one.now - 1,
             undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": [], "members": ["e" * 64]}},
         )  # fmt: skip
         town.up()
@@ -667,7 +727,9 @@ async def test_a_group_is_not_finished_while_one_that_was_named_is_not_where_its
         one.reconciler.take_up(one.only(), [record])
         await one.quiet()
         assert one.journal.actions["a1"].outcome == "interrupted"
-        assert "job is not in the network that its owner has now" in one.journal.actions["a1"].detail
+        assert (
+            "job is not in the network that its owner has now" in one.journal.actions["a1"].detail
+        )
 
 
 NOTHING = RULES.replace('name: "guest*"', "name: nobody")
@@ -686,7 +748,9 @@ async def test_by_labels_only_those_that_ask_are_brought_back(
     of_owner: dict[str, str], of_second: dict[str, str], done: list[str]
 ):
     async with clinic(NOTHING, heal="labelled") as one:
-        behind = replace(guest(3), network_mode="bridge", ipc_mode=f"container:{OWNER.id}", labels=of_second)
+        behind = replace(
+            guest(3), network_mode="bridge", ipc_mode=f"container:{OWNER.id}", labels=of_second
+        )
         town = Town(one, guest(1, labels=ASKS), guest(2, labels=of_second), behind)
         town.set(OWNER.id, labels=of_owner)
         town.down()
@@ -708,4 +772,7 @@ async def test_a_wait_for_the_owner_is_over_if_the_one_that_comes_does_not_ask()
         town.up()
         await one.quiet()
         assert town.done == []
-        assert (one.only().outcome, one.only().reason) == ("interrupted", "the labels that asked for it are gone")
+        assert (one.only().outcome, one.only().reason) == (
+            "interrupted",
+            "the labels that asked for it are gone",
+        )

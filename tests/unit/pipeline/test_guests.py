@@ -1,4 +1,5 @@
-"""Guests of what an attempt restarts are part of it: brought back, verified, nobody else's trouble meanwhile."""
+"""Guests of what an attempt restarts are part of it: brought back, verified, nobody else's trouble
+meanwhile."""
 
 from __future__ import annotations
 
@@ -75,17 +76,27 @@ async def test_unlabelled_guests_come_back_with_what_was_restarted():
         assert (one.only().outcome, one.only().members) == ("healed", (guest(1).id, guest(2).id))
         assert one.only().reason == "healthy again; guest1, guest2 well again"
         (step,) = of_part(one, "guests")
-        assert (step.action, step.object_name, step.outcome) == ("restart_dependents", "owner", "done")
+        assert (step.action, step.object_name, step.outcome) == (
+            "restart_dependents",
+            "owner",
+            "done",
+        )
 
 
 async def test_healthy_is_asked_of_guests_only_if_they_have_a_health_check():
-    """`verify: {state: healthy}`, as the shipped rule has it, is about the container that the rule matches."""
-    async with clinic(HEAL.replace("then: restart", "then: restart\n    verify: {state: healthy}")) as one:
+    """`verify: {state: healthy}`, as the shipped rule has it, is about the container that the rule
+    matches."""
+    async with clinic(
+        HEAL.replace("then: restart", "then: restart\n    verify: {state: healthy}")
+    ) as one:
         town = Town(one, guest(1))
         restarts_make_well(town)
         sicken(one, town)
         await one.quiet()
-        assert (one.only().outcome, one.only().reason) == ("healed", "healthy again; guest1 well again")
+        assert (one.only().outcome, one.only().reason) == (
+            "healed",
+            "healthy again; guest1 well again",
+        )
 
 
 async def test_an_attempt_without_guests_asks_the_engine_nothing_more():
@@ -103,12 +114,14 @@ async def test_an_attempt_without_guests_asks_the_engine_nothing_more():
         sicken(one, town)
         await one.quiet()
         assert one.only().outcome == "healed"
-        assert len(asked) == 3  # before the attempt, for a stop that was lost, and before its verification
+        # before the attempt, for a stop that was lost, and before its verification
+        assert len(asked) == 3
         assert of_part(one, "guests") == []
 
 
 async def test_what_befalls_guests_by_the_attempt_is_no_other_rules_trouble():
-    """One is orphaned, another ends for it: both are the attempt's to bring back, and no second incident's."""
+    """One is orphaned, another ends for it: both are the attempt's to bring back, and no second
+    incident's."""
     shares_processes = replace(guest(2), network_mode="bridge", pid_mode=f"container:{OWNER.id}")
     async with clinic(HEAL + REJOIN) as one:
         town = Town(one, guest(1), shares_processes)
@@ -150,7 +163,9 @@ async def test_what_links_to_the_one_that_is_treated_is_not_started_before_that_
         async def started(container_id: str) -> None:
             if container_id == linked.id and not one.engine.containers[OWNER.id].running:
                 town.done.append(("refused", "guest1"))
-                raise Temporary("Cannot link to a non running container: /owner AS /guest1/alias", 500)
+                raise Temporary(
+                    "Cannot link to a non running container: /owner AS /guest1/alias", 500
+                )
             await start(container_id)
 
         one.engine.stop, one.engine.start = crashes_meanwhile, started  # type: ignore[assignment, method-assign]
@@ -180,11 +195,15 @@ async def test_a_guest_that_does_not_come_back_is_not_called_healed_and_is_offer
         assert (first.rule, first.outcome, first.reason_code) == ("heal", "failed", "guests")
         assert "guest1" in first.reason
         assert (second.rule, second.outcome) == ("rejoin", "healed")
-        assert town.done == [("restart", "owner"), ("restart", "guest1")]  # the owner was not restarted for that again
+        # the owner was not restarted for that again
+        assert town.done == [("restart", "owner"), ("restart", "guest1")]
 
 
 async def test_a_rejoin_that_waits_for_the_owner_leaves_its_guests_to_the_attempt_at_the_owner():
-    rules = HEAL.replace("container.unhealthy", "container.crashed").replace("restart", "start") + REJOIN
+    rules = (
+        HEAL.replace("container.unhealthy", "container.crashed").replace("restart", "start")
+        + REJOIN
+    )
     async with clinic(rules) as one:
         town = Town(one, guest(1))
         restarts_make_well(town)
@@ -229,11 +248,17 @@ async def test_a_dockmend_that_died_before_it_came_to_the_guests_goes_on_with_th
         town.emit(OWNER.id, "kill", "die", "stop", "start")
         town.set(OWNER.id, state="running", health="healthy", started_at=town.began)
         done = ActionRecord(
-            id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1, action="restart",
-            object_id=OWNER.id, object_name="owner", params={}, began_at=one.now - 1, ended_at=one.now, outcome="done",
+            id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1,
+            action="restart", object_id=OWNER.id, object_name="owner", params={},
+            began_at=one.now - 1, ended_at=one.now, outcome="done",
         )  # fmt: skip
         one.incidents.update(
-            incident.id, state="acting", stage=AttemptStage.STEPS, attempts=1, waiting_for="", due_at=None
+            incident.id,
+            state="acting",
+            stage=AttemptStage.STEPS,
+            attempts=1,
+            waiting_for="",
+            due_at=None,
         )
         one.reconciler.take_up(one.only(), [], [done])
         await one.quiet()
@@ -247,10 +272,16 @@ async def test_what_would_cut_off_an_ignored_guest_is_not_done():
         town = Town(one, ignored, guest(2))
         sicken(one, town)
         await one.quiet()
-        assert (one.only().outcome, one.only().reason_code, town.done) == ("suppressed", "cut_off", [])
+        assert (one.only().outcome, one.only().reason_code, town.done) == (
+            "suppressed",
+            "cut_off",
+            [],
+        )
         assert one.only().reason == (
-            "restart would cut off what lives in the namespaces of owner and must be left alone: guest1 (labelled"
-            " dockmend.ignore=true); allow dockmend to bring it back, or say `cut_off: true` in rule heal"
+            "restart would cut off what lives in the namespaces of owner and must be left alone: "
+            "guest1 (labelled"
+            " dockmend.ignore=true); allow dockmend to bring it back, or say `cut_off: true` in "
+            "rule heal"
         )
 
 

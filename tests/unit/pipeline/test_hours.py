@@ -1,4 +1,5 @@
-"""`during` and `not_during`: what begins outside a rule's hours waits for them, and is treated if it stands then."""
+"""`during` and `not_during`: what begins outside a rule's hours waits for them, and is treated if
+it stands then."""
 
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ async def test_a_trouble_outside_the_hours_waits_and_is_treated_when_they_begin(
         await one.quiet()
         waiting = one.only()
         assert (waiting.state, waiting.waiting_for, waiting.due_at) == ("waiting", "window", OPENS)
-        assert "outside its hours (01:00-02:00 UTC), which begin 1970-01-01 01:00 UTC" in waiting.reason
+        assert (
+            "outside its hours (01:00-02:00 UTC), which begin 1970-01-01 01:00 UTC"
+            in waiting.reason
+        )
         assert one.told.decisions == [("heal", "wait", "window")]
         await one.later()
         assert one.now >= OPENS
@@ -62,14 +66,21 @@ async def test_an_attempt_that_fails_as_the_hours_end_is_followed_by_none_before
         assert (one.restarts, one.only().waiting_for) == (1, "backoff")
         one.now = 1080.0
         await one.later()
-        assert (one.restarts, one.only().waiting_for, one.only().due_at) == (1, "window", 86400 + 600.0)
+        assert (one.restarts, one.only().waiting_for, one.only().due_at) == (
+            1,
+            "window",
+            86400 + 600.0,
+        )
 
 
 async def test_of_remedies_that_wait_for_their_hours_the_first_to_begin_acts():
     async with clinic(TWO) as one:
         one.sicken()
         await one.quiet()
-        assert {each.rule: each.due_at for each in one.incidents.open.values()} == {"night": OPENS, "tells": 4200.0}
+        assert {each.rule: each.due_at for each in one.incidents.open.values()} == {
+            "night": OPENS,
+            "tells": 4200.0,
+        }
         await one.later()  # the other one is woken as it is well
         assert {each.rule: each.outcome for each in one.journal.incidents.values()} == {
             "night": "healed", "tells": "recovered"
@@ -78,14 +89,19 @@ async def test_of_remedies_that_wait_for_their_hours_the_first_to_begin_acts():
 
 
 async def test_what_only_tells_says_so_when_its_hours_begin_where_it_still_stands():
-    async with clinic(TWO.replace("name: night", "name: night, enabled: false").replace("01:30", "01:50")) as one:
+    async with clinic(
+        TWO.replace("name: night", "name: night, enabled: false").replace("01:30", "01:50")
+    ) as one:
         one.sicken()
         await one.later()
         assert (one.restarts, one.published) == (0, [("sick", "")])
 
 
 async def test_a_remedy_that_may_act_now_comes_before_one_that_may_not():
-    text = TWO + "  - {name: now, priority: -5, when: container.unhealthy, match: all, then: restart}\n"
+    text = (
+        TWO
+        + "  - {name: now, priority: -5, when: container.unhealthy, match: all, then: restart}\n"
+    )
     async with clinic(text) as one:
         one.sicken()
         await one.quiet()
@@ -134,7 +150,9 @@ async def test_hours_go_by_the_clock_on_the_wall_also_when_that_is_set():
 
 async def test_a_ladder_waits_for_the_hours_and_is_climbed_when_they_begin():
     text = rule_text(
-        during='"00:10-00:18 UTC"', limits="{attempts: 1 per 15m}", escalate='[{publish: {topic: "up"}}, restart]'
+        during='"00:10-00:18 UTC"',
+        limits="{attempts: 1 per 15m}",
+        escalate='[{publish: {topic: "up"}}, restart]',
     )
     async with clinic(text) as one:
         restart = one.engine.on["restart"]
@@ -156,7 +174,9 @@ async def test_a_ladder_waits_for_the_hours_and_is_climbed_when_they_begin():
 
 
 async def test_a_ladder_goes_by_not_during_too():
-    text = rule_text(not_during='"00:18-01:00 UTC"', limits="{attempts: 1 per 15m}", escalate="[restart]")
+    text = rule_text(
+        not_during='"00:18-01:00 UTC"', limits="{attempts: 1 per 15m}", escalate="[restart]"
+    )
     async with clinic(text) as one:
         restart = one.engine.on["restart"]
 
@@ -173,7 +193,9 @@ async def test_a_ladder_goes_by_not_during_too():
 
 
 async def test_a_ladder_that_a_person_asked_for_goes_by_no_hours():
-    text = rule_text(during='"02:00-03:00 UTC"', limits="{attempts: 1 per 15m}", escalate="[restart]")
+    text = rule_text(
+        during='"02:00-03:00 UTC"', limits="{attempts: 1 per 15m}", escalate="[restart]"
+    )
     async with clinic(text) as one:
         one.health_after = "unhealthy"
         one.sicken()

@@ -16,7 +16,12 @@ NETWORK = Network(id="n" * 64, name="late")
 
 
 def told(kind: str, action: str, name: str) -> Event:
-    return Event(type=kind, action=action, actor=Actor(ID=name, Attributes={"name": name, "type": "bridge"}), time_ns=1)
+    return Event(
+        type=kind,
+        action=action,
+        actor=Actor(ID=name, Attributes={"name": name, "type": "bridge"}),
+        time_ns=1,
+    )
 
 
 class SlowEngine:

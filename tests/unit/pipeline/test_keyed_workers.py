@@ -9,7 +9,9 @@ from dockmend.pipeline.keyed_workers import KeyedWorkers
 from tests.unit.pipeline.clinic import until
 
 
-def job(done: list[str], name: str, gate: asyncio.Event | None = None) -> Callable[[], Awaitable[None]]:
+def job(
+    done: list[str], name: str, gate: asyncio.Event | None = None
+) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
         done.append(f"{name} begins")
         if gate is not None:

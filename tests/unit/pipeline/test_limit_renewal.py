@@ -1,4 +1,5 @@
-"""Fresh limits: for a container that somebody made another way, and not for one that was only made again."""
+"""Fresh limits: for a container that somebody made another way, and not for one that was only made
+again."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from dockmend.model import Container
 from dockmend.pipeline.successors import Successors
 from tests.unit.pipeline.clinic import ID, TARGET, WEB, Clinic, clinic, rule_text
 
-TWICE = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 2s}", escalate='[{publish: {topic: "lost"}}]')
+TWICE = rule_text(
+    limits="{attempts: 2 per 15m, backoff: 1s to 2s}", escalate='[{publish: {topic: "lost"}}]'
+)
 RESET = f"dockmend reset heal {TARGET}"
 numbers = count(1)
 
@@ -40,7 +43,9 @@ def remove(one: Clinic, container_id: str = ID, wait: float = 0.0) -> None:
 
 def make(one: Clinic, made_as: str, **changes: object) -> Container:
     """Another container of the same name, and it is sick."""
-    new = replace(WEB, id=f"{next(numbers):064x}", made_as=made_as, health="unhealthy", started_at=one.now)
+    new = replace(
+        WEB, id=f"{next(numbers):064x}", made_as=made_as, health="unhealthy", started_at=one.now
+    )
     new = replace(new, created_at=one.now, **changes)
     one.engine.containers[new.id] = new
     one.learn_from(new)
@@ -66,7 +71,9 @@ async def test_one_that_was_made_another_way_begins_with_fresh_limits(missed: fl
 
 
 @pytest.mark.parametrize("missed", [0.0, 60.0], ids=["at once", "after it was missed"])
-async def test_one_that_was_only_made_again_has_the_limits_of_the_one_before_and_it_says_so(missed: float):
+async def test_one_that_was_only_made_again_has_the_limits_of_the_one_before_and_it_says_so(
+    missed: float,
+):
     async with clinic(TWICE) as one:
         tell_how_it_was_made(one, "before")
         await give_up(one)

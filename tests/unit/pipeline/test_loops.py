@@ -1,4 +1,5 @@
-"""A crash loop: what ended by itself after a while has to run for longer before it counts as healed."""
+"""A crash loop: what ended by itself after a while has to run for longer before it counts as
+healed."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def start(one: Clinic, checked: bool) -> None:
 
 
 def dies_after(one: Clinic, *runs: float, code: int = 7) -> None:
-    """Each run that begins from now on ends by itself after so many seconds; those after them last."""
+    """Each run that begins from now on ends by itself after so many seconds; those after them
+    last."""
     left, ends_at = list(runs), [0.0]
     began, tick = one._began, one.tick
 
@@ -86,8 +88,15 @@ async def test_a_loop_is_one_incident_that_is_given_up_and_never_called_healed(c
         crash(one)
         await to_its_end(one)
         incident = one.only()
-        assert (incident.outcome, incident.reason_code, incident.attempts) == ("failed", "exhausted", 3)
-        assert incident.reason == "it ended with exit code 7 again, after 15 s; given up after 3 attempts"
+        assert (incident.outcome, incident.reason_code, incident.attempts) == (
+            "failed",
+            "exhausted",
+            3,
+        )
+        assert (
+            incident.reason
+            == "it ended with exit code 7 again, after 15 s; given up after 3 attempts"
+        )
         assert incident.lasted == pytest.approx(15.0, abs=0.1)
 
 
@@ -106,7 +115,8 @@ async def test_one_that_runs_for_longer_than_before_is_healed(checked: bool):
 
 
 async def test_what_has_to_run_for_long_holds_up_no_other_container():
-    """It waits in the lane of its own target, and takes no place of those that may be acted on at the same time."""
+    """It waits in the lane of its own target, and takes no place of those that may be acted on at
+    the same time."""
     async with clinic(START, parallel=1) as one:
         start(one, checked=False)
         one.now += 59.9
@@ -117,7 +127,9 @@ async def test_what_has_to_run_for_long_holds_up_no_other_container():
             if one.incidents.of("heal", target).state == "verifying":  # type: ignore[union-attr] # it is what waits
                 async with asyncio.timeout(5), one.reconciler.caps.of(changes=True).taken(0.0):
                     verified.append(one.now)
-                assert [lane for lane in (TARGET, "container:db") if one.lanes.busy(lane)] == [TARGET]
+                assert [lane for lane in (TARGET, "container:db") if one.lanes.busy(lane)] == [
+                    TARGET
+                ]
             await wait(target, timeout, *more)
 
         one.wakeups.wait = waits  # type: ignore[method-assign]
@@ -127,7 +139,9 @@ async def test_what_has_to_run_for_long_holds_up_no_other_container():
         assert one.now - verified[0] > 85.0
 
 
-@pytest.mark.parametrize(("ran", "needs"), [(0.01, 2.0), (15.0, 24.5), (59.9, 91.9), (61.0, 2.0), (86400.0, 2.0)])
+@pytest.mark.parametrize(
+    ("ran", "needs"), [(0.01, 2.0), (15.0, 24.5), (59.9, 91.9), (61.0, 2.0), (86400.0, 2.0)]
+)
 async def test_how_long_it_has_to_run_goes_by_how_long_it_ran(ran: float, needs: float):
     async with clinic(START) as one:
         start(one, checked=False)
@@ -165,7 +179,9 @@ async def test_every_end_that_is_a_trouble_counts(code: int):
 
 
 async def test_what_the_engine_took_down_with_it_is_no_loop():
-    text = START.replace("[container.crashed, container.oom_killed, container.exited]", "container.left_down")
+    text = START.replace(
+        "[container.crashed, container.oom_killed, container.exited]", "container.left_down"
+    )
     async with clinic(text) as one:
         start(one, checked=False)
         one.now += 15.0
@@ -177,7 +193,11 @@ async def test_what_the_engine_took_down_with_it_is_no_loop():
         one.now += 5.0
         one.tick()
         await one.quiet()
-        assert (one.only().trigger, one.only().lasted, one.only().reason) == ("container.left_down", 0.0, "running")
+        assert (one.only().trigger, one.only().lasted, one.only().reason) == (
+            "container.left_down",
+            0.0,
+            "running",
+        )
 
 
 async def test_an_unhealthy_one_is_healed_as_soon_as_it_is_healthy_unless_it_ended_in_between():
@@ -256,7 +276,9 @@ async def test_a_run_that_the_engine_begins_anew_does_not_go_on_from_the_one_bef
 
 
 async def test_a_member_of_a_group_that_ends_is_a_trouble_of_its_own_and_there_the_loop_counts():
-    rules = RULES + START.replace("version: 1\nrules:\n", "").replace("match: all", 'match: {name: "guest*"}')
+    rules = RULES + START.replace("version: 1\nrules:\n", "").replace(
+        "match: all", 'match: {name: "guest*"}'
+    )
     async with clinic(rules) as one:
         town = Town(one, guest(1))
         engine: Any = one.engine
@@ -300,4 +322,6 @@ def test_a_run_counts_from_when_it_was_first_seen_and_another_begins_anew():
 def test_only_what_ran_longer_is_said_to_have_run_longer():
     assert run_stability.longer_text(0.0, 2.0) == ""
     assert run_stability.longer_text(86400.0, 2.0) == ""
-    assert run_stability.longer_text(15.0, 24.5) == "for 24 s, longer than the run that ended (15 s)"
+    assert (
+        run_stability.longer_text(15.0, 24.5) == "for 24 s, longer than the run that ended (15 s)"
+    )

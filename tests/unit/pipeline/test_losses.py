@@ -1,4 +1,5 @@
-"""Losing the engine or the journal in the middle: nothing is done unwritten, nothing twice, nothing is left behind."""
+"""Losing the engine or the journal in the middle: nothing is done unwritten, nothing twice, nothing
+is left behind."""
 
 from __future__ import annotations
 
@@ -47,7 +48,11 @@ async def test_an_engine_that_is_away_before_an_attempt_costs_no_attempt():
         one.engine.trouble["inspect"] = AWAY
         one.sicken()
         await one.quiet()
-        assert (one.only().state, one.only().waiting_for, one.only().attempts) == ("waiting", "engine", 0)
+        assert (one.only().state, one.only().waiting_for, one.only().attempts) == (
+            "waiting",
+            "engine",
+            0,
+        )
         assert not one.history.host
         one.engine.trouble.clear()
         one.reconciler.engine_back()
@@ -92,7 +97,11 @@ async def test_what_was_done_of_an_attempt_is_not_done_again_when_the_engine_is_
         assert one.reconciler.attempt_ends.states.get(one.only().id).steps_done == 1
         one.reconciler.engine_back()
         await one.quiet()
-        assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 1, ["one", "two", "end"])
+        assert (one.only().outcome, one.restarts, topics(one)) == (
+            "healed",
+            1,
+            ["one", "two", "end"],
+        )
         assert not one.reconciler.attempt_ends.states.get(one.last().id).begun
 
 
@@ -104,7 +113,9 @@ LACKING = {
 
 
 @pytest.mark.parametrize("what", LACKING)
-async def test_a_host_that_has_nothing_left_for_an_action_fails_the_attempt_and_it_is_tried_again(what: str):
+async def test_a_host_that_has_nothing_left_for_an_action_fails_the_attempt_and_it_is_tried_again(
+    what: str,
+):
     async with clinic() as one:
         restarted = one.engine.on["restart"]
 
@@ -155,7 +166,8 @@ async def test_an_engine_that_goes_while_an_attempt_is_verified_does_not_have_it
     text = rule_text(when="container.healthy").replace("    when: container.unhealthy\n", "")
     async with clinic(text) as one:
         one.sicken()
-        one.cure()  # a moment, no trouble: nothing but what is remembered keeps it from being treated again
+        # a moment, no trouble: nothing but what is remembered keeps it from being treated again
+        one.cure()
         looks = [None, None, AWAY]
         one.engine.trouble["inspect"] = looks
         await one.quiet()
@@ -163,7 +175,10 @@ async def test_an_engine_that_goes_while_an_attempt_is_verified_does_not_have_it
         while one.only().state == "waiting":
             one.reconciler.engine_back()
             await one.quiet()
-        assert (one.journal.incidents[min(one.journal.incidents)].outcome, one.restarts) == ("healed", 1)
+        assert (one.journal.incidents[min(one.journal.incidents)].outcome, one.restarts) == (
+            "healed",
+            1,
+        )
 
 
 async def test_an_engine_that_goes_while_the_ladder_is_climbed_does_not_have_a_rung_climbed_twice():
@@ -182,7 +197,11 @@ async def test_an_engine_that_goes_while_the_ladder_is_climbed_does_not_have_a_r
         one.engine.on["restart"] = second_goes
         one.sicken()
         await one.quiet()
-        assert (one.only().state, one.only().waiting_for, one.only().rung) == ("waiting", "engine", 1)
+        assert (one.only().state, one.only().waiting_for, one.only().rung) == (
+            "waiting",
+            "engine",
+            1,
+        )
         one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 2, ["up"])
@@ -196,7 +215,11 @@ async def test_finally_that_loses_the_engine_goes_on_and_changes_nothing_about_t
         one.engine.trouble["pause"] = AWAY
         one.sicken()
         await one.quiet()
-        assert (one.only().waiting_for, one.only().stage, topics(one)) == ("engine", AttemptStage.STEPS, ["one"])
+        assert (one.only().waiting_for, one.only().stage, topics(one)) == (
+            "engine",
+            AttemptStage.STEPS,
+            ["one"],
+        )
         one.engine.trouble.clear()
         one.reconciler.engine_back()
         await one.quiet()
@@ -261,14 +284,18 @@ async def test_nothing_is_done_while_the_intent_cannot_be_written_and_it_costs_n
             await one.later()
         assert not one.history.host
         (record, *_) = one.journal.actions.values()
-        assert (record.outcome, record.detail) == ("interrupted", "nothing was done unwritten: the disk is full")
+        assert (record.outcome, record.detail) == (
+            "interrupted",
+            "nothing was done unwritten: the disk is full",
+        )
         one.journal.broken = False
         await one.later()
         assert (one.only().outcome, one.restarts, one.told.breakers) == ("healed", 1, [])
 
 
 async def test_a_journal_that_breaks_in_the_middle_of_an_action_leaves_it_to_be_settled():
-    """What was done is known from what was written before it; ended as untouched, it would stay half-done."""
+    """What was done is known from what was written before it; ended as untouched, it would stay
+    half-done."""
     async with clinic(rule_text(limits="{attempts: 2 per 15m}")) as one:
         written = 0
 
@@ -280,9 +307,13 @@ async def test_a_journal_that_breaks_in_the_middle_of_an_action_leaves_it_to_be_
         real = REGISTRY["restart"]
 
         async def twice(ctx: ActionContext, params: Any, subject: Any) -> ActionResult:
-            await ctx.remember({"restart": {"was_running": True, "started_at": subject.started_at, "at": one.now}})
+            await ctx.remember(
+                {"restart": {"was_running": True, "started_at": subject.started_at, "at": one.now}}
+            )
             await ctx.engine.stop(subject.id)
-            await ctx.remember({"restart": {"was_running": True, "started_at": subject.started_at, "at": one.now}})
+            await ctx.remember(
+                {"restart": {"was_running": True, "started_at": subject.started_at, "at": one.now}}
+            )
             raise AssertionError("the disk takes nothing")
 
         one.journal.on_commit = breaks
@@ -291,7 +322,11 @@ async def test_a_journal_that_breaks_in_the_middle_of_an_action_leaves_it_to_be_
             patched.setitem(REGISTRY, "restart", dataclasses.replace(real, run=twice))
             await one.quiet()
         (incident,) = one.incidents.open.values()
-        assert (incident.waiting_for, incident.attempts, one.engine.did()[-1]) == ("journal", 1, "stop")
+        assert (incident.waiting_for, incident.attempts, one.engine.did()[-1]) == (
+            "journal",
+            1,
+            "stop",
+        )
         (record,) = one.journal.actions.values()
         assert (record.outcome, record.untouched) == (None, False)
         one.journal.broken = False
@@ -324,7 +359,8 @@ async def test_an_attempt_of_two_actions_that_was_none_gives_both_places_back():
 
 
 async def test_an_end_that_was_taken_for_a_restart_that_never_came_is_not_let_lie():
-    """The engine went down between the intent and the call, and what it stopped looked like dockmend's own doing."""
+    """The engine went down between the intent and the call, and what it stopped looked like
+    dockmend's own doing."""
     async with clinic(rule_text(limits="{attempts: 2 per 15m}")) as one:
         one.sicken()
         one.reconciler.stop()
@@ -373,7 +409,9 @@ async def test_an_outcome_that_the_journal_does_not_take_is_written_later_and_th
 def persistence(one: Clinic) -> Persistence:
     cursor = EventCursor(1, "container", "die", ID)
     journal: Any = one.journal
-    return Persistence(journal, one.incidents.backlog, one.mirror, one.told, one.clock, lambda: cursor)
+    return Persistence(
+        journal, one.incidents.backlog, one.mirror, one.told, one.clock, lambda: cursor
+    )
 
 
 async def test_last_known_state_that_could_not_be_written_is_written_later():
@@ -471,7 +509,9 @@ async def test_no_step_is_run_again_that_was_run_when_dockmend_died(death: str):
         assert (one.restarts, one.only().attempts) == (restarts, attempts)
 
 
-GONE = {  # what the journal holds at the death -> what is told of `finally` where nothing may be done any more
+# what the journal holds at the death -> what is told of `finally` where nothing may be done any
+# more
+GONE = {
     "in `then`": (["then failed", "then done"], ["end", "very end"]),
     "in its first step": (["then None"], ["end", "very end"]),
     "in `finally`": (["then done", "then done", "then done", "finally done"], ["very end"]),
@@ -482,10 +522,12 @@ GONE = {  # what the journal holds at the death -> what is told of `finally` whe
 
 async def resume(one: Clinic, held: list[str], action: str = "publish") -> None:
     """A new dockmend takes up an attempt of which the journal holds these parts and outcomes."""
-    first = one.incidents.update(one.only().id, state="acting", stage=AttemptStage.STEPS, attempts=1)
+    first = one.incidents.update(
+        one.only().id, state="acting", stage=AttemptStage.STEPS, attempts=1
+    )
     record = ActionRecord(
-        id="a", incident=first.id, rule="heal", target=TARGET, attempt=1, action=action, object_id=ID,
-        object_name="web", params={}, began_at=one.now,
+        id="a", incident=first.id, rule="heal", target=TARGET, attempt=1, action=action,
+        object_id=ID, object_name="web", params={}, began_at=one.now,
     )  # fmt: skip
     past: list[ActionRecord] = []
     for number, line in enumerate(held):
@@ -498,7 +540,9 @@ async def resume(one: Clinic, held: list[str], action: str = "publish") -> None:
 
 
 @pytest.mark.parametrize("death", GONE)
-async def test_finally_runs_once_where_what_an_attempt_was_about_is_gone_after_the_death(death: str):
+async def test_finally_runs_once_where_what_an_attempt_was_about_is_gone_after_the_death(
+    death: str,
+):
     held, told = GONE[death]
     async with clinic(FIRM) as one:
         one.sicken()
@@ -542,7 +586,9 @@ async def test_finally_starts_nothing_that_a_person_stopped_while_dockmend_was_d
 
 
 async def test_finally_starts_what_its_own_attempt_stopped():
-    text = rule_text(then="stop", finally_="[start]", verify="none").replace("    then: restart\n", "")
+    text = rule_text(then="stop", finally_="[start]", verify="none").replace(
+        "    then: restart\n", ""
+    )
     async with clinic(text.replace("finally_", "finally")) as one:
         one.sicken()
         await one.quiet()
@@ -560,7 +606,11 @@ async def test_an_attempt_that_was_cut_short_too_often_runs_finally_before_it_is
             one.now += 60
             one.reconciler.engine_back()
         await one.quiet()
-        assert (one.only().outcome, topics(one), one.told.breakers) == ("failed", ["one", "end", "very end"], [True])
+        assert (one.only().outcome, topics(one), one.told.breakers) == (
+            "failed",
+            ["one", "end", "very end"],
+            [True],
+        )
 
 
 async def test_an_attempt_that_waits_for_the_engine_runs_finally_before_it_gives_way():
@@ -576,9 +626,12 @@ async def test_an_attempt_that_waits_for_the_engine_runs_finally_before_it_gives
 
 
 async def test_a_first_step_that_was_cut_short_is_settled_before_its_incident_gives_way():
-    """Else its intent stays open in the journal, and what it left half-done stays so until the next start."""
+    """Else its intent stays open in the journal, and what it left half-done stays so until the next
+    start."""
     text = rule_text(then="[stop, start]", finally_='{publish: {topic: "end"}}', mode="restart")
-    async with clinic(text.replace("    then: restart\n", "").replace("finally_", "finally")) as one:
+    async with clinic(
+        text.replace("    then: restart\n", "").replace("finally_", "finally")
+    ) as one:
         away_after(one, "stop")
         one.sicken()
         await one.quiet()
@@ -628,7 +681,9 @@ class Refuses:
         return change
 
     async def listing(self) -> Listing:
-        return Listing(tuple(self._clinic.engine.containers.values()), (), (Volume("data"),), 0.0, 0.0)
+        return Listing(
+            tuple(self._clinic.engine.containers.values()), (), (Volume("data"),), 0.0, 0.0
+        )
 
     async def inspect_raw(self, container: str) -> dict[str, Any]:
         return {"Image": "sha256:1", "Config": {"Image": "shop:1"}}
@@ -644,16 +699,15 @@ class Refuses:
 
 
 REMEDIES = {
-    "restart": "restart", "start": "start", "stop": "stop", "kill": "kill", "pause": "pause", "unpause": "unpause",
-    "commit_image": "{commit_image: {repository: kept, tag: x}}",
+    "restart": "restart", "start": "start", "stop": "stop", "kill": "kill", "pause": "pause",
+    "unpause": "unpause", "commit_image": "{commit_image: {repository: kept, tag: x}}",
     "reconnect_network": "reconnect_network", "create_network": "{create_network: {name: lane}}",
     "connect_network": "{connect_network: {network: shop}}",
     "disconnect_network": "{disconnect_network: {network: back}}",
-    "recreate": "{recreate: {image: same}}",
-    "restart_dependents": "restart_dependents",
+    "recreate": "{recreate: {image: same}}", "restart_dependents": "restart_dependents",
     "snapshot_volume": "{snapshot_volume: {volumes: [data], consistency: pause}}",
-    "remove": "{remove: {force: true}}", "set_limits": "{set_limits: {memory: 64m}}", "exec": "{exec: {command: [ls]}}",
-    "run": "{run: {image: toolbox}}",
+    "remove": "{remove: {force: true}}", "set_limits": "{set_limits: {memory: 64m}}",
+    "exec": "{exec: {command: [ls]}}", "run": "{run: {image: toolbox}}",
     "compose_restart": "compose_restart",
 }  # fmt: skip
 
@@ -667,7 +721,8 @@ def test_every_registered_remedy_is_in_the_table():
 @pytest.mark.parametrize("writable", [True, False], ids=["written", "unwritten"])
 @pytest.mark.parametrize("action", sorted(REMEDIES))
 async def test_no_remedy_changes_anything_before_its_intent_is_on_disk(action: str, writable: bool):
-    """With the disk dead the engine is never asked for a change; with it alive the change follows the commit."""
+    """With the disk dead the engine is never asked for a change; with it alive the change follows
+    the commit."""
     text = rule_text(then=f"[{REMEDIES[action]}]").replace("    then: restart\n", "")
     async with clinic(text) as one:
         engine = Refuses(one)
@@ -693,7 +748,10 @@ def _patient(one: Clinic, action: str) -> Container:
     state = {"start": "exited", "unpause": "paused"}.get(action, "running")
     health = "" if state == "exited" else "healthy"
     patient = replace(
-        one.engine.containers[ID], state=state, health=health, mounts=(Mount("volume", "data", "/v", "/data"),)
+        one.engine.containers[ID],
+        state=state,
+        health=health,
+        mounts=(Mount("volume", "data", "/v", "/data"),),
     )
     if action == "compose_restart":
         labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
@@ -703,7 +761,9 @@ def _patient(one: Clinic, action: str) -> Container:
     one.engine.containers[ID] = patient
     one.learn_from(patient)
     if action == "restart_dependents":
-        guest = replace(patient, id="d" * 64, name="guest", network_mode=f"container:{ID}", mounts=())
+        guest = replace(
+            patient, id="d" * 64, name="guest", network_mode=f"container:{ID}", mounts=()
+        )
         one.engine.containers[guest.id] = guest
         one.learn_from(guest)
     if action in ("reconnect_network", "connect_network"):
@@ -716,7 +776,9 @@ def _patient(one: Clinic, action: str) -> Container:
 
 def _change(one: Clinic, subject: Container) -> Any:
     network = "shop" if one.engine.networks else None
-    return Change(("container.unhealthy",), "container", subject, TARGET, "t", one.now, network=network)
+    return Change(
+        ("container.unhealthy",), "container", subject, TARGET, "t", one.now, network=network
+    )
 
 
 async def test_what_is_left_of_an_attempt_is_done_once_though_the_trouble_comes_back_meanwhile():
@@ -741,7 +803,8 @@ async def test_what_is_left_of_an_attempt_is_done_once_though_the_trouble_comes_
 
 
 async def test_what_the_dockmend_before_was_verifying_is_judged_from_when_its_attempt_began():
-    """Its last note is later than the start that it did: an `unhealthy` since is a verdict all the same (seed 2052)."""
+    """Its last note is later than the start that it did: an `unhealthy` since is a verdict all the
+    same (seed 2052)."""
     async with clinic(rule_text(limits="{attempts: 1 per 15m}")) as one:
         one.health_after = "unhealthy"
         one.sicken()
@@ -753,21 +816,33 @@ async def test_what_the_dockmend_before_was_verifying_is_judged_from_when_its_at
         two.engine.set(started_at=began, health="unhealthy")
         two.mirror.observe(two.engine.containers[ID], two.now)
         taken_up = replace(
-            first, state="verifying", rung=None, reason="", outcome=None, closed_at=None, updated_at=began + 1
+            first,
+            state="verifying",
+            rung=None,
+            reason="",
+            outcome=None,
+            closed_at=None,
+            updated_at=began + 1,
         )
         two.incidents.adopt(taken_up)
         none = replace(past[0], id="a0", untouched=True, began_at=began - 100)
         two.reconciler.take_up(taken_up, [], [none, *past])
         assert two.reconciler.attempt_ends.states.get(first.id).began_at == past[0].began_at
         await two.quiet()
-        assert (two.only().outcome, two.only().reason) == ("failed", "unhealthy again; given up after 1 attempts")
+        assert (two.only().outcome, two.only().reason) == (
+            "failed",
+            "unhealthy again; given up after 1 attempts",
+        )
         assert two.now - began < 6
 
 
 @pytest.mark.parametrize("seconds", [0.3, 12.0], ids=["at once", "after its stop timeout"])
 async def test_what_a_cut_stop_ends_is_dockmends_own_and_is_started_again(seconds: float):
-    """A backup stops, copies and starts: an answer that was lost must not leave the database down."""
-    text = rule_text(then="[stop, {publish: {topic: copied}}, start]").replace("    then: restart\n", "")
+    """A backup stops, copies and starts: an answer that was lost must not leave the database
+    down."""
+    text = rule_text(then="[stop, {publish: {topic: copied}}, start]").replace(
+        "    then: restart\n", ""
+    )
     async with clinic(text) as one:
 
         def cut() -> None:
@@ -820,7 +895,11 @@ async def test_what_somebody_paused_while_an_attempt_was_cut_off_goes_on_in_its_
         one.emit("unpause")
         one.reconciler.look_again("paused")
         await one.quiet()
-        assert (topics(one), one.only().outcome, one.restarts) == (["one", "two", "end"], "healed", 1)
+        assert (topics(one), one.only().outcome, one.restarts) == (
+            ["one", "two", "end"],
+            "healed",
+            1,
+        )
 
 
 async def test_one_that_a_person_stops_and_starts_again_while_what_is_left_is_done_is_a_new_attempt():
@@ -865,13 +944,22 @@ async def test_a_stop_for_a_person_that_is_cut_off_twice_leaves_no_step_without_
             one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
-        assert [each.outcome for each in one.journal.actions.values()] == ["done", "interrupted", "interrupted", "done"]
+        assert [each.outcome for each in one.journal.actions.values()] == [
+            "done",
+            "interrupted",
+            "interrupted",
+            "done",
+        ]
         assert one.reconciler.steps.unsettled == {}
 
 
-@pytest.mark.parametrize("undo", [{}, {"stop": {"started_at": 990.0}}], ids=["nothing written", "another run"])
+@pytest.mark.parametrize(
+    "undo", [{}, {"stop": {"started_at": 990.0}}], ids=["nothing written", "another run"]
+)
 @pytest.mark.parametrize("since", [True, False], ids=["begun since", "the run it was"])
-async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(undo: dict[str, Any], since: bool):
+async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(
+    undo: dict[str, Any], since: bool
+):
     """The dockmend before died as it did the stop again; the person may have started it since."""
     async with clinic() as one:
         one.sicken()
@@ -882,8 +970,8 @@ async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(undo:
         one.engine.set(started_at=began_at + 1 if since else 990.0, health="healthy")
         one.emit("health_status: healthy")
         record = ActionRecord(
-            id="a9", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="stop", object_id=ID,
-            object_name="web", params={}, began_at=began_at, part="after", undo=undo,
+            id="a9", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="stop",
+            object_id=ID, object_name="web", params={}, began_at=began_at, part="after", undo=undo,
         )  # fmt: skip
         one.incidents.update(one.only().id, state="acting", stage=AttemptStage.STEPS, attempts=1)
         one.now += 30
@@ -905,15 +993,23 @@ async def test_an_attempt_that_was_cut_off_and_whose_container_is_gone_was_inter
 
 
 async def test_a_removal_that_was_never_done_hides_none_of_somebody_else():
-    """The journal tells of the intent, so its end is taken for dockmend's own until it is known what became of it."""
+    """The journal tells of the intent, so its end is taken for dockmend's own until it is known
+    what became of it."""
     async with clinic() as one:
         one.sicken()
         one.reconciler.stop()
         await one.quiet()
-        undo = {"remove": {"was_running": True, "state": "running", "started_at": 900.0, "volumes": False}}
+        undo = {
+            "remove": {
+                "was_running": True,
+                "state": "running",
+                "started_at": 900.0,
+                "volumes": False,
+            }
+        }
         record = ActionRecord(
-            id="a1", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="remove", object_id=ID,
-            object_name="web", params={}, began_at=one.now, undo=undo,
+            id="a1", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="remove",
+            object_id=ID, object_name="web", params={}, began_at=one.now, undo=undo,
         )  # fmt: skip
         one.mirror.taken_away.add(ID)
         settled = await one.reconciler.steps.settle(record, one.only(), None)
@@ -924,32 +1020,41 @@ async def test_a_removal_that_was_never_done_hides_none_of_somebody_else():
 @pytest.mark.parametrize(
     ("step", "to_take_back"),
     [
-        ('publish: {topic: "one"}', False), ("wait: {time: 1s}", False), ("set_limits: {pids: 9}", False),
-        ("connect_network: {network: shop}", True), ("disconnect_network: {network: shop}", True),
+        ('publish: {topic: "one"}', False), ("wait: {time: 1s}", False),
+        ("set_limits: {pids: 9}", False), ("connect_network: {network: shop}", True),
+        ("disconnect_network: {network: shop}", True),
     ],
 )  # fmt: skip
 async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_in_a_run_of_somebody_elses(
     step: str, to_take_back: bool, restarted: bool,
 ):  # fmt: skip
-    """A second dockmend came to its next turn minutes later, and restarted what was well (campaign, seed 11). But what
-    was taken out of a network for the attempt does not stay so for that."""
+    """A second dockmend came to its next turn minutes later, and restarted what was well (campaign,
+    seed 11). But what was taken out of a network for the attempt does not stay so for that."""
     action = step.partition(":")[0]
     text = rule_text(then=f"[{{{step}}}, restart]", finally_='[{publish: {topic: "end"}}]')
-    async with clinic(text.replace("    then: restart\n", "").replace("finally_", "finally")) as one:
+    async with clinic(
+        text.replace("    then: restart\n", "").replace("finally_", "finally")
+    ) as one:
         one.paused = True
         one.sicken()
         await one.quiet()
         incident, one.paused = one.only(), False
         one.reconciler.timers.drop(incident.id)
         done = ActionRecord(
-            id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1, action=action,
-            object_id=ID, object_name="web", params={}, began_at=one.now, ended_at=one.now, outcome="done",
+            id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1,
+            action=action, object_id=ID, object_name="web", params={}, began_at=one.now,
+            ended_at=one.now, outcome="done",
         )  # fmt: skip
         one.now += 60.0
         if restarted:
             one._restarted()
         one.incidents.update(
-            incident.id, state="acting", stage=AttemptStage.STEPS, attempts=1, waiting_for="", due_at=None
+            incident.id,
+            state="acting",
+            stage=AttemptStage.STEPS,
+            attempts=1,
+            waiting_for="",
+            due_at=None,
         )
         one.reconciler.take_up(one.only(), [], [done])
         await one.quiet()
@@ -958,8 +1063,8 @@ async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_i
 
 
 async def test_a_start_knows_that_an_incident_is_to_give_way_and_that_finally_is_owed():
-    """Both were known to the process alone: the next one ran two incidents of one trouble beside each other, or left
-    out `finally`."""
+    """Both were known to the process alone: the next one ran two incidents of one trouble beside
+    each other, or left out `finally`."""
     async with clinic(FIRM) as one:
         one.paused = True
         one.sicken()

@@ -1,4 +1,5 @@
-"""What a person asks a rule for is looked at once more when it comes to it: another may have stopped it meanwhile."""
+"""What a person asks a rule for is looked at once more when it comes to it: another may have
+stopped it meanwhile."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic
 
 def ask(one: Clinic, *, even_if_stopped: bool = False) -> Incident:
     change = Change((ASKED,), "container", one.mirror.container(ID), TARGET, "asked/1", one.now)
-    asked = one.dispatcher.asked(one.rules.rules[0], change, "uid 0", even_if_stopped=even_if_stopped)
+    asked = one.dispatcher.asked(
+        one.rules.rules[0], change, "uid 0", even_if_stopped=even_if_stopped
+    )
     assert isinstance(asked, Incident)
     return asked
 

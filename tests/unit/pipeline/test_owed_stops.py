@@ -1,4 +1,5 @@
-"""A person's stop that dockmend's own restart undid is done again, whatever is cut off or dies in between."""
+"""A person's stop that dockmend's own restart undid is done again, whatever is cut off or dies in
+between."""
 
 from __future__ import annotations
 
@@ -38,9 +39,13 @@ async def back(one: Clinic) -> None:
     await one.quiet()
 
 
-@pytest.mark.parametrize("error", [AWAY, Temporary("it has other worries", 500)], ids=["cut", "refused"])
+@pytest.mark.parametrize(
+    "error", [AWAY, Temporary("it has other worries", 500)], ids=["cut", "refused"]
+)
 @pytest.mark.parametrize("look", [1, 2], ids=["the look", "the look before the stop"])
-async def test_a_look_after_the_restart_that_fails_is_made_again(error: EngineError, look: int) -> None:
+async def test_a_look_after_the_restart_that_fails_is_made_again(
+    error: EngineError, look: int
+) -> None:
     async with clinic() as one:
         one.swallow_a_stop()
         restart = one.engine.on["restart"]
@@ -111,7 +116,9 @@ def replay(one: Clinic, *actions: str, begun: float) -> None:
     for number, action in enumerate(actions):
         after = after or action == "start"
         at = begun + 0.0005 + number / 1000 if after else begun - 0.1 + number / 1000
-        event = Event("container", action, Actor(ID, {"signal": "15", "exitCode": "143"}), int(at * 1e9))
+        event = Event(
+            "container", action, Actor(ID, {"signal": "15", "exitCode": "143"}), int(at * 1e9)
+        )
         one.offer(one.mirror.apply(event, one.clock.wall(), "replayed"))
 
 
@@ -124,11 +131,19 @@ RESTARTED = ("kill", "die", "stop", "start", "restart")
         (RESTARTED, False),
         (("kill", "kill", "die", "stop", "stop", "start", "restart"), True),
         (("kill", "kill", "stop", "die", "stop", "start", "restart"), True),
-        (("kill", "kill", "die", "stop", "start", "stop", "restart"), True),  # the second is told of late
+        # the second is told of late
+        (("kill", "kill", "die", "stop", "start", "stop", "restart"), True),
         ((*RESTARTED, "kill", "die", "stop"), False),  # it is stopped already
         ((*RESTARTED, "kill", "die", "stop", "start"), False),  # stopped and started since
     ],
-    ids=["no stop", "a stop", "another order", "told late", "stopped since", "stopped and started since"],
+    ids=[
+        "no stop",
+        "a stop",
+        "another order",
+        "told late",
+        "stopped since",
+        "stopped and started since",
+    ],
 )
 async def test_a_dockmend_that_died_before_its_look_is_followed_by_one_that_looks(
     heard: tuple[str, ...], owed: bool
@@ -139,8 +154,8 @@ async def test_a_dockmend_that_died_before_its_look_is_followed_by_one_that_look
         await one.quiet()
         one.reconciler.stopping = False
         record = ActionRecord(
-            id="a9", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="restart", object_id=ID,
-            object_name="web", params={}, began_at=one.now,
+            id="a9", incident=one.only().id, rule="heal", target=TARGET, attempt=1,
+            action="restart", object_id=ID, object_name="web", params={}, began_at=one.now,
             undo={"restart": {"started_at": 900.0, "was_running": True, "stop_timeout": 10.0}},
         )  # fmt: skip
         one.journal.actions[record.id] = record
@@ -153,9 +168,9 @@ async def test_a_dockmend_that_died_before_its_look_is_followed_by_one_that_look
         running = heard[-1] != "stop"
         second = heard.count("start") > 1
         one.engine.set(
-            state="running" if running else "exited", started_at=begun + (0.0085 if second else 0.0),
-            health="healthy" if running else "", exit_code=None if running else 143,
-            finished_at=0.0 if running else begun + 0.0075,
+            state="running" if running else "exited",
+            started_at=begun + (0.0085 if second else 0.0), health="healthy" if running else "",
+            exit_code=None if running else 143, finished_at=0.0 if running else begun + 0.0075,
         )  # fmt: skip
         one.look()
         one.now += 5
@@ -180,8 +195,11 @@ def killed_by_a_person(one: Clinic) -> None:
 
 
 @pytest.mark.parametrize("deed", [stopped_by_a_person, killed_by_a_person])
-async def test_a_stop_while_the_intent_is_on_its_way_to_disk_is_the_persons(deed: Callable[[Clinic], None]) -> None:
-    """The restart starts what a person has just stopped: dockmend hears of it, and stops it again."""
+async def test_a_stop_while_the_intent_is_on_its_way_to_disk_is_the_persons(
+    deed: Callable[[Clinic], None],
+) -> None:
+    """The restart starts what a person has just stopped: dockmend hears of it, and stops it
+    again."""
     async with clinic() as one:
 
         def meanwhile() -> None:
@@ -254,7 +272,8 @@ rules:
 
 @pytest.mark.parametrize("cut", [None, "the restart", "the look", "the stop"])
 async def test_a_stop_of_another_container_than_its_own_ends_no_incident(cut: str | None) -> None:
-    """`web` is stopped again for the person; what the rule does for `app` goes on, cut short or not."""
+    """`web` is stopped again for the person; what the rule does for `app` goes on, cut short or
+    not."""
     async with clinic(ANOTHERS) as one:
         one.engine.containers[OTHER.id] = OTHER
         one.mirror.relist([WEB, OTHER], [], [], one.now, "started")
@@ -282,20 +301,27 @@ async def test_a_stop_of_another_container_than_its_own_ends_no_incident(cut: st
             one.engine.on["stop"] = stopped
         one.engine.containers[OTHER.id] = replace(OTHER, health="unhealthy")
         one.now += 1
-        event = Event("container", "health_status: unhealthy", Actor(OTHER.id, {}), int(one.now * 1e9))
+        event = Event(
+            "container", "health_status: unhealthy", Actor(OTHER.id, {}), int(one.now * 1e9)
+        )
         one.offer(one.mirror.apply(event, one.clock.wall()))
         one.look()
         await one.quiet()
         if cut is not None:
             assert one.only().waiting_for == "engine"
             await back(one)
-        assert (one.restarts, one.engine.did().count("stop"), one.mirror.stopped(ID)) == (1, 1, True)
+        assert (one.restarts, one.engine.did().count("stop"), one.mirror.stopped(ID)) == (
+            1,
+            1,
+            True,
+        )
         assert (one.only().outcome, one.published) == ("done", [("told", "")])
 
 
 @pytest.mark.parametrize("restarted", [True, False])
 async def test_a_persons_restart_that_overlaps_that_of_a_guest_is_no_stop(restarted: bool) -> None:
-    """Two `stop` events are heard first either way; the person's own `restart` event tells, a moment later."""
+    """Two `stop` events are heard first either way; the person's own `restart` event tells, a
+    moment later."""
     async with clinic() as one:
         one.swallow_a_stop()
         restart = one.engine.on["restart"]
@@ -310,11 +336,15 @@ async def test_a_persons_restart_that_overlaps_that_of_a_guest_is_no_stop(restar
         one.reconciler.stop()
         await one.quiet()
         steps = one.reconciler.steps
-        done = await steps._part(one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
+        done = await steps._part(
+            one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB
+        )
         assert one.engine.did().count("stop") == int(not restarted)
         assert ("stopped by a person" in done.detail) is not restarted
         assert not steps.owed
-        assert [each.outcome for each in one.journal.actions.values()] == ["done"] * (1 if restarted else 2)
+        assert [each.outcome for each in one.journal.actions.values()] == ["done"] * (
+            1 if restarted else 2
+        )
 
 
 async def test_a_stop_that_is_owed_to_a_guest_outlives_the_end_of_the_groups_time() -> None:
@@ -324,7 +354,14 @@ async def test_a_stop_that_is_owed_to_a_guest_outlives_the_end_of_the_groups_tim
         one.reconciler.stop()
         await one.quiet()
         steps = one.reconciler.steps
-        member = partial(steps._part, one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
+        member = partial(
+            steps._part,
+            one.only(),
+            None,
+            "restart",
+            RestartParams.model_construct(timeout=None),
+            WEB,
+        )
         async with asyncio.TaskGroup() as group:
             task = group.create_task(member())
             await until(lambda: steps.owed)
@@ -360,7 +397,14 @@ async def test_a_stop_that_is_owed_to_a_guest_is_asked_for_again(
         stop = one.engine.on["stop"]
         one.engine.on["stop"] = lambda: None if one.engine.trouble["stop"][0] else stop()
         steps = one.reconciler.steps
-        member = partial(steps._part, one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
+        member = partial(
+            steps._part,
+            one.only(),
+            None,
+            "restart",
+            RestartParams.model_construct(timeout=None),
+            WEB,
+        )
         if then == "lost":
             with pytest.raises(ActionFailed, match="web: stop: "):
                 await member()
@@ -371,7 +415,9 @@ async def test_a_stop_that_is_owed_to_a_guest_is_asked_for_again(
         assert not steps.owed
 
 
-async def test_a_guest_that_somebody_started_since_is_not_stopped_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_guest_that_somebody_started_since_is_not_stopped_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(steps_module, "STOP_RETRY", 0.0)
     async with clinic() as one:
         one.swallow_a_stop()
@@ -386,7 +432,9 @@ async def test_a_guest_that_somebody_started_since_is_not_stopped_again(monkeypa
 
         one.engine.on["stop"] = stopped_and_started
         steps = one.reconciler.steps
-        done = await steps._part(one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
+        done = await steps._part(
+            one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB
+        )
         assert (done.detail, one.engine.did().count("stop")) == ("restarted", 1)
         assert not one.mirror.stopped(ID)
 
@@ -394,8 +442,8 @@ async def test_a_guest_that_somebody_started_since_is_not_stopped_again(monkeypa
 async def test_what_is_taken_up_twice_is_settled_once() -> None:
     async with clinic() as one:
         record = ActionRecord(
-            id="a9", incident="i1", rule="heal", target=TARGET, attempt=1, action="restart", object_id=ID,
-            object_name="web", params={}, began_at=one.now,
+            id="a9", incident="i1", rule="heal", target=TARGET, attempt=1, action="restart",
+            object_id=ID, object_name="web", params={}, began_at=one.now,
         )  # fmt: skip
         for _ in range(2):
             one.reconciler.steps.leave_unsettled(record)
@@ -403,7 +451,8 @@ async def test_what_is_taken_up_twice_is_settled_once() -> None:
 
 
 async def test_a_stop_that_was_asked_for_before_dockmends_call_and_done_before_it_arrives() -> None:
-    """Then dockmend's call finds it down and sends no signal: one stop is told of, which is the person's."""
+    """Then dockmend's call finds it down and sends no signal: one stop is told of, which is the
+    person's."""
     async with clinic() as one:
         restart = one.engine.on["restart"]
 
@@ -428,7 +477,9 @@ async def test_a_stop_that_was_asked_for_before_dockmends_call_and_done_before_i
         assert one.engine.did("remember") == ["restart", "stop"]
 
 
-async def test_a_look_for_a_stop_that_another_program_undid_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_look_for_a_stop_that_another_program_undid_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(containers_recovery, "LOOK_WAITS", (0.0, 0.0))
     async with clinic() as one:
         for action in ("kill", "die", "stop", "start"):
@@ -441,7 +492,8 @@ async def test_a_look_for_a_stop_that_another_program_undid_is_tried_again(monke
 
 
 async def test_a_signal_of_long_ago_that_the_container_ignored_is_no_stop_that_is_owed() -> None:
-    """A person may send TERM to what does not listen to it; it is restarted as ever when it is unhealthy later."""
+    """A person may send TERM to what does not listen to it; it is restarted as ever when it is
+    unhealthy later."""
     async with clinic() as one:
         one.emit("kill", signal="15")
         one.now += 3600.0
@@ -452,7 +504,9 @@ async def test_a_signal_of_long_ago_that_the_container_ignored_is_no_stop_that_i
 
 
 @pytest.mark.parametrize("step", [0.0, 3600.0, -3600.0], ids=["not set", "set forth", "set back"])
-async def test_dockmends_own_signal_is_no_persons_whatever_becomes_of_the_wall_clock(step: float) -> None:
+async def test_dockmends_own_signal_is_no_persons_whatever_becomes_of_the_wall_clock(
+    step: float,
+) -> None:
     async with clinic() as one:
         restart = one.engine.on["restart"]
 
@@ -467,7 +521,9 @@ async def test_dockmends_own_signal_is_no_persons_whatever_becomes_of_the_wall_c
         assert one.engine.did("remember") == ["restart"]
 
 
-async def test_a_stop_for_a_person_of_which_the_stream_tells_after_its_answer_has_its_outcome() -> None:
+async def test_a_stop_for_a_person_of_which_the_stream_tells_after_its_answer_has_its_outcome() -> (
+    None
+):
     """Until then the run looks as if it still undid that person's stop."""
     async with clinic() as one:
         one.swallow_a_stop()

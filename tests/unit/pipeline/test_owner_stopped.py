@@ -1,4 +1,5 @@
-"""An owner that a person stopped: its dependents stand down, whatever befalls them by it, until it is back."""
+"""An owner that a person stopped: its dependents stand down, whatever befalls them by it, until it
+is back."""
 
 from __future__ import annotations
 
@@ -26,10 +27,15 @@ async def test_dependents_stand_down_and_the_owners_return_brings_them_back():
         town = Town(one, guest(1), guest(2))
         town.down(by_person=True)
         await one.quiet()
-        assert (one.only().state, one.only().waiting_for) == ("waiting", "owner")  # it may be a restart
+        # it may be a restart
+        assert (one.only().state, one.only().waiting_for) == ("waiting", "owner")
         await one.later()
         down = one.only()
-        assert (down.outcome, down.reason_code, down.severity) == ("on_purpose", "owner_stopped", "info")
+        assert (down.outcome, down.reason_code, down.severity) == (
+            "on_purpose",
+            "owner_stopped",
+            "info",
+        )
         assert down.reason.startswith("owner stopped by a person: owner does not run")
         offer_what_stands(one)
         await one.quiet()
@@ -48,7 +54,9 @@ async def test_a_persons_restart_is_told_as_a_restart_and_is_one_incident():
         town.emit(OWNER.id, "kill", "die", "stop")
         await one.quiet()
         town.emit(OWNER.id, "start")
-        town.set(OWNER.id, state="running", health="starting", exit_code=None, started_at=town.began)
+        town.set(
+            OWNER.id, state="running", health="starting", exit_code=None, started_at=town.began
+        )
         town.emit(OWNER.id, "restart")
         town.set(OWNER.id, health="healthy")
         await one.quiet()
@@ -68,7 +76,9 @@ async def test_an_owner_that_crashed_is_waited_for_as_ever():
 
 
 @pytest.mark.parametrize("shares", ["network_mode", "pid_mode", "ipc_mode"])
-async def test_a_dependent_that_ends_for_it_is_no_crash_and_is_started_once_the_owner_is_back(shares: str):
+async def test_a_dependent_that_ends_for_it_is_no_crash_and_is_started_once_the_owner_is_back(
+    shares: str,
+):
     lives = {"network_mode": "bridge"} | {shares: f"container:{OWNER.id}"}
     async with clinic(RULES + START + TELL) as one:
         town = Town(one, guest(1, **lives))
@@ -116,7 +126,9 @@ async def test_dependents_of_an_owner_that_a_rule_stopped_stand_down_at_once_and
         one.look()
         offer_what_stands(one)
         await one.quiet()
-        told = {each.rule: (each.outcome, each.reason_code) for each in one.journal.incidents.values()}
+        told = {
+            each.rule: (each.outcome, each.reason_code) for each in one.journal.incidents.values()
+        }
         assert told == {"take down": ("done", ""), "rejoin": ("on_purpose", "owner_stopped")}
         assert one.last().reason.startswith("owner stopped by a rule: owner does not run")
         town.up()

@@ -1,4 +1,5 @@
-"""A Compose project that an attempt restarts: its other members are part of that, and it is not done once for each."""
+"""A Compose project that an attempt restarts: its other members are part of that, and it is not
+done once for each."""
 
 from __future__ import annotations
 
@@ -24,7 +25,14 @@ rules:
 def member(number: int, project: str = "shop") -> Container:
     name = f"{project}-s{number}-1"
     labels = {COMPOSE_PROJECT: project, COMPOSE_SERVICE: f"s{number}"}
-    return replace(WEB, id=str(number) * 64, name=name, labels=labels, started_at=950.0, check=HealthCheck(1, 1, 0, 1))
+    return replace(
+        WEB,
+        id=str(number) * 64,
+        name=name,
+        labels=labels,
+        started_at=950.0,
+        check=HealthCheck(1, 1, 0, 1),
+    )
 
 
 class Project(Town):
@@ -35,7 +43,9 @@ class Project(Town):
         self.sick: set[str] = set()  # ids of those that stay unhealthy
 
     def sicken(self, container: Container) -> None:
-        self.one.engine.containers[container.id] = replace(self.one.engine.containers[container.id], health="unhealthy")
+        self.one.engine.containers[container.id] = replace(
+            self.one.engine.containers[container.id], health="unhealthy"
+        )
         self.emit(container.id, "health_status: unhealthy")
         self.one.look()
 
@@ -46,12 +56,16 @@ class Project(Town):
 
 def restarts(one: Clinic) -> list[tuple[str, str | None]]:
     return [
-        (each.object_name, each.outcome) for each in one.journal.actions.values() if each.action == "compose_restart"
+        (each.object_name, each.outcome)
+        for each in one.journal.actions.values()
+        if each.action == "compose_restart"
     ]
 
 
 def ends(one: Clinic) -> dict[str, tuple[str | None, str]]:
-    return {each.object_name: (each.outcome, each.reason) for each in one.journal.incidents.values()}
+    return {
+        each.object_name: (each.outcome, each.reason) for each in one.journal.incidents.values()
+    }
 
 
 @pytest.mark.parametrize("then", ["compose_restart", "[unpause, compose_restart]"])
@@ -62,7 +76,10 @@ async def test_two_that_are_unhealthy_at_once_have_their_project_restarted_once(
         project.sicken(member(2))
         await one.quiet()
         assert restarts(one) == [("shop-s1-1", "done")]
-        assert [name for action, name in project.done if action == "start"] == ["shop-s1-1", "shop-s2-1"]
+        assert [name for action, name in project.done if action == "start"] == [
+            "shop-s1-1",
+            "shop-s2-1",
+        ]
         one.reconciler.look_again("owner")  # its closing woke the other one already
         await one.quiet()
         assert ends(one)["shop-s1-1"][0] == "healed"
@@ -73,7 +90,10 @@ async def test_two_that_are_unhealthy_at_once_have_their_project_restarted_once(
 async def test_what_becomes_unhealthy_in_the_middle_of_it_is_treated_after_it() -> None:
     """Else the project would be stopped as it is being started."""
     first, second = member(1), member(2)
-    second = replace(second, labels={**second.labels, "com.docker.compose.depends_on": "s1:service_started:false"})
+    second = replace(
+        second,
+        labels={**second.labels, "com.docker.compose.depends_on": "s1:service_started:false"},
+    )
     async with clinic(RULES) as one:
         project = Project(one, first, second)
         start: Any = one.engine.start
@@ -89,7 +109,12 @@ async def test_what_becomes_unhealthy_in_the_middle_of_it_is_treated_after_it() 
         one.engine.start = started  # type: ignore[assignment, method-assign]
         project.sicken(second)
         await one.quiet()
-        once = [("stop", second.name), ("stop", first.name), ("start", first.name), ("start", second.name)]
+        once = [
+            ("stop", second.name),
+            ("stop", first.name),
+            ("start", first.name),
+            ("start", second.name),
+        ]
         assert project.done[:4] == once
         assert restarts(one) == [(second.name, "done"), (first.name, "done")]
 

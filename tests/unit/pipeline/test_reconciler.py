@@ -17,7 +17,17 @@ from dockmend.pipeline.keyed_workers import WorkerSlots
 from dockmend.pipeline.step_runner import Intent
 from dockmend.pipeline.successors import Successors
 from dockmend.rules.loader import load_texts
-from tests.unit.pipeline.clinic import HEAL, ID, TARGET, WEB, Clinic, clinic, replace, rule_text, until
+from tests.unit.pipeline.clinic import (
+    HEAL,
+    ID,
+    TARGET,
+    WEB,
+    Clinic,
+    clinic,
+    replace,
+    rule_text,
+    until,
+)
 
 TWICE = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 2s}")
 
@@ -27,7 +37,11 @@ async def test_a_sick_container_is_restarted_verified_and_closed():
         one.sicken()
         await one.quiet()
         incident = one.only()
-        assert (incident.outcome, incident.attempts, incident.reason) == ("healed", 1, "healthy again")
+        assert (incident.outcome, incident.attempts, incident.reason) == (
+            "healed",
+            1,
+            "healthy again",
+        )
         assert one.restarts == 1
         (record,) = one.journal.actions.values()
         assert (record.outcome, record.part, record.attempt) == ("done", "then", 1)
@@ -59,12 +73,16 @@ async def test_one_that_is_gone_before_its_turn_is_not_touched():
         one.sicken()
         del one.engine.containers[ID]
         await one.quiet()
-        assert (one.only().outcome, one.only().reason) == ("recovered", "recovered on its own: it is gone")
+        assert (one.only().outcome, one.only().reason) == (
+            "recovered",
+            "recovered on its own: it is gone",
+        )
 
 
 @pytest.mark.parametrize("is_gone", [False, True], ids=["being removed", "gone"])
 async def test_one_that_is_removed_meanwhile_is_no_reason_to_give_up(is_gone: bool):
-    """Its successor bears its name, and with it the breaker; even the last attempt there is opens none."""
+    """Its successor bears its name, and with it the breaker; even the last attempt there is opens
+    none."""
 
     def remove() -> None:
         one.engine.set(state="removing")
@@ -76,7 +94,10 @@ async def test_one_that_is_removed_meanwhile_is_no_reason_to_give_up(is_gone: bo
         one.engine.on["restart"] = remove
         one.sicken()
         await one.quiet()
-        assert (one.only().outcome, one.only().reason) == ("interrupted", "it was removed meanwhile")
+        assert (one.only().outcome, one.only().reason) == (
+            "interrupted",
+            "it was removed meanwhile",
+        )
         assert one.restarts == 1
         assert one.reconciler.history.of(one.only().rule, one.only().target).breaker_at is None
 
@@ -88,7 +109,9 @@ async def test_one_that_is_gone_to_begin_with_is_given_up_where_it_cannot_be_bro
         one.engine.on.clear()
         del one.engine.containers[ID]
         one.emit("destroy")
-        one.offer([Change(("container.missing",), "container", WEB, TARGET, f"{ID}/missing", one.clock())])
+        one.offer(
+            [Change(("container.missing",), "container", WEB, TARGET, f"{ID}/missing", one.clock())]
+        )
         await one.quiet()
         assert one.only().outcome == "failed"
         assert "its files are not as they were" in one.only().reason
@@ -136,7 +159,8 @@ async def test_one_that_gets_well_while_its_next_attempt_waits_is_healed_by_the_
 
 
 async def test_one_without_a_verdict_is_not_verified_over_and_over():
-    """Its trouble is gone and its check has not passed yet. After a `reset` there is no attempt to wait after."""
+    """Its trouble is gone and its check has not passed yet. After a `reset` there is no attempt to
+    wait after."""
     rules = HEAL + "    verify: {within: 1s}\n    limits: {backoff: 30m to 1h}\n"
     async with clinic(rules) as one:
         one.health_after = "starting"
@@ -192,12 +216,18 @@ async def test_a_ladder_is_climbed_until_a_remedy_heals():
 
 
 async def test_a_container_that_is_healed_too_often_runs_the_ladder_too():
-    text = rule_text(limits="{attempts: 2 per 15m, backoff: none}", escalate='[{publish: {topic: "flaps"}}]')
+    text = rule_text(
+        limits="{attempts: 2 per 15m, backoff: none}", escalate='[{publish: {topic: "flaps"}}]'
+    )
     async with clinic(text) as one:
         for _ in range(3):
             one.sicken()
             await one.quiet()
-        assert [each.outcome for each in one.journal.incidents.values()] == ["healed", "healed", "failed"]
+        assert [each.outcome for each in one.journal.incidents.values()] == [
+            "healed",
+            "healed",
+            "failed",
+        ]
         assert (one.restarts, [topic for topic, _ in one.published]) == (2, ["flaps"])
         assert one.told.decisions.count(("heal", "suppress", "attempts")) == 1
 
@@ -208,7 +238,11 @@ async def test_escalation_spends_the_hosts_budget():
         one.health_after = "unhealthy"
         one.sicken()
         await one.quiet()
-        assert (one.only().state, one.only().waiting_for, one.only().rung) == ("waiting", "budget", 0)
+        assert (one.only().state, one.only().waiting_for, one.only().rung) == (
+            "waiting",
+            "budget",
+            0,
+        )
         assert one.restarts == 1
         one.health_after = "healthy"
         await one.places_come_free()
@@ -231,10 +265,13 @@ async def test_each_step_that_changes_something_spends_the_hosts_budget(more: st
 
 
 async def test_the_journal_says_of_an_action_the_time_by_which_the_limits_counted_it():
-    """The engine is slow to find a step's target, and not each time as slow: who counts must not see one too many."""
+    """The engine is slow to find a step's target, and not each time as slow: who counts must not
+    see one too many."""
     there = "[{restart: {}, target: {name: web}}]"
     text = HEAL.replace("then: restart", f"then: {there}")
-    async with clinic(text + f"    limits: {{attempts: 1 per 15m}}\n    escalate: {there}\n") as one:
+    async with clinic(
+        text + f"    limits: {{attempts: 1 per 15m}}\n    escalate: {there}\n"
+    ) as one:
 
         def slow() -> None:
             one.now += 0.25
@@ -252,7 +289,9 @@ async def test_the_journal_says_of_an_action_the_time_by_which_the_limits_counte
 
 @pytest.mark.parametrize("held", [TARGET, "container:shop"], ids=["its old name", "its new name"])
 async def test_escalation_heeds_a_pause_of_one_that_was_renamed_meanwhile(held: str):
-    text = rule_text(limits="{attempts: 1 per 15m}", escalate="[restart]").replace("match: all", "match: {name: web}")
+    text = rule_text(limits="{attempts: 1 per 15m}", escalate="[restart]").replace(
+        "match: all", "match: {name: web}"
+    )
     async with clinic(text) as one:  # under its new name no rule begins anything
         one.health_after = "unhealthy"
         restart = one.engine.on["restart"]
@@ -345,8 +384,11 @@ async def test_what_somebody_paused_stays_paused_and_is_looked_at_when_it_goes_o
 
 
 @pytest.mark.parametrize("escalation", [False, True], ids=["attempt", "escalation"])
-async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it_goes_on(escalation: bool):
-    """A pause is a person's will: no attempt failed, none is made, and it is not asked again and again."""
+async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it_goes_on(
+    escalation: bool,
+):
+    """A pause is a person's will: no attempt failed, none is made, and it is not asked again and
+    again."""
     more = {"limits": "{attempts: 1 per 15m}", "escalate": "[restart]"} if escalation else {}
     async with clinic(rule_text(**more)) as one:
         last = 2 if escalation else 1
@@ -362,7 +404,11 @@ async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it
         one.sicken()
         await one.quiet()
         for _ in range(3):
-            assert (one.only().state, one.only().waiting_for, one.restarts) == ("waiting", "paused", last)
+            assert (one.only().state, one.only().waiting_for, one.restarts) == (
+                "waiting",
+                "paused",
+                last,
+            )
             await one.later()
         assert one.only().attempts == 1
         one.engine.set(state="running")
@@ -374,7 +420,9 @@ async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it
 
 
 async def test_a_rule_that_unpauses_is_not_held_back_by_the_pause():
-    async with clinic(rule_text(**{"for": "30s"}).replace("then: restart", "then: [unpause, restart]")) as one:
+    async with clinic(
+        rule_text(**{"for": "30s"}).replace("then: restart", "then: [unpause, restart]")
+    ) as one:
         one.sicken()
         one.engine.set(state="paused")
         one.emit("pause")
@@ -393,7 +441,8 @@ async def test_one_that_somebody_stopped_during_an_earlier_step_is_not_started_b
 
 
 async def test_one_whose_stop_comes_after_the_look_that_found_it_ended_is_not_started():
-    """The stream may be behind a look: an end that no event told of yet has its second (campaign, seed 2026)."""
+    """The stream may be behind a look: an end that no event told of yet has its second (campaign,
+    seed 2026)."""
     steps = "then: [{publish: {topic: seen}}, restart]"
     async with clinic(rule_text().replace("then: restart", steps)) as one:
         wait = one.wakeups.wait
@@ -443,7 +492,9 @@ rules:
 def _destroyed(one: Clinic) -> Change:
     event = Event("container", "destroy", Actor(ID), int(one.now * 1e9))
     web = one.mirror.container(ID)
-    return Change(("container.destroy",), "container", web, TARGET, f"{event.key}", one.now, event=event)
+    return Change(
+        ("container.destroy",), "container", web, TARGET, f"{event.key}", one.now, event=event
+    )
 
 
 async def test_the_engines_own_transitions_are_told_without_an_object():
@@ -504,9 +555,15 @@ async def test_a_schedule_restarts_what_runs_and_never_what_somebody_stopped():
         one.now += 10
         one.tick()
         web = one.mirror.container(ID)
-        one.dispatcher.fire(one.rules.rules[0], Change(("every",), "container", web, TARGET, "every/1", one.now))
+        one.dispatcher.fire(
+            one.rules.rules[0], Change(("every",), "container", web, TARGET, "every/1", one.now)
+        )
         await one.quiet()
-        assert (one.only().outcome, one.only().reason_code, one.restarts) == ("suppressed", "stopped", 0)
+        assert (one.only().outcome, one.only().reason_code, one.restarts) == (
+            "suppressed",
+            "stopped",
+            0,
+        )
 
 
 async def test_finally_may_do_no_more_than_the_policy_allows():
@@ -523,7 +580,8 @@ async def test_one_that_lies_down_when_its_next_attempt_is_due_is_not_called_hea
         one.sicken()
         await one.quiet()
         assert one.only().waiting_for == "backoff"
-        # The engine ended it on its own way down: no trouble of the container's stands, and still it is not well.
+        # The engine ended it on its own way down: no trouble of the container's stands, and still
+        # it is not well.
         one.engine.set(state="exited", health="", exit_code=143)
         entry = one.mirror.entries[ID]
         entry.kept.standing.clear()
@@ -554,7 +612,8 @@ async def test_what_only_tells_costs_the_hosts_budget_nothing():
 
 
 async def renamed_while_it_waits(one: Clinic) -> None:
-    """An attempt failed; before the next one a person gives the container another name, and it ends."""
+    """An attempt failed; before the next one a person gives the container another name, and it
+    ends."""
     one.health_after = "unhealthy"
     one.sicken()
     await one.quiet()
@@ -577,7 +636,9 @@ ANY_END = rule_text(limits="{attempts: 5 per 15m, backoff: 60s to 2m}").replace(
 
 
 @pytest.mark.parametrize("mode", ["single", "queued"])
-async def test_a_container_that_is_renamed_in_the_middle_of_an_incident_has_no_second_one(mode: str):
+async def test_a_container_that_is_renamed_in_the_middle_of_an_incident_has_no_second_one(
+    mode: str,
+):
     async with clinic(f"{ANY_END}    mode: {mode}\n") as one:
         await renamed_while_it_waits(one)
         await one.later()
@@ -590,25 +651,37 @@ async def test_what_comes_up_of_a_renamed_container_is_treated_once_its_incident
         await renamed_while_it_waits(one)
         one.reconciler.attempt_ends.close(one.only().id, "failed", "given up")
         await one.quiet()
-        assert (one.last().outcome, one.last().target, one.restarts) == ("healed", "container:shop", 2)
+        assert (one.last().outcome, one.last().target, one.restarts) == (
+            "healed",
+            "container:shop",
+            2,
+        )
 
 
 async def test_what_only_tells_keeps_nothing_from_being_healed():
-    slow = TELLS.replace("[{publish: {topic: sick}}]", "[{wait: {time: 1h}}]").replace("unhealthy", "started", 1)
+    slow = TELLS.replace("[{publish: {topic: sick}}]", "[{wait: {time: 1h}}]").replace(
+        "unhealthy", "started", 1
+    )
     async with clinic(slow) as one:
         for number in range(8):  # twice as many as may change something at a time
             web, target = replace(WEB, id=f"{number:064}"), f"container:w{number}"
-            one.offer([Change(("container.started",), "container", web, target, f"t{number}", one.now)])
+            one.offer(
+                [Change(("container.started",), "container", web, target, f"t{number}", one.now)]
+            )
         await until(lambda: [each.state for each in one.incidents.open.values()] == ["acting"] * 8)
         one.sicken()
-        await until(lambda: any(each.outcome == "healed" for each in one.journal.incidents.values()))
+        await until(
+            lambda: any(each.outcome == "healed" for each in one.journal.incidents.values())
+        )
         assert one.restarts == 1
 
 
 async def test_a_rule_that_came_to_shadow_touches_nothing_more():
     async with clinic(rule_text(**{"for": "30s"})) as one:
         one.sicken()
-        one.reconciler.rules.use(load_texts({"r.yaml": rule_text(dry_run="true", **{"for": "30s"})}, host="host"))
+        one.reconciler.rules.use(
+            load_texts({"r.yaml": rule_text(dry_run="true", **{"for": "30s"})}, host="host")
+        )
         await one.later()
         assert (one.only().outcome, one.restarts) == ("dry_run", 0)
 
@@ -633,8 +706,11 @@ async def nothing_free(one: Clinic) -> AsyncIterator[WorkerSlots]:
 
 
 @pytest.mark.parametrize("escalation", [False, True], ids=["an attempt", "a rung of the ladder"])
-async def test_one_that_somebody_stopped_while_a_place_was_waited_for_is_not_started(escalation: bool):
-    """What was looked at before a place came free may be seconds old by then (campaign, seed 2083)."""
+async def test_one_that_somebody_stopped_while_a_place_was_waited_for_is_not_started(
+    escalation: bool,
+):
+    """What was looked at before a place came free may be seconds old by then (campaign, seed
+    2083)."""
     text = rule_text(limits="{attempts: 1 per 15m}", escalate="[restart]")
     async with clinic(text) as one:
         one.wakeups.real = escalation
@@ -671,7 +747,8 @@ async def _the_attempt_and_then_the_rung(slots: WorkerSlots) -> None:
 
 
 async def test_a_persons_stop_that_the_engine_refuses_to_do_again_is_asked_for_again():
-    """It was lost in dockmend's own restart: a refusal of the moment (500) must not undo it (campaign, seed 2061)."""
+    """It was lost in dockmend's own restart: a refusal of the moment (500) must not undo it
+    (campaign, seed 2061)."""
     async with clinic() as one:
         one.swallow_a_stop()
         stop, refusals = one.engine.on["stop"], 3
@@ -687,7 +764,11 @@ async def test_a_persons_stop_that_the_engine_refuses_to_do_again_is_asked_for_a
         one.sicken()
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
-        assert [each.outcome for each in one.journal.actions.values()] == ["done", *["failed"] * 3, "done"]
+        assert [each.outcome for each in one.journal.actions.values()] == [
+            "done",
+            *["failed"] * 3,
+            "done",
+        ]
         assert one.mirror.stopped(ID)
 
 
@@ -704,8 +785,11 @@ async def test_a_persons_stop_that_can_never_be_done_again_is_told():
 
 
 @pytest.mark.parametrize("again", [True, False], ids=["and may be tried again", "for good"])
-async def test_the_last_attempt_fails_as_a_person_stops_it_and_that_is_no_reason_to_give_up(again: bool):
-    """`docker stop` had just killed it, and whose doing that was came after the step had failed: "did not heal"."""
+async def test_the_last_attempt_fails_as_a_person_stops_it_and_that_is_no_reason_to_give_up(
+    again: bool,
+):
+    """`docker stop` had just killed it, and whose doing that was came after the step had failed:
+    "did not heal"."""
 
     def stopped() -> None:
         now = one.clock.wall()
@@ -716,7 +800,9 @@ async def test_the_last_attempt_fails_as_a_person_stops_it_and_that_is_no_reason
         one.emit("stop")
 
     async with clinic(HEAL + "    limits: {attempts: 1 per 15m}\n") as one:
-        one.engine.trouble["restart"] = Temporary("not now", 500) if again else Permanent("it is not running", 409)
+        one.engine.trouble["restart"] = (
+            Temporary("not now", 500) if again else Permanent("it is not running", 409)
+        )
         one.engine.on["restart"] = stopped
         one.sicken()
         await one.quiet()
@@ -727,7 +813,11 @@ async def test_the_last_attempt_fails_as_a_person_stops_it_and_that_is_no_reason
 async def test_what_a_person_stops_while_it_is_escalated_did_not_fail_to_heal():
     def stopped() -> None:
         one.engine.set(state="exited", exit_code=137, finished_at=one.clock.wall())
-        for action, more in (("kill", {"signal": "15"}), ("die", {"exitCode": "137"}), ("stop", {})):
+        for action, more in (
+            ("kill", {"signal": "15"}),
+            ("die", {"exitCode": "137"}),
+            ("stop", {}),
+        ):
             one.emit(action, **more)
 
     async with clinic(HEAL + "    limits: {attempts: 1 per 15m}\n    escalate: [pause]\n") as one:
@@ -751,12 +841,16 @@ async def test_one_that_is_removed_while_its_last_attempt_is_verified_is_no_reas
         one.sicken()
         one.wakeups.wait = removed  # type: ignore[method-assign]
         await one.quiet()
-        assert (one.only().outcome, one.only().reason) == ("interrupted", "it was removed meanwhile")
+        assert (one.only().outcome, one.only().reason) == (
+            "interrupted",
+            "it was removed meanwhile",
+        )
         assert one.reconciler.history.of(one.only().rule, one.only().target).breaker_at is None
 
 
 async def test_a_rule_that_only_starts_does_not_wait_for_the_health_of_one_that_ran_already():
-    """It has nothing to do with it, and the rule that has waits in the same lane (campaign, seed 2052)."""
+    """It has nothing to do with it, and the rule that has waits in the same lane (campaign, seed
+    2052)."""
     text = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 1s}").replace(
         "container.unhealthy", "container.crashed"
     )
@@ -770,17 +864,28 @@ async def test_a_rule_that_only_starts_does_not_wait_for_the_health_of_one_that_
         await one.quiet()
         began_at = one.now
         await one.later()
-        assert [each.detail for each in one.journal.actions.values()] == ["started", "it ran already"]
-        assert (one.only().outcome, one.only().reason) == ("failed", "unhealthy again; given up after 2 attempts")
+        assert [each.detail for each in one.journal.actions.values()] == [
+            "started",
+            "it ran already",
+        ]
+        assert (one.only().outcome, one.only().reason) == (
+            "failed",
+            "unhealthy again; given up after 2 attempts",
+        )
         assert one.now - began_at < 5
 
 
 @pytest.mark.parametrize("escalates", [False, True], ids=["the next step", "the next rung"])
-async def test_what_somebody_pauses_during_an_earlier_step_stays_paused_and_goes_on_with_it(escalates: bool):
-    """A snapshot takes its time: who pauses the container meanwhile is heeded, and the attempt goes on later."""
+async def test_what_somebody_pauses_during_an_earlier_step_stays_paused_and_goes_on_with_it(
+    escalates: bool,
+):
+    """A snapshot takes its time: who pauses the container meanwhile is heeded, and the attempt goes
+    on later."""
     text = rule_text().replace("then: restart", "then: [{publish: {topic: seen}}, restart]")
     if escalates:
-        text = rule_text(limits="{attempts: 1 per 15m}", escalate="[{publish: {topic: seen}}, restart]")
+        text = rule_text(
+            limits="{attempts: 1 per 15m}", escalate="[{publish: {topic: seen}}, restart]"
+        )
     async with clinic(text) as one:
 
         def pause(topic: str, payload: str, retain: bool = False) -> None:
@@ -792,20 +897,30 @@ async def test_what_somebody_pauses_during_an_earlier_step_stays_paused_and_goes
         one.engine.trouble["restart"] = [Permanent("no"), None] if escalates else []
         one.sicken()
         await one.quiet()
-        assert (one.restarts, one.only().state, one.only().waiting_for) == (int(escalates), "waiting", "paused")
+        assert (one.restarts, one.only().state, one.only().waiting_for) == (
+            int(escalates),
+            "waiting",
+            "paused",
+        )
         await one.later(2)
-        assert (one.restarts, one.only().waiting_for) == (int(escalates), "paused")  # for as long as it is
+        # for as long as it is
+        assert (one.restarts, one.only().waiting_for) == (int(escalates), "paused")
         assert len(one.history.host) == 1  # and a look costs nothing
         one.engine.set(state="running")
         one.emit("unpause")
         await one.quiet()
-        assert (one.only().outcome, one.restarts, len(one.published)) == ("healed", 1 + int(escalates), 1)
+        assert (one.only().outcome, one.restarts, len(one.published)) == (
+            "healed",
+            1 + int(escalates),
+            1,
+        )
         assert one.only().attempts == 1
 
 
 @pytest.mark.parametrize("stopped", [True, False], ids=["the engine did it", "it did not"])
 async def test_a_persons_stop_of_which_the_answer_was_lost_is_carried_through(stopped: bool):
-    """It is the person's whatever became of the answer: nobody starts what it ended, and nobody forgets it."""
+    """It is the person's whatever became of the answer: nobody starts what it ended, and nobody
+    forgets it."""
     async with clinic() as one:
         one.swallow_a_stop()
         stop = one.engine.on["stop"]
@@ -841,7 +956,10 @@ async def test_a_person_who_starts_again_what_is_to_be_stopped_again_is_heeded()
         one.engine.on["stop"] = started_by_person
         one.sicken()
         await one.quiet()
-        assert (one.only().outcome, one.only().reason) == ("on_purpose", "a person stopped it, and started it again")
+        assert (one.only().outcome, one.only().reason) == (
+            "on_purpose",
+            "a person stopped it, and started it again",
+        )
         assert one.engine.did().count("stop") == 1
 
 
@@ -876,8 +994,12 @@ async def test_a_rung_whose_look_afterwards_is_cut_off_is_not_climbed_twice():
 
 
 @pytest.mark.parametrize("when", ["as it is looked at", "while it waits"])
-async def test_one_that_is_paused_in_its_middle_gives_way_to_the_next_trigger_of_its_rule(when: str):
-    text = rule_text(then="[{publish: {topic: one}}, restart]", mode="restart").replace("    then: restart\n", "")
+async def test_one_that_is_paused_in_its_middle_gives_way_to_the_next_trigger_of_its_rule(
+    when: str,
+):
+    text = rule_text(then="[{publish: {topic: one}}, restart]", mode="restart").replace(
+        "    then: restart\n", ""
+    )
     async with clinic(text + "    finally: {publish: {topic: end}}\n") as one:
 
         def pause(topic: str, payload: str, retain: bool = False) -> None:
@@ -901,23 +1023,29 @@ async def test_one_that_is_paused_in_its_middle_gives_way_to_the_next_trigger_of
             one.reconciler.supersede(one.only().id, "its rule was triggered again")
             await one.quiet()
         assert [topic for topic, _ in one.published] == ["one", "end"]
-        assert (one.only().outcome, one.only().reason) == ("interrupted", "its rule was triggered again")
+        assert (one.only().outcome, one.only().reason) == (
+            "interrupted",
+            "its rule was triggered again",
+        )
         assert one.restarts == 0
 
 
 async def test_a_run_of_what_an_action_made_is_asked_for_until_it_has_begun():
-    """A recreation proves the new one well for a minute: a start by a person after that is none of its doing."""
+    """A recreation proves the new one well for a minute: a start by a person after that is none of
+    its doing."""
     async with clinic() as one:
         made = "d" * 64
         record = ActionRecord(
-            id="a1", incident="i1", rule="heal", target=TARGET, attempt=1, action="recreate", object_id="e" * 64,
-            object_name="web", params={}, began_at=one.now,
+            id="a1", incident="i1", rule="heal", target=TARGET, attempt=1, action="recreate",
+            object_id="e" * 64, object_name="web", params={}, began_at=one.now,
         )  # fmt: skip
-        one.reconciler.steps._asks(Intent(record, echoes={ID: Expectation("recreate"), made: Expectation("recreate")}))
+        one.reconciler.steps._asks(
+            Intent(record, echoes={ID: Expectation("recreate"), made: Expectation("recreate")})
+        )
         assert one.mirror._asked == {made: one.now}
 
 
-# --- which object is which ------------------------------------------------------------------------------------------
+# --- which object is which ------------------------------------------------------------------------
 
 HEIR = replace(WEB, id="9" * 64, started_at=1001.0, created_at=1001.0)
 TWO_RULES = (
@@ -953,7 +1081,9 @@ async def test_open_incidents_of_every_rule_follow_an_heir_and_are_on_disk_with_
         one.dispatcher.open = True
         rule = one.rules.by_name("second")
         assert rule is not None
-        change = Change(("container.network_lost",), "container", WEB, TARGET, "t", one.now, network="lane")
+        change = Change(
+            ("container.network_lost",), "container", WEB, TARGET, "t", one.now, network="lane"
+        )
         incident = one.incidents.begin(rule, change, dry_run=False)
         heirs = Successors(one.mirror, one.incidents)
         one.mirror.observe(HEIR, one.clock.wall())
@@ -992,7 +1122,9 @@ async def test_one_that_ends_while_its_health_is_awaited_has_failed_once_it_is_k
         one.engine.set(state="exited", exit_code=7, finished_at=one.now, health="")
         one.emit("die", exitCode="7")
         one.look()
-        await until(lambda: TARGET in one.wakeups._waiting and one.wakeups._waiting[TARGET][0] is not waits)
+        await until(
+            lambda: TARGET in one.wakeups._waiting and one.wakeups._waiting[TARGET][0] is not waits
+        )
         assert one.only().state == "verifying"
         one.now += 1.5
         one.tick()

@@ -1,4 +1,5 @@
-"""What stands is offered again in slices: several reasons are one round, and others get their turn meanwhile."""
+"""What stands is offered again in slices: several reasons are one round, and others get their turn
+meanwhile."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ async def test_no_slice_is_larger_than_it_may_be_and_each_trouble_is_offered_onc
     mirror = sick(MANY)
     await offer_standing(mirror, lambda changes: slices.append(list(changes)))
     assert max(map(len, slices)) <= AT_ONCE
-    assert [change.trouble for each in slices for change in each] == [change.trouble for change in mirror.standing()]
+    assert [change.trouble for each in slices for change in each] == [
+        change.trouble for change in mirror.standing()
+    ]
 
 
 async def test_what_is_over_before_its_turn_is_not_offered():

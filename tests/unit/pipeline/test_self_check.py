@@ -1,4 +1,5 @@
-"""The self-check: what was missed is found, once and beyond a race; what is left alone for a reason stays so."""
+"""The self-check: what was missed is found, once and beyond a race; what is left alone for a reason
+stays so."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ class Asked:
         self.listed: Iterable[Container] | None = None
 
     async def listing(self) -> Listing:
-        listed = tuple(self.listed if self.listed is not None else self.one.engine.containers.values())
+        listed = tuple(
+            self.listed if self.listed is not None else self.one.engine.containers.values()
+        )
         return Listing(listed, (), (), self.one.now, self.one.now)
 
     async def inspect(self, container_id: str) -> Container:
@@ -46,8 +49,8 @@ def check_of(one: Clinic) -> tuple[SelfCheck, Gaps, Asked]:
     gaps, asked = Gaps(), Asked(one)
     one.dispatcher.open = True
     check = SelfCheck(
-        cast("Any", asked), one.mirror, one.dispatcher, one.reconciler, gaps, one.clock.wall, random.Random(1),
-        one.offer, lambda: True, race=0.0,
+        cast("Any", asked), one.mirror, one.dispatcher, one.reconciler, gaps, one.clock.wall,
+        random.Random(1), one.offer, lambda: True, race=0.0,
     )  # fmt: skip
     return check, gaps, asked
 
@@ -108,7 +111,8 @@ async def test_a_trouble_that_stands_although_its_incident_says_well_is_treated(
         one.sicken()
         await one.quiet()
         one.sicken()
-        one.incidents.remember_answered("heal", one.mirror.standing()[0].trouble)  # as if it had been told of it
+        # as if it had been told of it
+        one.incidents.remember_answered("heal", one.mirror.standing()[0].trouble)
         for incident in list(one.incidents.open):
             one.reconciler.attempt_ends.drop(incident, "recovered", "it was not")
         await one.quiet()

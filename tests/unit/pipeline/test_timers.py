@@ -1,4 +1,5 @@
-"""Timers with a clock that is set: what is due comes once, moves when it is set again, and nothing piles up."""
+"""Timers with a clock that is set: what is due comes once, moves when it is set again, and nothing
+piles up."""
 
 from __future__ import annotations
 
@@ -70,12 +71,16 @@ async def test_setting_again_moves_and_dropping_ends():
         assert due == ["wake", "a", "wake"]
 
 
-async def test_what_came_due_while_the_machine_slept_is_seen_though_the_loops_clock_stood(monkeypatch):
-    """No test can make the machine sleep: here nothing wakes the timers, and the loop counts no hour."""
+async def test_what_came_due_while_the_machine_slept_is_seen_though_the_loops_clock_stood(
+    monkeypatch,
+):
+    """No test can make the machine sleep: here nothing wakes the timers, and the loop counts no
+    hour."""
     monkeypatch.setattr(timers_module, "LONGEST_SLEEP", 0.01)
     async with running() as (timers, clock, due):
         timers.set("a", clock.now + 3600.0)
-        await until(lambda: not timers._changed.is_set())  # it waits, as long as the loop's clock would have it
+        # it waits, as long as the loop's clock would have it
+        await until(lambda: not timers._changed.is_set())
         clock.now += 3600.0
         await eventually(lambda: due == ["a"], "it is due")
 

@@ -1,4 +1,5 @@
-"""Everything that is wrong is told at once: no error hides another, in a rule, in a file or in several."""
+"""Everything that is wrong is told at once: no error hides another, in a rule, in a file or in
+several."""
 
 from __future__ import annotations
 
@@ -80,12 +81,21 @@ def test_no_error_of_a_rule_hides_another_of_it(alone: dict[str, set[str]]):
     assert hidden == []
 
 
-def test_no_rule_hides_the_errors_of_another_nor_a_file_those_of_another(alone: dict[str, set[str]]):
+def test_no_rule_hides_the_errors_of_another_nor_a_file_those_of_another(
+    alone: dict[str, set[str]],
+):
     everything = set[str]().union(*alone.values())
     one_file = {"a.yaml": file(*map(rule, FAULTS))}
     assert everything <= errors(one_file)
-    assert everything <= errors({f"{number}.yaml": file(rule(fault)) for number, fault in enumerate(FAULTS)})
-    broken = {"0.yaml": "version: 1\nrules: [", "1.yaml": "", "2.yaml": "version: 3\n", "3.yaml": "- x\n"}
+    assert everything <= errors(
+        {f"{number}.yaml": file(rule(fault)) for number, fault in enumerate(FAULTS)}
+    )
+    broken = {
+        "0.yaml": "version: 1\nrules: [",
+        "1.yaml": "",
+        "2.yaml": "version: 3\n",
+        "3.yaml": "- x\n",
+    }
     assert everything < errors({**broken, **one_file})
 
 

@@ -50,10 +50,25 @@ def test_what_comes_later_is_checked_and_only_said_to_be_missing() -> None:
     path = HERE / "later" / "everything.yaml"
     loaded = load_texts({path.name: path.read_bytes()}, host="lab")
     said = [warning.message for warning in loaded.warnings]
-    assert [message for message in said if not message.startswith("not yet in this version: ")] == []
-    missing = {message.removeprefix("not yet in this version: ").partition(":")[0] for message in said}
+    assert [
+        message for message in said if not message.startswith("not yet in this version: ")
+    ] == []
+    missing = {
+        message.removeprefix("not yet in this version: ").partition(":")[0] for message in said
+    }
     assert {name for name, spec in ACTIONS.items() if not spec.built} <= missing
-    assert {"probe", "log", "stats", "mqtt", "alert", "kind", "consistency", "store", "keep", "node.down"} <= missing
+    assert {
+        "probe",
+        "log",
+        "stats",
+        "mqtt",
+        "alert",
+        "kind",
+        "consistency",
+        "store",
+        "keep",
+        "node.down",
+    } <= missing
 
 
 def test_all_files_are_reported_at_once() -> None:

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockmend.rules.durations import LONGEST, UNITS, Threshold, duration, per, span, threshold, within
+from dockmend.rules.durations import (
+    LONGEST,
+    UNITS,
+    Threshold,
+    duration,
+    per,
+    span,
+    threshold,
+    within,
+)
 from dockmend.rules.language_error import LanguageError
 
 
@@ -53,7 +62,11 @@ def test_wrong_durations_say_what_was_expected_and_where(value, said, offset):
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(sorted(UNITS)), st.integers(0, 60)), min_size=1, unique_by=lambda part: part[0])
+    st.lists(
+        st.tuples(st.sampled_from(sorted(UNITS)), st.integers(0, 60)),
+        min_size=1,
+        unique_by=lambda part: part[0],
+    )
 )
 def test_what_is_written_in_order_is_summed_up(parts):
     parts.sort(key=lambda part: -UNITS[part[0]])

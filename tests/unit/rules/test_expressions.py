@@ -177,14 +177,19 @@ def test_what_needs_a_value_and_has_none_cannot_be_answered(text, said):
 
 def test_what_was_decided_before_is_not_asked():
     assert compile_condition("container.finished_at == null or container.finished_at > 5")(FIELDS)
-    assert not compile_condition("container.finished_at != null and container.finished_at > 5")(FIELDS)
+    assert not compile_condition("container.finished_at != null and container.finished_at > 5")(
+        FIELDS
+    )
 
 
 def test_a_label_of_the_image_is_absent():
-    container = Container(id="1", name="a", labels={"x": "1"}, image_labels={"autoheal": "true", "y": "2"})
+    container = Container(
+        id="1", name="a", labels={"x": "1"}, image_labels={"autoheal": "true", "y": "2"}
+    )
     fields = field_values(Change(("container.unhealthy",), "container", container, "t", "t", 0.0))
     assert compile_condition(
-        "'autoheal' not in container.labels and 'y' not in container.labels and 'x' in container.labels"
+        "'autoheal' not in container.labels and 'y' not in container.labels and 'x' in "
+        "container.labels"
     )(fields)
 
 

@@ -1,4 +1,5 @@
-"""Whatever a file holds: a RuleSet or InvalidFiles with places inside the file, and never anything else."""
+"""Whatever a file holds: a RuleSet or InvalidFiles with places inside the file, and never anything
+else."""
 
 from __future__ import annotations
 
@@ -17,22 +18,31 @@ from dockmend.rules.rule import RuleSet
 from dockmend.rules.rule_schema import RuleModel
 
 HERE = Path(__file__).parent
-GOOD = [path.read_text("utf-8-sig") for path in sorted([*HERE.glob("right/*.yaml"), *HERE.glob("later/*.yaml")])]
-WRONG = [path.read_bytes().decode("utf-8", "replace") for path in sorted((HERE / "corpus").glob("*.yaml"))]
+GOOD = [
+    path.read_text("utf-8-sig")
+    for path in sorted([*HERE.glob("right/*.yaml"), *HERE.glob("later/*.yaml")])
+]
+WRONG = [
+    path.read_bytes().decode("utf-8", "replace")
+    for path in sorted((HERE / "corpus").glob("*.yaml"))
+]
 QUIET = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 KEYS = sorted({
     *(field.alias or name for name, field in RuleModel.model_fields.items()),
-    "kind", "labels", "compose", "restart", "publish", "commit_image", "snapshot_volume", "exec", "command",
-    "target", "timeout", "transition", "event", "every", "cause", "times", "attempts", "cooldown", "keep",
-    "volumes", "consistency", "stats", "mqtt", "alert",
+    "kind", "labels", "compose", "restart", "publish", "commit_image", "snapshot_volume", "exec",
+    "command", "target", "timeout", "transition", "event", "every", "cause", "times", "attempts",
+    "cooldown", "keep", "volumes", "consistency", "stats", "mqtt", "alert",
 })  # fmt: skip
 WORDS = st.one_of(
     st.sampled_from([
-        *KEYS, "all", "none", "container.unhealthy", "container.die", "5 per 15m", "1s to 5m", "/(a+)+/", "[", "*",
-        "{container.name}", "{", "live", "startup", "* * * * *", "volume", "-c", "true", "😀", "\ud7ff", "\x85",
+        *KEYS, "all", "none", "container.unhealthy", "container.die", "5 per 15m", "1s to 5m",
+        "/(a+)+/", "[", "*", "{container.name}", "{", "live", "startup", "* * * * *", "volume",
+        "-c", "true", "😀", "\ud7ff", "\x85",
     ]),
     st.text(max_size=12),
 )  # fmt: skip
@@ -97,7 +107,13 @@ def test_a_file_with_a_piece_cut_out_put_in_or_moved(data: st.DataObject) -> Non
 def places(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """The way to every value of a tree."""
     yield path
-    for key, inner in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+    for key, inner in (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    ):
         yield from places(inner, (*path, key))
 
 
@@ -116,13 +132,17 @@ PLACES = [(number, path) for number, tree in enumerate(DATA) for path in places(
 
 @settings(QUIET, max_examples=600)
 @given(st.sampled_from(PLACES), st.data())
-def test_a_tree_with_one_value_replaced_renamed_or_wrapped(place: tuple[int, tuple[str | int, ...]], data: Any) -> None:
+def test_a_tree_with_one_value_replaced_renamed_or_wrapped(
+    place: tuple[int, tuple[str | int, ...]], data: Any
+) -> None:
     number, path = place
     change: Callable[[Any], Any] = data.draw(
         st.one_of(
             st.builds(lambda new: lambda _: new, TREES),
             st.builds(lambda new: lambda old: {new: old}, WORDS),
-            st.builds(lambda new: lambda old: {**old, new: 1} if isinstance(old, dict) else [old], WORDS),
+            st.builds(
+                lambda new: lambda old: {**old, new: 1} if isinstance(old, dict) else [old], WORDS
+            ),
             st.builds(lambda new: lambda old: old + new if isinstance(old, str) else new, WORDS),
         )
     )
@@ -138,9 +158,19 @@ def test_any_tree_as_a_rule(tree: dict[str, Any]) -> None:
 @QUIET
 @given(st.sampled_from(KEYS), TREES)
 def test_any_value_under_any_key_of_a_right_rule(key: str, value: Any) -> None:
-    rule = {"name": "heal", "when": "container.unhealthy", "match": "all", "then": "restart", key: value}
+    rule = {
+        "name": "heal",
+        "when": "container.unhealthy",
+        "match": "all",
+        "then": "restart",
+        key: value,
+    }
     check(yaml.safe_dump({"version": 1, "rules": [rule]}))
-    check(yaml.safe_dump({"version": 1, "defaults": {key: value}, "rules": [{"name": "heal", "match": "all"}]}))
+    check(
+        yaml.safe_dump(
+            {"version": 1, "defaults": {key: value}, "rules": [{"name": "heal", "match": "all"}]}
+        )
+    )
 
 
 @QUIET
@@ -152,5 +182,11 @@ def test_any_tree_as_a_file(tree: Any) -> None:
 @QUIET
 @given(st.sampled_from(["then", "finally", "escalate", "when", "match", "exclude"]), TREES)
 def test_any_tree_where_a_word_a_mapping_or_a_list_may_stand(key: str, tree: Any) -> None:
-    rule = {"name": "heal", "when": "container.unhealthy", "match": "all", "then": "restart", key: tree}
+    rule = {
+        "name": "heal",
+        "when": "container.unhealthy",
+        "match": "all",
+        "then": "restart",
+        key: tree,
+    }
     check(yaml.safe_dump({"version": 1, "rules": [rule]}))

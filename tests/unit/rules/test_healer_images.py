@@ -23,7 +23,9 @@ from dockmend.rules.healer_images import foreign_healers, healers_changed, other
     ],
 )
 def test_other_healers_are_known_by_their_image(image: str, state: str, found: bool) -> None:
-    assert foreign_healers([Container(id="1", name="other", image=image, state=state)]) == (["other"] if found else [])
+    assert foreign_healers([Container(id="1", name="other", image=image, state=state)]) == (
+        ["other"] if found else []
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,12 +35,15 @@ def test_other_healers_are_known_by_their_image(image: str, state: str, found: b
         ("registry.example:5000/tools/dockmend:0.1@sha256:00", {}, True),
         ("mine", {"image_labels": {"org.opencontainers.image.title": "dockmend"}}, True),
         ("dockmend", {"state": "exited"}, False),
-        ("dockmend", {"labels": {"com.docker.compose.oneoff": "True"}}, False),  # docker compose run dockmend check
+        # docker compose run dockmend check
+        ("dockmend", {"labels": {"com.docker.compose.oneoff": "True"}}, False),
         ("dockmend-proxy", {}, False),
         ("nginx", {"labels": {"dockmend.heal": "true"}}, False),
     ],
 )
-def test_another_dockmend_is_known_by_its_image(image: str, more: dict[str, Any], found: bool) -> None:
+def test_another_dockmend_is_known_by_its_image(
+    image: str, more: dict[str, Any], found: bool
+) -> None:
     one = Container(id="1" * 64, name="other", image=image, **{"state": "running", **more})
     assert other_dockmends([one], lambda each: False) == (["other"] if found else [])
     assert other_dockmends([one], lambda each: each is one) == []

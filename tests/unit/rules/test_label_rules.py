@@ -1,4 +1,5 @@
-"""The rules of the labels: whom they are for, what they are for each container, and that a file's rule wins."""
+"""The rules of the labels: whom they are for, what they are for each container, and that a file's
+rule wins."""
 
 from __future__ import annotations
 
@@ -7,18 +8,28 @@ import pytest
 from dockmend.journal.records import Incident
 from dockmend.model import Change, Container, Network
 from dockmend.pipeline.rules_in_force import RulesInForce
-from dockmend.rules.label_rules import HEAL, REJOIN, Setting, begins_to_ask, label_rules, with_label_rules
+from dockmend.rules.label_rules import (
+    HEAL,
+    REJOIN,
+    Setting,
+    begins_to_ask,
+    label_rules,
+    with_label_rules,
+)
 from dockmend.rules.loader import load_texts
 from dockmend.rules.matcher import Matcher, order_remedies
 from dockmend.rules.rule import Rule, RuleSet
 
 MINE = (
-    "version: 1\nrules:\n  - {name: mine, when: container.unhealthy, match: all, then: restart, priority: -1000000}\n"
+    "version: 1\nrules:\n  - {name: mine, when: container.unhealthy, match: all, then: "
+    "restart, priority: -1000000}\n"
 )
 
 
 def container(**labels: str) -> Container:
-    return Container(id="1", name="web", labels={key.replace("_", "."): value for key, value in labels.items()})
+    return Container(
+        id="1", name="web", labels={key.replace("_", "."): value for key, value in labels.items()}
+    )
 
 
 def happens(trigger: str, subject: Container) -> Change:
@@ -30,7 +41,8 @@ def answering(subject: Container, trigger: str, heal: Setting = "labelled") -> l
 
 
 ALL = (
-    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.network_lost",
+    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down",
+    "container.network_lost",
 )  # fmt: skip
 
 
@@ -74,13 +86,18 @@ def test_who_opts_out_is_left_alone_also_if_nobody_knows_whose_labels_they_are()
     of_image = Container(id="1", name="web", image_labels=said)
     assert answering(of_image, "container.unhealthy", "all")
     matcher = Matcher(with_label_rules(RuleSet(), "all"))
-    found = [bool(matcher.candidates(happens("container.unhealthy", each))) for each in (unknown, of_image, unknown)]
+    found = [
+        bool(matcher.candidates(happens("container.unhealthy", each)))
+        for each in (unknown, of_image, unknown)
+    ]
     assert found == [False, True, False]
 
 
 def test_a_one_off_is_nobodys() -> None:
     assert not answering(
-        container(dockmend_heal="true", com_docker_compose_oneoff="True"), "container.unhealthy", "all"
+        container(dockmend_heal="true", com_docker_compose_oneoff="True"),
+        "container.unhealthy",
+        "all",
     )
 
 
@@ -94,19 +111,27 @@ def test_a_one_off_is_nobodys() -> None:
         ({"dockmend_heal_action": "stop"}, "container.unhealthy", "stop", None),
     ],
 )
-def test_each_label_of_healing_counts(labels: dict[str, str], trigger: str, action: str, timeout: float | None) -> None:
+def test_each_label_of_healing_counts(
+    labels: dict[str, str], trigger: str, action: str, timeout: float | None
+) -> None:
     (rule,) = answering(container(dockmend_heal="true", **labels), trigger)
     assert [step.action for step in rule.then] == [action]
     assert getattr(rule.then[0].params, "timeout", None) == timeout
 
 
 def test_a_lost_network_is_connected_again_whatever_the_action() -> None:
-    (rule,) = answering(container(dockmend_heal="true", dockmend_heal_action="recreate"), "container.network_lost")
+    (rule,) = answering(
+        container(dockmend_heal="true", dockmend_heal_action="recreate"), "container.network_lost"
+    )
     assert [step.action for step in rule.then] == ["reconnect_network"]
 
 
 def test_attempts_and_the_time_that_a_trouble_must_last() -> None:
-    labels = {"dockmend_heal": "true", "dockmend_heal_after": "30s", "dockmend_heal_attempts": "2 per 1h"}
+    labels = {
+        "dockmend_heal": "true",
+        "dockmend_heal_after": "30s",
+        "dockmend_heal_attempts": "2 per 1h",
+    }
     (rule,) = answering(container(**labels), "container.unhealthy")
     assert (rule.name, rule.hold, rule.limits.attempts) == (HEAL, 30.0, (2, 3600.0))
     (plain,) = answering(container(dockmend_heal="true"), "container.unhealthy")
@@ -163,14 +188,18 @@ def test_a_guest_or_its_owner_asks_that_it_comes_back(
     matcher = Matcher(with_label_rules(RuleSet(), "labelled"), Known(owner))
     change = happens("container.orphaned", guest)
     found = matcher.candidates(change)
-    assert [(rule.name, rule.grouped, rule.remedies) for rule in found] == ([(REJOIN, True, True)] if asked else [])
+    assert [(rule.name, rule.grouped, rule.remedies) for rule in found] == (
+        [(REJOIN, True, True)] if asked else []
+    )
     assert matcher.is_covered(change) is asked
 
 
 def test_an_owner_that_takes_the_place_of_one_is_asked_anew() -> None:
     known = Known(None)
     matcher = Matcher(with_label_rules(RuleSet(), "labelled"), known)
-    change = happens("container.orphaned", Container(id="1", name="web", network_mode="container:vpn"))
+    change = happens(
+        "container.orphaned", Container(id="1", name="web", network_mode="container:vpn")
+    )
     assert matcher.candidates(change) == ()
     known.owned_by = Container(id="2", name="vpn", labels=ASKS)
     assert [rule.name for rule in matcher.candidates(change)] == [REJOIN]
@@ -192,7 +221,9 @@ def test_off_is_no_rule() -> None:
 
 def test_any_rule_of_a_file_wins() -> None:
     rules = with_label_rules(load_texts({"a.yaml": MINE}, host="lab"), "all")
-    candidates = Matcher(rules).candidates(happens("container.unhealthy", container(dockmend_heal="true")))
+    candidates = Matcher(rules).candidates(
+        happens("container.unhealthy", container(dockmend_heal="true"))
+    )
     winners, losers = order_remedies(candidates)
     assert [rule.name for rule in winners] == ["mine"]
     assert [rule.name for rule in losers] == [HEAL]
@@ -212,7 +243,9 @@ class Present:
         self.subject = subject
 
     def container(self, container_id: str) -> Container | None:
-        return self.subject if self.subject is not None and self.subject.id == container_id else None
+        return (
+            self.subject if self.subject is not None and self.subject.id == container_id else None
+        )
 
     def of_target(self, target: str) -> Container | None:
         return self.subject if target == "container:web" else None
@@ -226,13 +259,15 @@ class Present:
 
 def incident(trigger: str, object_id: str = "1") -> Incident:
     return Incident(
-        id="i1", rule=HEAL, target="container:web", kind="container", object_id=object_id, object_name="web",
-        trigger=trigger, trouble="t", opened_at=0.0, updated_at=0.0,
+        id="i1", rule=HEAL, target="container:web", kind="container", object_id=object_id,
+        object_name="web", trigger=trigger, trouble="t", opened_at=0.0, updated_at=0.0,
     )  # fmt: skip
 
 
 def test_the_rule_of_an_incident_is_what_its_container_asks_for() -> None:
-    subject = container(dockmend_heal="true", dockmend_heal_attempts="2 per 1h", dockmend_heal_action="recreate")
+    subject = container(
+        dockmend_heal="true", dockmend_heal_attempts="2 per 1h", dockmend_heal_action="recreate"
+    )
     rules = RulesInForce(Present(subject), with_label_rules(RuleSet(), "labelled"))
     for object_id in ("1", "of the one before it"):
         found = rules.of(incident("container.crashed", object_id))

@@ -1,4 +1,5 @@
-"""What comes out of right files: merged defaults, warnings, order, names, the digest, and who may write them."""
+"""What comes out of right files: merged defaults, warnings, order, names, the digest, and who may
+write them."""
 
 from __future__ import annotations
 
@@ -11,7 +12,14 @@ import pytest
 
 from dockmend.errors import InvalidFiles
 from dockmend.model import Container, Volume
-from dockmend.rules.action_parameters import CommitImage, Keep, Publish, RestartParams, SnapshotVolume, WaitParams
+from dockmend.rules.action_parameters import (
+    CommitImage,
+    Keep,
+    Publish,
+    RestartParams,
+    SnapshotVolume,
+    WaitParams,
+)
 from dockmend.rules.loader import digest, load_rules, load_texts
 from dockmend.rules.rule import Rule, RuleLimits, RuleSet, TargetRef, Verify
 
@@ -19,18 +27,33 @@ HERE = Path(__file__).parent
 
 
 def load(body: str, **texts: str) -> RuleSet:
-    files = {"a.yaml": "version: 1\n" + body, **{f"{name}.yaml": text for name, text in texts.items()}}
+    files = {
+        "a.yaml": "version: 1\n" + body,
+        **{f"{name}.yaml": text for name, text in texts.items()},
+    }
     return load_texts(files, host="prod-lab")
 
 
 def one(**keys: str) -> Rule:
-    rule = {"name": "heal", "when": "container.unhealthy", "match": "all", "then": "restart", **keys}
+    rule = {
+        "name": "heal",
+        "when": "container.unhealthy",
+        "match": "all",
+        "then": "restart",
+        **keys,
+    }
     body = "".join(f"    {key.rstrip('_')}: {value}\n" for key, value in rule.items())
     return load("rules:\n  - " + body[4:]).rules[0]
 
 
 def warnings(**keys: str) -> list[str]:
-    rule = {"name": "heal", "when": "container.unhealthy", "match": "all", "then": "restart", **keys}
+    rule = {
+        "name": "heal",
+        "when": "container.unhealthy",
+        "match": "all",
+        "then": "restart",
+        **keys,
+    }
     body = "".join(f"    {key.rstrip('_')}: {value}\n" for key, value in rule.items())
     return [str(warning) for warning in load("rules:\n  - " + body[4:]).warnings]
 
@@ -43,7 +66,13 @@ def refusal(*args: Any, **keys: Any) -> str:
 
 def test_the_shortest_rule_has_all_the_defaults() -> None:
     rule = one()
-    assert (rule.name, rule.path, rule.line, rule.severity, rule.mode) == ("heal", "a.yaml", 3, "warning", "single")
+    assert (rule.name, rule.path, rule.line, rule.severity, rule.mode) == (
+        "heal",
+        "a.yaml",
+        3,
+        "warning",
+        "single",
+    )
     assert rule.limits == RuleLimits()
     assert rule.limits.attempts == (5, 900.0)
     assert rule.verify == Verify("auto", None)
@@ -92,10 +121,13 @@ def test_a_rule_for_another_host_selects_nothing_here() -> None:
 
 def test_defaults_are_merged_key_by_key() -> None:
     rules = load(
-        "defaults:\n  limits: {cooldown: 1m, attempts: none}\n  match: {labels: {tier: web}}\n  priority: 7\n"
+        "defaults:\n  limits: {cooldown: 1m, attempts: none}\n  match: {labels: {tier: web}}\n  "
+        "priority: 7\n"
         "rules:\n"
-        "  - {name: one, when: container.crashed, match: {name: one}, then: start, limits: {attempts: 2 per 1m}}\n"
-        "  - {name: two, when: container.crashed, match: {labels: {app: two}}, then: start, priority: 9}\n"
+        "  - {name: one, when: container.crashed, match: {name: one}, then: start, limits: "
+        "{attempts: 2 per 1m}}\n"
+        "  - {name: two, when: container.crashed, match: {labels: {app: two}}, then: start, "
+        "priority: 9}\n"
         "  - {name: three, when: container.crashed, then: start, match: all}\n"
     ).rules
     assert rules[0].limits == RuleLimits(cooldown=60.0, attempts=(2, 60.0))
@@ -109,8 +141,14 @@ def test_defaults_are_merged_key_by_key() -> None:
 
 
 def test_defaults_hold_in_their_own_file_only() -> None:
-    other = "version: 1\nrules:\n  - {name: other, when: container.crashed, match: all, then: start, dry_run: true}\n"
-    own = "defaults: {priority: 7}\nrules:\n  - {name: own, when: container.unhealthy, match: all, then: start}\n"
+    other = (
+        "version: 1\nrules:\n  - {name: other, when: container.crashed, match: all, then: "
+        "start, dry_run: true}\n"
+    )
+    own = (
+        "defaults: {priority: 7}\nrules:\n  - {name: own, when: container.unhealthy, match: "
+        "all, then: start}\n"
+    )
     rules = load(own, b=other).rules
     assert [(rule.name, rule.priority) for rule in rules] == [("own", 7), ("other", 0)]
 
@@ -118,18 +156,24 @@ def test_defaults_hold_in_their_own_file_only() -> None:
 def test_for_and_verify_of_defaults_are_left_out_where_they_do_not_go() -> None:
     rule = load(
         "defaults: {for: 30s, verify: {state: running}}\nrules:\n"
-        "  - {name: nightly, when: {every: 1d}, match: {kind: volume}, then: {snapshot_volume: {consistency: live}}}\n"
+        "  - {name: nightly, when: {every: 1d}, match: {kind: volume}, then: {snapshot_volume: "
+        "{consistency: live}}}\n"
     ).rules[0]
     assert (rule.hold, rule.verify.state) == (0.0, "none")
     assert rule.match.test(Volume(name="data"))
 
 
 def test_limits_none_switches_one_off() -> None:
-    assert one(limits="{attempts: none, backoff: none}").limits == RuleLimits(attempts=None, backoff=None)
+    assert one(limits="{attempts: none, backoff: none}").limits == RuleLimits(
+        attempts=None, backoff=None
+    )
 
 
 def test_triggers_are_what_was_written() -> None:
-    rule = one(when="[{transition: container.network_lost, cause: [removed], times: 3 within 10m}, container.crashed]")
+    rule = one(
+        when="[{transition: container.network_lost, cause: [removed], times: 3 within 10m}, "
+        "container.crashed]"
+    )
     lost, crashed = rule.triggers
     assert (lost.kind, lost.name, lost.causes, lost.times) == (
         "transition", "container.network_lost", frozenset({"removed"}), (3, 600.0),
@@ -172,11 +216,16 @@ def test_a_label_written_as_a_boolean_is_understood() -> None:
 
 def test_steps_carry_their_options() -> None:
     rule = one(
-        then="[{restart: {signal: hup}, timeout: 1m, on_error: continue, target: {label: tier=web}}, wait: {time: 5s}]"
+        then="[{restart: {signal: hup}, timeout: 1m, on_error: continue, target: {label: "
+        "tier=web}}, wait: {time: 5s}]"
     )
     restart, wait = rule.then
     assert restart.params == RestartParams(signal="SIGHUP")
-    assert (restart.timeout, restart.on_error, restart.target) == (60.0, "continue", TargetRef(label=("tier", "web")))
+    assert (restart.timeout, restart.on_error, restart.target) == (
+        60.0,
+        "continue",
+        TargetRef(label=("tier", "web")),
+    )
     assert wait.params == WaitParams.model_validate({"time": "5s"})
     assert wait.tells
     assert not one(then="{wait: {until: healthy, within: 2m}}").then[0].tells
@@ -187,7 +236,10 @@ def test_steps_carry_their_options() -> None:
 
 
 def test_snapshot_parameters() -> None:
-    rule = one(then='{snapshot_volume: {volumes: ["{container.name}-data"], consistency: pause, keep: {last: 7}}}')
+    rule = one(
+        then='{snapshot_volume: {volumes: ["{container.name}-data"], consistency: pause, keep: '
+        "{last: 7}}}"
+    )
     assert rule.then[0].params == SnapshotVolume(
         volumes=("{container.name}-data",), consistency="pause", keep=Keep(last=7)
     )
@@ -196,7 +248,10 @@ def test_snapshot_parameters() -> None:
 @pytest.mark.parametrize(
     ("keys", "warning"),
     [
-        ({"escalate": "[{rollback_image: {}}]"}, "7:17: warning: rule heal: not yet in this version: rollback_image"),
+        (
+            {"escalate": "[{rollback_image: {}}]"},
+            "7:17: warning: rule heal: not yet in this version: rollback_image",
+        ),
         (
             {"then": "{rollback_image: {}}", "dry_run": "true"},
             "6:12: warning: rule heal: not yet in this version: rollback_image",
@@ -212,18 +267,25 @@ def test_snapshot_parameters() -> None:
         ),
         (
             {"when": "{event: volume.destroy}", "then": "{publish: {topic: x}}"},
-            "4:19: warning: rule heal: the raw event volume.destroy can be lost: use the transition volume.missing",
+            (
+                "4:19: warning: rule heal: the raw event volume.destroy can be lost: use the "
+                "transition volume.missing"
+            ),
         ),
         (
             {"match": "\n      name: web #1"},
             (
-                '6:13: warning: rule heal: YAML reads what follows " #" as a comment and keeps web: '
+                '6:13: warning: rule heal: YAML reads what follows " #" as a comment and '
+                "keeps web: "
                 "write it in quotes if the rest belongs to it"
             ),
         ),
         (
             {"escalate": "stop", "limits": "{attempts: none}"},
-            "7:5: warning: rule heal: `escalate` can never run: `attempts: none` never opens the breaker",
+            (
+                "7:5: warning: rule heal: `escalate` can never run: `attempts: none` never opens "
+                "the breaker"
+            ),
         ),
         (
             {"escalate": "stop", "then": "{publish: {topic: x}}"},
@@ -244,10 +306,17 @@ rules:
 """
 
 
-UNKNOWN = """6:25: rule tell: unknown channel "opps" (did you mean "ops"?): expected one of home, ops"""
-SECOND = """6:31: rule tell: unknown channel "hone" (did you mean "home"?): expected one of home, ops"""
+UNKNOWN = (
+    """6:25: rule tell: unknown channel "opps" (did you mean "ops"?): expected one of home, ops"""
+)
+SECOND = (
+    """6:31: rule tell: unknown channel "hone" (did you mean "home"?): expected one of home, ops"""
+)
 NONE = """6:25: rule tell: unknown channel "ops": expected a channel of the settings (notify): there is none"""
-UNHEARD = "a.yaml:6:12: warning: rule tell: `notify` tells nobody: no channel is configured (settings: notify)"
+UNHEARD = (
+    "a.yaml:6:12: warning: rule tell: `notify` tells nobody: no channel is configured "
+    "(settings: notify)"
+)
 DEFAULT = """a.yaml:6:25: warning: rule tell: channel "default" is not configured here: DOCKMEND_NOTIFY_URL makes it"""
 
 
@@ -259,12 +328,16 @@ DEFAULT = """a.yaml:6:25: warning: rule tell: channel "default" is not configure
         ("to: ops, ", [], NONE),
     ],
 )
-def test_a_channel_that_nobody_configured_is_an_error_at_its_place(to: str, channels: list[str], wrong: str) -> None:
+def test_a_channel_that_nobody_configured_is_an_error_at_its_place(
+    to: str, channels: list[str], wrong: str
+) -> None:
     text = TELLS.format(to=to)
     with pytest.raises(InvalidFiles) as raised:
         load_texts({"a.yaml": text}, host="lab", channels=channels)
     assert str(raised.value) == f"a.yaml:{wrong}"
-    assert load_texts({"a.yaml": text}, host="lab").warnings == (), "where the channels are not known"
+    assert load_texts({"a.yaml": text}, host="lab").warnings == (), (
+        "where the channels are not known"
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,14 +350,20 @@ def test_a_channel_that_nobody_configured_is_an_error_at_its_place(to: str, chan
         ("to: [ops, home], ", ["ops", "home"], []),
     ],
 )
-def test_what_tells_nobody_here_is_said_and_heals_all_the_same(to: str, channels: list[str], said: list[str]) -> None:
+def test_what_tells_nobody_here_is_said_and_heals_all_the_same(
+    to: str, channels: list[str], said: list[str]
+) -> None:
     loaded = load_texts({"a.yaml": TELLS.format(to=to)}, host="lab", channels=channels)
     assert [str(each) for each in loaded.warnings] == said
 
 
 def test_a_message_says_something() -> None:
-    with pytest.raises(InvalidFiles, match='6:30: rule tell: `message` is the text " ": expected a text to send'):
-        load_texts({"a.yaml": TELLS.format(to="").replace("message: x", 'message: " "')}, host="lab")
+    with pytest.raises(
+        InvalidFiles, match='6:30: rule tell: `message` is the text " ": expected a text to send'
+    ):
+        load_texts(
+            {"a.yaml": TELLS.format(to="").replace("message: x", 'message: " "')}, host="lab"
+        )
 
 
 def test_what_is_not_yet_there_is_marked_unavailable() -> None:
@@ -293,8 +372,15 @@ def test_what_is_not_yet_there_is_marked_unavailable() -> None:
 
 
 def test_recreate_takes_an_image_and_is_a_rung_of_the_ladder() -> None:
-    rule = one(then="[recreate, {recreate: {image: newest}}]", escalate='[{recreate: {image: "shop:{now:%Y}"}}]')
-    assert [step.params.image for step in (*rule.then, *rule.escalate)] == ["same", "newest", "shop:{now:%Y}"]
+    rule = one(
+        then="[recreate, {recreate: {image: newest}}]",
+        escalate='[{recreate: {image: "shop:{now:%Y}"}}]',
+    )
+    assert [step.params.image for step in (*rule.then, *rule.escalate)] == [
+        "same",
+        "newest",
+        "shop:{now:%Y}",
+    ]
     assert all(step.available and not step.tells for step in (*rule.then, *rule.escalate))
 
 
@@ -307,11 +393,15 @@ def test_two_remedies_for_one_trouble_are_reported_at_the_one_that_loses() -> No
     assert str(warning).startswith(
         "a.yaml:3:5: warning: rule all: overlaps with rule web: both answer container.unhealthy"
     )
-    assert load(rules.replace("then: restart}\n", "then: restart, priority: 1}\n", 1)).warnings == ()
+    assert (
+        load(rules.replace("then: restart}\n", "then: restart, priority: 1}\n", 1)).warnings == ()
+    )
 
 
 def test_names_are_unique_over_all_files() -> None:
-    rule = "version: 1\nrules:\n  - {name: heal, when: container.crashed, match: all, then: start}\n"
+    rule = (
+        "version: 1\nrules:\n  - {name: heal, when: container.crashed, match: all, then: start}\n"
+    )
     with pytest.raises(InvalidFiles) as raised:
         load_texts({"b.yaml": rule, "a.yaml": rule}, host="lab")
     assert str(raised.value) == (
@@ -327,7 +417,7 @@ def test_the_digest_tells_files_apart() -> None:
     assert load("rules: []\n").digest == digest({"a.yaml": "version: 1\nrules: []\n"})
 
 
-# ---------------------------------------------------------------------------------------------------------------- files
+# -------------------------------------------------------------------------------------------- files
 def write(folder: Path, name: str, text: str = "version: 1\nrules: []\n") -> Path:
     path = folder / name
     path.write_text(text)
@@ -341,9 +431,19 @@ RULE = "version: 1\nrules:\n  - {name: a, when: startup, match: all, then: resta
 def test_a_folder_is_read_in_the_order_of_names_without_what_editors_leave(tmp_path: Path) -> None:
     for name in ("20-b.yml", "10-a.yaml"):
         write(
-            tmp_path, name, f"version: 1\nrules:\n  - {{name: {name[3]}, when: startup, match: all, then: restart}}\n"
+            tmp_path,
+            name,
+            f"version: 1\nrules:\n  - {{name: {name[3]}, when: startup, match: all, then: "
+            f"restart}}\n",
         )
-    for name in (".10-a.yaml.swp", ".hidden.yaml", "10-a.yaml~", "#10-a.yaml#", "10-a.yaml.dpkg-old", "README.md"):
+    for name in (
+        ".10-a.yaml.swp",
+        ".hidden.yaml",
+        "10-a.yaml~",
+        "#10-a.yaml#",
+        "10-a.yaml.dpkg-old",
+        "README.md",
+    ):
         write(tmp_path, name, "no rules")
     (tmp_path / "sub").mkdir()
     rules = load_rules(tmp_path, host="lab").rules
@@ -353,7 +453,10 @@ def test_a_folder_is_read_in_the_order_of_names_without_what_editors_leave(tmp_p
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "no.yaml", host="lab") == f"{tmp_path}/no.yaml: cannot be read: no such file or directory"
+    assert (
+        refusal(tmp_path / "no.yaml", host="lab")
+        == f"{tmp_path}/no.yaml: cannot be read: no such file or directory"
+    )
 
 
 def test_a_fifo_does_not_hold_the_loader(tmp_path: Path) -> None:
@@ -366,24 +469,30 @@ def test_a_file_larger_than_a_mebibyte(tmp_path: Path) -> None:
     assert "expected at most 1048576 (1 MiB)" in refusal(tmp_path, host="lab")
 
 
-@pytest.mark.parametrize(("mode", "whom"), [(0o664, "its group"), (0o646, "everybody"), (0o666, "everybody")])
+@pytest.mark.parametrize(
+    ("mode", "whom"), [(0o664, "its group"), (0o646, "everybody"), (0o666, "everybody")]
+)
 def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int, whom: str) -> None:
     path = write(tmp_path, "a.yaml")
     path.chmod(mode)
     assert refusal(tmp_path, host="lab", owner="root") == (
-        f"{path}: may be written by {whom}, and dockmend goes by what it says: `chmod go-w {path}` mends that"
+        f"{path}: may be written by {whom}, and dockmend goes by what it says: `chmod go-w "
+        f"{path}` mends that"
     )
     assert load_rules(tmp_path, host="lab", owner=None).rules == ()
 
 
 @pytest.mark.parametrize("place", [".", "rules.d"])
-def test_a_folder_that_others_may_write_is_refused_wherever_it_is_above_the_file(tmp_path: Path, place: str) -> None:
+def test_a_folder_that_others_may_write_is_refused_wherever_it_is_above_the_file(
+    tmp_path: Path, place: str
+) -> None:
     (tmp_path / "rules.d").mkdir()
     write(tmp_path / "rules.d", "a.yaml")
     opened = tmp_path / place
     opened.chmod(0o777)
     expected = (
-        f"{opened}: may be written by everybody, and what is in it can be replaced: `chmod go-w {opened}` mends that"
+        f"{opened}: may be written by everybody, and what is in it can be replaced: "
+        f"`chmod go-w {opened}` mends that"
     )
     assert refusal(tmp_path / "rules.d", host="lab", owner="root") == expected
     assert refusal(tmp_path / "rules.d" / "a.yaml", host="lab", owner="root") == expected
@@ -393,7 +502,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files aw
 
 
 @as_root
-def test_a_link_in_a_folder_that_others_may_write_does_not_lead_to_a_file_that_root_wrote(tmp_path: Path) -> None:
+def test_a_link_in_a_folder_that_others_may_write_does_not_lead_to_a_file_that_root_wrote(
+    tmp_path: Path,
+) -> None:
     """Sticky keeps what is root's; a stranger may still add a link of their own."""
     folder = tmp_path / "rules.d"
     folder.mkdir()
@@ -403,12 +514,16 @@ def test_a_link_in_a_folder_that_others_may_write_does_not_lead_to_a_file_that_r
     assert load_rules(folder, host="lab", owner="root").rules == ()
     os.chown(folder / "a.yaml", 4242, 4242, follow_symlinks=False)
     assert refusal(folder, host="lab", owner="root") == (
-        f"{folder}/a.yaml: belongs to user 4242, not to root: `chown root {folder}/a.yaml` mends that, "
-        "or set `policy: {rules_owner: 4242}` in the settings, or the variable `DOCKMEND_POLICY_RULES_OWNER=4242`"
+        f"{folder}/a.yaml: belongs to user 4242, not to root: `chown root {folder}/a.yaml` "
+        "mends that, "
+        "or set `policy: {rules_owner: 4242}` in the settings, or the variable "
+        "`DOCKMEND_POLICY_RULES_OWNER=4242`"
     )
 
 
-def test_links_of_trusted_users_are_followed_and_what_they_lead_through_is_judged(tmp_path: Path) -> None:
+def test_links_of_trusted_users_are_followed_and_what_they_lead_through_is_judged(
+    tmp_path: Path,
+) -> None:
     """Kubernetes mounts a ConfigMap as `a.yaml -> ..data/a.yaml`, `..data -> ..2025_01`."""
     folder = tmp_path / "rules.d"
     stage = tmp_path / "rules.d" / "..2025_01"
@@ -420,7 +535,9 @@ def test_links_of_trusted_users_are_followed_and_what_they_lead_through_is_judge
     linked.symlink_to(folder)
     assert [rule.name for rule in load_rules(linked, host="lab", owner="root").rules] == ["a"]
     stage.chmod(0o777)
-    assert f"{linked}/..2025_01: may be written by everybody" in refusal(linked, host="lab", owner="root")
+    assert f"{linked}/..2025_01: may be written by everybody" in refusal(
+        linked, host="lab", owner="root"
+    )
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
@@ -444,7 +561,9 @@ def test_a_file_that_is_swapped_for_a_link_after_it_was_seen_is_not_read(
         return seen
 
     monkeypatch.setattr("dockmend.file_trust.os.stat", swapped)
-    assert "cannot be read: too many levels of symbolic links" in refusal(tmp_path, host="lab", owner="root")
+    assert "cannot be read: too many levels of symbolic links" in refusal(
+        tmp_path, host="lab", owner="root"
+    )
 
 
 @as_root
@@ -456,7 +575,8 @@ def test_files_of_a_user_who_is_named_by_number_or_runs_dockmend(
     os.chown(path, 4242, 4242)
     assert refusal(tmp_path, host="lab", owner="root") == (
         f"{path}: belongs to user 4242, not to root: `chown root {path}` mends that, "
-        "or set `policy: {rules_owner: 4242}` in the settings, or the variable `DOCKMEND_POLICY_RULES_OWNER=4242`"
+        "or set `policy: {rules_owner: 4242}` in the settings, or the variable "
+        "`DOCKMEND_POLICY_RULES_OWNER=4242`"
     )
     assert len(load_rules(tmp_path, host="lab", owner=owner, runs_as=runs_as).rules) == 1
 
@@ -471,8 +591,10 @@ def test_rules_on_a_share_of_a_nas_need_one_setting_which_the_error_names(tmp_pa
         os.chown(each, 4242, 100)
         each.chmod(0o777)
     assert refusal(folder, host="lab", owner="root") == (
-        f"{folder.parent}: belongs to user 4242, not to root: `chown root {folder.parent}` mends that, or set "
-        "`policy: {rules_owner: 4242}` in the settings, or the variable `DOCKMEND_POLICY_RULES_OWNER=4242`, which "
+        f"{folder.parent}: belongs to user 4242, not to root: `chown root {folder.parent}` mends "
+        "that, or set "
+        "`policy: {rules_owner: 4242}` in the settings, or the variable "
+        "`DOCKMEND_POLICY_RULES_OWNER=4242`, which "
         "takes it as it is; it may be written by everybody, and what is in it can be replaced: "
         f"`chmod go-w {folder.parent}` mends that"
     )
@@ -480,8 +602,10 @@ def test_rules_on_a_share_of_a_nas_need_one_setting_which_the_error_names(tmp_pa
     assert [rule.name for rule in found.rules] == ["a"]
     [warning] = found.warnings
     assert str(warning) == (
-        f"{folder.parent}: warning: others than user 4242 may write this and 2 more, which counts as "
-        "policy.rules_owner is 4242: whoever can write there gives dockmend orders; `chmod -R go-w` mends that, if the "
+        f"{folder.parent}: warning: others than user 4242 may write this and 2 more, which "
+        "counts as "
+        "policy.rules_owner is 4242: whoever can write there gives dockmend orders; `chmod -R "
+        "go-w` mends that, if the "
         "file system keeps modes"
     )
     for each in (path, folder, folder.parent):
@@ -493,11 +617,17 @@ def test_rules_on_a_share_of_a_nas_need_one_setting_which_the_error_names(tmp_pa
 def test_of_a_share_only_what_belongs_to_the_uid_that_is_named_passes(tmp_path: Path) -> None:
     path = write(tmp_path, "a.yaml", RULE)
     path.chmod(0o666)
-    assert f"{path}: may be written by everybody" in refusal(tmp_path, host="lab", owner="4242"), "it is root's"
-    assert f"{path}: may be written by everybody" in refusal(tmp_path, host="lab", owner="0"), "root can close it"
+    assert f"{path}: may be written by everybody" in refusal(tmp_path, host="lab", owner="4242"), (
+        "it is root's"
+    )
+    assert f"{path}: may be written by everybody" in refusal(tmp_path, host="lab", owner="0"), (
+        "root can close it"
+    )
     os.chown(path, 4242, 100)
     assert len(load_rules(path, host="lab", owner="4242").rules) == 1
-    assert f"{path}: may be written by everybody" in refusal(tmp_path, host="lab", owner="root", runs_as=4242)
+    assert f"{path}: may be written by everybody" in refusal(
+        tmp_path, host="lab", owner="root", runs_as=4242
+    )
     os.chown(path, 4243, 100)
     assert "belongs to user 4243" in refusal(tmp_path, host="lab", owner="4242")
     os.chown(path, pwd.getpwnam("daemon").pw_uid, 100)
@@ -527,14 +657,18 @@ def test_problems_of_files_that_cannot_be_read_come_with_those_that_can(tmp_path
 
 def test_what_is_wrong_with_a_secret_is_said_without_it() -> None:
     step = "exec: {command: [x], env: {PGPASSWORD: 123456}}"
-    text = f"version: 1\nrules:\n  - {{name: a, when: container.unhealthy, match: all, then: [{{{step}}}]}}\n"
+    text = (
+        f"version: 1\nrules:\n  - {{name: a, when: container.unhealthy, match: all, then: "
+        f"[{{{step}}}]}}\n"
+    )
     with pytest.raises(InvalidFiles, match="`PGPASSWORD` is not text: put it in quotes") as caught:
         load_texts({"a.yaml": text}, host="h")
     assert "123456" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "number", ["0x" + "f" * 5000, "0b" + "1" * 20_000, "9" * 5000, "0" + "7" * 5000, "59:" * 99 + "1"]
+    "number",
+    ["0x" + "f" * 5000, "0b" + "1" * 20_000, "9" * 5000, "0" + "7" * 5000, "59:" * 99 + "1"],
 )
 def test_a_number_without_an_end_is_a_mistake_like_any_other(number: str) -> None:
     rule = f"{{name: a, when: container.unhealthy, match: all, then: restart, priority: {number}}}"

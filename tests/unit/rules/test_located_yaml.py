@@ -1,4 +1,5 @@
-"""YAML with positions: where things stand, what is refused, and that nothing a file holds can grow without bound."""
+"""YAML with positions: where things stand, what is refused, and that nothing a file holds can grow
+without bound."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ from dockmend.rules.yaml_hints import quoted
 
 
 def found(text: str) -> list[tuple[int, int, str]]:
-    return [(trouble.line, trouble.column, trouble.message) for trouble in parse("a.yaml", text).troubles]
+    return [
+        (trouble.line, trouble.column, trouble.message)
+        for trouble in parse("a.yaml", text).troubles
+    ]
 
 
 def node(text: str, *path: str | int) -> Node:
@@ -51,15 +55,18 @@ def test_keys_know_where_they_stand() -> None:
 def test_data_is_plain() -> None:
     assert parse("a.yaml", TEXT).data == {
         "version": 1,
-        "rules": [{"name": "heal", "match": {"name": ["one", "two"]}, "description": "several\nlines\n"}],
+        "rules": [
+            {"name": "heal", "match": {"name": ["one", "two"]}, "description": "several\nlines\n"}
+        ],
     }
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
     [("a: 12", 12), ("a: -3", -3), ("a: 0x1f", 31), ("a: 0b11", 3), ("a: 1_000", 1000), ("a: 1.5", 1.5),
-     ("a: true", True), ("a: off", False), ("a: ~", None), ("a:", None), ("a: 2024-01-01", "2024-01-01"),
-     ("a: '1'", "1"), ("a: !!str 1", "1"), ("a: !!int '7'", 7), ("a: =", "="), ("a: 1e3", "1e3")],
+     ("a: true", True), ("a: off", False), ("a: ~", None), ("a:", None),
+     ("a: 2024-01-01", "2024-01-01"), ("a: '1'", "1"), ("a: !!str 1", "1"), ("a: !!int '7'", 7),
+     ("a: =", "="), ("a: 1e3", "1e3")],
 )  # fmt: skip
 def test_scalars(text: str, value: object) -> None:
     document = parse("a.yaml", text)

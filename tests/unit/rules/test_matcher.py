@@ -21,7 +21,8 @@ NOTIFY = Step("notify", None, tells=True)
 
 def rule(name: str, when="container.unhealthy", match="all", **more) -> Rule:
     triggers = tuple(
-        w if isinstance(w, Trigger) else Trigger("transition", w) for w in (when if isinstance(when, list) else [when])
+        w if isinstance(w, Trigger) else Trigger("transition", w)
+        for w in (when if isinstance(when, list) else [when])
     )
     exclude = more.pop("exclude", None)
     then = more.pop("then", (RESTART,))
@@ -42,8 +43,16 @@ def matcher(*rules: Rule) -> Matcher:
 def change(subject, *triggers: str, cause=None, event=None) -> Change:
     kind: Kind = "engine"
     if subject is not None:
-        kind = "container" if isinstance(subject, Container) else "volume" if isinstance(subject, Volume) else "network"
-    return Change(triggers or ("container.unhealthy",), kind, subject, "t", "t", 1.0, cause=cause, event=event)
+        kind = (
+            "container"
+            if isinstance(subject, Container)
+            else "volume"
+            if isinstance(subject, Volume)
+            else "network"
+        )
+    return Change(
+        triggers or ("container.unhealthy",), kind, subject, "t", "t", 1.0, cause=cause, event=event
+    )
 
 
 def names(found: tuple[Rule, ...]) -> list[str]:
@@ -88,8 +97,13 @@ def test_a_change_of_several_transitions_finds_each_rule_once():
 def test_causes_narrow_a_transition():
     removed = Trigger("transition", "container.network_lost", causes=frozenset({"removed"}))
     held = matcher(rule("removed", when=removed), rule("any", when="container.network_lost"))
-    assert names(held.candidates(change(WEB, "container.network_lost", cause="removed"))) == ["removed", "any"]
-    assert names(held.candidates(change(WEB, "container.network_lost", cause="disconnected"))) == ["any"]
+    assert names(held.candidates(change(WEB, "container.network_lost", cause="removed"))) == [
+        "removed",
+        "any",
+    ]
+    assert names(held.candidates(change(WEB, "container.network_lost", cause="disconnected"))) == [
+        "any"
+    ]
 
 
 def test_raw_events_are_found_by_name_and_attributes():
@@ -97,7 +111,9 @@ def test_raw_events_are_found_by_name_and_attributes():
     imaged = Trigger("event", "container.die", attributes=(("image", compile_pattern("nginx*")),))
     health = Trigger("event", "container.health_status")
     exact = Trigger("event", "container.health_status: healthy")
-    held = matcher(rule("plain", plain), rule("imaged", imaged), rule("health", health), rule("healthy", exact))
+    held = matcher(
+        rule("plain", plain), rule("imaged", imaged), rule("health", health), rule("healthy", exact)
+    )
 
     def found(action: str, **attributes: str) -> list[str]:
         event = Event("container", action, Actor(WEB.id, attributes))
@@ -146,7 +162,9 @@ def test_objects_of_one_id_and_different_kinds_do_not_meet():
         rule("network", when="network.missing", match={"kind": "network"}),
     )
     assert names(held.candidates(change(Volume(name="same"), "volume.missing"))) == ["volume"]
-    assert names(held.candidates(change(Network(id="same", name="same"), "network.missing"))) == ["network"]
+    assert names(held.candidates(change(Network(id="same", name="same"), "network.missing"))) == [
+        "network"
+    ]
     assert names(held.candidates(change(Container(id="same", name="same")))) == ["container"]
     assert held.candidates(change(Network(id="same", name="same"))) == ()
     assert names(held.candidates(change(Volume(name="same"), "volume.missing"))) == ["volume"]
@@ -154,7 +172,9 @@ def test_objects_of_one_id_and_different_kinds_do_not_meet():
 
 def test_the_engines_own_transitions_reach_rules_that_match_everything():
     held = matcher(
-        rule("all", when="engine.lost"), rule("some", when="engine.lost", match={"name": "web"}), rule("other")
+        rule("all", when="engine.lost"),
+        rule("some", when="engine.lost", match={"name": "web"}),
+        rule("other"),
     )
     assert names(held.candidates(change(None, "engine.lost"))) == ["all"]
     assert held.candidates(Change(("container.missing",), "container", None, "t", "t", 1.0)) == ()
@@ -189,9 +209,16 @@ def test_only_rules_that_could_match_are_tested():
     matches: list[dict[str, Any]] = [{"name": f"svc-{n}-*"} for n in range(300)] + [
         {"labels": {"app": f"a{n}"}} for n in range(300)
     ]
-    matches += [{"name": f"*-end{n}"} for n in range(300)] + [{"name": [f"x{n}", f"y{n}"]} for n in range(300)]
+    matches += [{"name": f"*-end{n}"} for n in range(300)] + [
+        {"name": [f"x{n}", f"y{n}"]} for n in range(300)
+    ]
     matches += [{"name": f"/^re{n}-[0-9]+$/"} for n in range(300)]
-    held = matcher(*(rule(str(n), match=counted(compile_selector(each, "h1"))) for n, each in enumerate(matches)))
+    held = matcher(
+        *(
+            rule(str(n), match=counted(compile_selector(each, "h1")))
+            for n, each in enumerate(matches)
+        )
+    )
     found = held.candidates(change(Container(id="1", name="svc-7-end9", labels={"app": "a5"})))
     assert names(found) == ["7", "305", "609"]
     assert len(tested) == 3
@@ -205,11 +232,15 @@ SELECTIONS = st.one_of(
         {},
         optional={
             "name": st.one_of(
-                st.sampled_from(["a", "ab", "b-*", "*-a", "*a*", "a?", "[ab]", "/^a/", "*", "a*b", "/b$/"]),
+                st.sampled_from(
+                    ["a", "ab", "b-*", "*-a", "*a*", "a?", "[ab]", "/^a/", "*", "a*b", "/b$/"]
+                ),
                 st.lists(st.sampled_from(["a", "b", "ab", "a*", "*b"]), min_size=1, max_size=3),
             ),
             "labels": st.dictionaries(
-                st.sampled_from(["x", "y"]), st.sampled_from(["", "1", "*", "1*", ["1", "2"]]), max_size=2
+                st.sampled_from(["x", "y"]),
+                st.sampled_from(["", "1", "*", "1*", ["1", "2"]]),
+                max_size=2,
             ),
             "image": st.sampled_from(["i", "i:*", "*"]),
             "host": st.sampled_from(["h1", "h2", "*"]),
@@ -220,15 +251,22 @@ OBJECTS = st.builds(
     Container,
     id=st.sampled_from(["1", "2", "3"]),
     name=st.sampled_from(["a", "b", "ab", "b-a", "aab"]),
-    labels=st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(["", "1", "12", "2"]), max_size=2),
+    labels=st.dictionaries(
+        st.sampled_from(["x", "y"]), st.sampled_from(["", "1", "12", "2"]), max_size=2
+    ),
     image=st.sampled_from(["i", "i:1", "j"]),
     image_labels=st.sampled_from([{}, {"x": "1"}]),
 )
 
 
-@given(st.lists(st.tuples(SELECTIONS, st.none() | SELECTIONS), max_size=8), st.lists(OBJECTS, max_size=8))
+@given(
+    st.lists(st.tuples(SELECTIONS, st.none() | SELECTIONS), max_size=8),
+    st.lists(OBJECTS, max_size=8),
+)
 def test_the_index_finds_what_asking_every_rule_finds(selections, objects):
-    rules = tuple(rule(str(n), match=match, exclude=exclude) for n, (match, exclude) in enumerate(selections))
+    rules = tuple(
+        rule(str(n), match=match, exclude=exclude) for n, (match, exclude) in enumerate(selections)
+    )
     held = Matcher(RuleSet(rules))
     for subject in objects:
         expected = [each.name for each in rules if held.select(each, subject)]
@@ -259,7 +297,10 @@ def test_one_remedy_wins_by_priority_then_breadth_then_order():
 
 @given(st.permutations(range(6)))
 def test_the_winner_does_not_depend_on_the_order_of_asking(permuted):
-    rules = [rule(str(n), order=n, priority=n % 2, match={"name": "a"} if n % 3 else "all") for n in range(6)]
+    rules = [
+        rule(str(n), order=n, priority=n % 2, match={"name": "a"} if n % 3 else "all")
+        for n in range(6)
+    ]
     winners, losers = order_remedies([rules[n] for n in permuted])
     ranked = [*winners, *losers]
     assert names(tuple(ranked)) == ["1", "5", "3", "2", "4", "0"]
@@ -273,7 +314,10 @@ def test_the_winner_does_not_depend_on_the_order_of_asking(permuted):
 
 @pytest.mark.parametrize("trigger", ["schedule", "every", "startup"])
 def test_timed_rules_answer_no_change(trigger):
-    assert matcher(rule("timed", when=Trigger(trigger, trigger))).candidates(change(WEB, trigger)) == ()
+    assert (
+        matcher(rule("timed", when=Trigger(trigger, trigger))).candidates(change(WEB, trigger))
+        == ()
+    )
 
 
 def test_what_a_rule_is_about_is_known_whatever_the_rule_waits_for():
@@ -284,8 +328,8 @@ def test_what_a_rule_is_about_is_known_whatever_the_rule_waits_for():
     )
     other = msgspec.structs.replace
     subjects = [
-        WEB, other(WEB, name="web-2"), other(WEB, name="x", labels={"tier": "job"}), other(WEB, name="x"),
-        Volume("web-3"), Volume("web-1"),
+        WEB, other(WEB, name="web-2"), other(WEB, name="x", labels={"tier": "job"}),
+        other(WEB, name="x"), Volume("web-3"), Volume("web-1"),
     ]  # fmt: skip
     assert [held.is_covered(change(each, "container.missing")) for each in subjects] == [
         True, False, True, False, True, False

@@ -59,7 +59,9 @@ def test_who_wins_and_why_is_said():
     narrow, broad = rule("narrow", match={"name": "web"}), rule("broad", match="all")
     assert found(broad, narrow) == [("narrow", "broad", "container.unhealthy")]
     (overlap,) = overlaps(RuleSet((replace(broad, order=0), replace(narrow, order=1))))
-    assert str(overlap).startswith("overlaps with rule narrow: both answer container.unhealthy, and narrow wins")
+    assert str(overlap).startswith(
+        "overlaps with rule narrow: both answer container.unhealthy, and narrow wins"
+    )
     assert "has the narrower match" in str(overlap)
 
 
@@ -75,7 +77,10 @@ def test_what_a_person_has_decided_or_does_not_compete_is_not_reported():
 
 
 def test_one_end_of_a_container_is_one_trouble():
-    exited, crashed = rule("exited", when="container.exited"), rule("crashed", when="container.crashed")
+    exited, crashed = (
+        rule("exited", when="container.exited"),
+        rule("crashed", when="container.crashed"),
+    )
     assert found(exited, crashed) == [("exited", "crashed", "container.crashed")]
     assert found(crashed, rule("stopped", when="container.stopped")) == []
     assert found(rule("event", when=Trigger("event", "container.exited")), crashed) == []
@@ -83,13 +88,17 @@ def test_one_end_of_a_container_is_one_trouble():
 
 def test_causes_that_exclude_each_other_do_not_meet():
     def lost(name: str, *causes: str) -> Rule:
-        return rule(name, when=Trigger("transition", "container.network_lost", causes=frozenset(causes)))
+        return rule(
+            name, when=Trigger("transition", "container.network_lost", causes=frozenset(causes))
+        )
 
     assert found(lost("a", "removed"), lost("b", "disconnected")) == []
     assert len(found(lost("a", "removed"), lost("b"))) == 1
 
 
 def test_ten_thousand_rules_are_bounded_work():
-    many = [rule(str(n), match={"name": f"*{n}*"}) for n in range(300)] + [rule(f"all{n}") for n in range(200)]
+    many = [rule(str(n), match={"name": f"*{n}*"}) for n in range(300)] + [
+        rule(f"all{n}") for n in range(200)
+    ]
     assert len(found(*many)) == MOST_REPORTED
     assert found(*(rule(str(n), match={"name": f"svc-{n}-*"}) for n in range(2000))) == []

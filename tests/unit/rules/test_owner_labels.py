@@ -7,12 +7,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockmend.rules.label_names import OF_SHIPPED_RULES, Function
-from dockmend.rules.owner_labels import ALL_CAUSES, MOST_ERRORS, Cause, Heal, Wishes, depends_on, ignores, wishes
+from dockmend.rules.owner_labels import (
+    ALL_CAUSES,
+    MOST_ERRORS,
+    Cause,
+    Heal,
+    Wishes,
+    depends_on,
+    ignores,
+    wishes,
+)
 
 
 def test_no_label_asks_for_nothing():
     assert wishes({}) == Wishes()
-    assert wishes({"traefik.enable": "true", "dockmend.helper": "i0", "com.docker.compose.project": "shop"}) == Wishes()
+    assert (
+        wishes(
+            {
+                "traefik.enable": "true",
+                "dockmend.helper": "i0",
+                "com.docker.compose.project": "shop",
+            }
+        )
+        == Wishes()
+    )
 
 
 @pytest.mark.parametrize("word", ["true", "True", "TRUE", "yes", "1", "on", " true "])
@@ -43,11 +61,19 @@ def test_all_that_can_be_said_of_healing():
 
 @pytest.mark.parametrize("written", ["heal.stop-timeout", "heal.stop_timeout", "heal.stop.timeout"])
 def test_hyphens_underscores_and_dots_are_the_same(written):
-    assert wishes({"dockmend.heal": "1", f"dockmend.{written}": "5s"}) == Wishes(heal=Heal(stop_timeout=5.0))
+    assert wishes({"dockmend.heal": "1", f"dockmend.{written}": "5s"}) == Wishes(
+        heal=Heal(stop_timeout=5.0)
+    )
 
 
 def test_two_spellings_that_disagree():
-    said = wishes({"dockmend.heal": "1", "dockmend.heal.stop-timeout": "5s", "dockmend.heal.stop_timeout": "6s"})
+    said = wishes(
+        {
+            "dockmend.heal": "1",
+            "dockmend.heal.stop-timeout": "5s",
+            "dockmend.heal.stop_timeout": "6s",
+        }
+    )
     assert said.heal is False
     [error] = said.errors
     assert "dockmend.heal.stop-timeout, which is the same label" in str(error)
@@ -119,7 +145,15 @@ def test_a_slip_in_ignore_leaves_the_container_alone(label):
 
 
 @pytest.mark.parametrize(
-    "label", ["dockmend.image", "dockmend.tier", "dockmend.health", "dockmend.seal", "dockmend", "dockmendignore"]
+    "label",
+    [
+        "dockmend.image",
+        "dockmend.tier",
+        "dockmend.health",
+        "dockmend.seal",
+        "dockmend",
+        "dockmendignore",
+    ],
 )
 def test_what_is_no_slip_in_ignore(label):
     assert not ignores({label: "true"})
@@ -132,7 +166,9 @@ def test_labels_of_the_shipped_rules_are_no_slips(label):
     assert both == Wishes(heal=Heal(), rejoin=True)
 
 
-@pytest.mark.parametrize("label", ["dockmend.depends-on", "dockmend.depends_on", "dockmend.depends.on"])
+@pytest.mark.parametrize(
+    "label", ["dockmend.depends-on", "dockmend.depends_on", "dockmend.depends.on"]
+)
 def test_what_it_depends_on(label):
     said = wishes({label: " db:service_healthy , cache, ,"})
     assert said == Wishes(depends=(("db", "service_healthy"), ("cache", "service_started")))
@@ -143,7 +179,8 @@ def test_what_it_depends_on(label):
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("", "names no container"), (" , ", "names no container"), (":service_healthy", "expected names"),
+        ("", "names no container"), (" , ", "names no container"),
+        (":service_healthy", "expected names"),
         ("db:service_helthy", 'did you mean "service_healthy"?'), ("db:", "expected names"),
         ("cache, db:service_healthy:true", "expected names"),
     ],
@@ -175,7 +212,9 @@ def test_what_would_come_to_nothing_is_an_error(labels, label):
 
 
 def test_thousands_of_wrong_labels_of_any_length_are_told_in_a_few_lines():
-    said = wishes({f"dockmend.heal.{'x' * (number % 300)}{number}": "y" * 9000 for number in range(3000)})
+    said = wishes(
+        {f"dockmend.heal.{'x' * (number % 300)}{number}": "y" * 9000 for number in range(3000)}
+    )
     assert said.heal is False
     assert len(said.errors) == MOST_ERRORS
     assert max(len(str(each)) for each in said.errors) < 500
@@ -188,7 +227,9 @@ def test_a_wrong_rejoin_is_no():
 
 
 def test_wrong_labels_of_other_functions():
-    said = wishes({"dockmend.rejoin": "vpn", "dockmend.notify": "none, ops", "dockmend.heal": "true"})
+    said = wishes(
+        {"dockmend.rejoin": "vpn", "dockmend.notify": "none, ops", "dockmend.heal": "true"}
+    )
     assert (said.rejoin, said.notify, said.heal) == (False, None, Heal())
     assert {each.function for each in said.errors} == {Function.REJOIN, Function.NOTIFY}
 
@@ -200,9 +241,13 @@ def test_labels_of_a_rules_own_are_no_error():
 def test_other_healers_labels_mean_unhealthy_only():
     unhealthy = frozenset({Cause.UNHEALTHY})
     assert wishes({"autoheal": "true"}).heal == Heal(unhealthy)
-    assert wishes({"autoheal": "true", "autoheal.stop.timeout": "30"}).heal == Heal(unhealthy, stop_timeout=30.0)
+    assert wishes({"autoheal": "true", "autoheal.stop.timeout": "30"}).heal == Heal(
+        unhealthy, stop_timeout=30.0
+    )
     assert wishes({"deunhealth.restart.on.unhealthy": "true"}).heal == Heal(unhealthy)
-    assert wishes({"autoheal": "true", "dockmend.heal.after": "5s"}).heal == Heal(unhealthy, after=5.0)
+    assert wishes({"autoheal": "true", "dockmend.heal.after": "5s"}).heal == Heal(
+        unhealthy, after=5.0
+    )
     assert wishes({"autoheal": "true", "dockmend.heal": "true"}).heal == Heal()
     assert wishes({"autoheal": "true", "dockmend.heal": "false"}).heal is False
     assert wishes({"autoheal": "whatever"}) == Wishes()
@@ -223,16 +268,19 @@ def test_a_channel_that_does_not_exist_is_an_error_and_its_messages_go_to_all(va
 
 
 def test_channels_that_exist_are_no_error():
-    assert wishes({"dockmend.notify": "home,ops"}, {"ops", "home"}) == Wishes(notify=("home", "ops"))
+    assert wishes({"dockmend.notify": "home,ops"}, {"ops", "home"}) == Wishes(
+        notify=("home", "ops")
+    )
     assert wishes({"dockmend.notify": "none"}, ()) == Wishes(notify=())
     [error] = wishes({"dockmend.notify": "ops"}, ()).errors
     assert error.text == 'there is no channel "ops": none is configured'
 
 
 @given(st.dictionaries(st.sampled_from([
-    "dockmend.heal", "dockmend.heal.on", "dockmend.heal.after", "dockmend.heal.attempts", "dockmend.heal-stop-timeout",
-    "dockmend.heal.action", "dockmend.rejoin", "dockmend.ignore", "dockmend.notify", "autoheal",
-    "autoheal.stop.timeout", "dockmend.heal.x\x1b[31m", "dockmend.", "dockmend.depends-on",
+    "dockmend.heal", "dockmend.heal.on", "dockmend.heal.after", "dockmend.heal.attempts",
+    "dockmend.heal-stop-timeout", "dockmend.heal.action", "dockmend.rejoin", "dockmend.ignore",
+    "dockmend.notify", "autoheal", "autoheal.stop.timeout", "dockmend.heal.x\x1b[31m", "dockmend.",
+    "dockmend.depends-on",
 ]), st.text(max_size=40)))  # fmt: skip
 def test_whatever_a_stranger_writes_is_an_answer(labels):
     said = wishes(labels)
@@ -243,13 +291,15 @@ def test_whatever_a_stranger_writes_is_an_answer(labels):
 @pytest.mark.parametrize(
     ("label", "value"),
     [
-        ("dockmend.notify", "discord://1234/hunter22"), ("dockmend.notify", "ops, json://me:hunter22@host/"),
+        ("dockmend.notify", "discord://1234/hunter22"),
+        ("dockmend.notify", "ops, json://me:hunter22@host/"),
         ("dockmend.notify.url", "tgram://hunter22/1"), ("dockmend.heal", "password=hunter22"),
         ("dockmend.depends-on", "https://hook.example/hunter22"),
     ],
 )  # fmt: skip
 def test_an_error_shows_no_secret_that_stands_in_a_label(label: str, value: str):
-    """Who means a channel may write its URL, and that holds the key; errors go to the log, to doctor, into messages."""
+    """Who means a channel may write its URL, and that holds the key; errors go to the log, to
+    doctor, into messages."""
     (error,) = wishes({label: value}, ["ops"]).errors
     assert label in str(error)
     assert "hunter22" not in f"{error} {error!r}"

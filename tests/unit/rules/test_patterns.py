@@ -9,7 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dockmend.rules.language_error import LanguageError
-from dockmend.rules.patterns import LONGEST_SEARCHED, any_of, compile_pattern, literal, parse_pattern
+from dockmend.rules.patterns import (
+    LONGEST_SEARCHED,
+    any_of,
+    compile_pattern,
+    literal,
+    parse_pattern,
+)
 from dockmend.rules.regex_safety import MOST_STEPS, cost, literal_start, longest_searched
 
 
@@ -103,10 +109,10 @@ def test_wrong_patterns_say_what_and_where(pattern, said, offset):
 @pytest.mark.parametrize(
     "regex",
     [
-        "(a+)+$", "(a*)*b", "(a|a)*b", "(a|ba|b)*c", "(.*,)+x", r"(\w+\s?)*$", "([a-z0-9]+-?)+$", "(a?)*b", "(a?){30}b",
-        "(aa|[ab]a){30}c", "a?a?a?a?a?a?a?a?a?a?b", "(a?|b?)(a?|b?)x", ".*.*.*.*x", "(x+x+)+y", "(ab|[ab]b)*c",
-        "((ab)*)*c", r"(\d+|\w+)*z", "(a+){2,}b", "((?=a)a)*", "(?:a*?)*b", "(.|x)*y", "(a{1,20}){1,20}b",
-        r"^.*a.*b.*c\w*?c+?a{2}",
+        "(a+)+$", "(a*)*b", "(a|a)*b", "(a|ba|b)*c", "(.*,)+x", r"(\w+\s?)*$", "([a-z0-9]+-?)+$",
+        "(a?)*b", "(a?){30}b", "(aa|[ab]a){30}c", "a?a?a?a?a?a?a?a?a?a?b", "(a?|b?)(a?|b?)x",
+        ".*.*.*.*x", "(x+x+)+y", "(ab|[ab]b)*c", "((ab)*)*c", r"(\d+|\w+)*z", "(a+){2,}b",
+        "((?=a)a)*", "(?:a*?)*b", "(.|x)*y", "(a{1,20}){1,20}b", r"^.*a.*b.*c\w*?c+?a{2}",
     ],
 )  # fmt: skip
 def test_regular_expressions_that_can_run_away_are_refused(regex):
@@ -117,9 +123,10 @@ def test_regular_expressions_that_can_run_away_are_refused(regex):
 @pytest.mark.parametrize(
     "regex",
     [
-        "^web[0-9]+$", r"^[a-z0-9]+(\.[a-z]+)*$", "^(web|worker|wiki)-[0-9]+$", "[0-9]{1,3}(?:-[0-9]{1,3}){3}",
-        "web.*prod", "^(?!.*-db)shop", r"\bERROR\b", "(ab|cd)+x", "^[0-9a-f]{64}$", "timeout|refused|reset", "^a?b?c?$",
-        "(?:[a-z]+,)*end", "^v[0-9]+(-rc[0-9]+)?$", "é+x",
+        "^web[0-9]+$", r"^[a-z0-9]+(\.[a-z]+)*$", "^(web|worker|wiki)-[0-9]+$",
+        "[0-9]{1,3}(?:-[0-9]{1,3}){3}", "web.*prod", "^(?!.*-db)shop", r"\bERROR\b", "(ab|cd)+x",
+        "^[0-9a-f]{64}$", "timeout|refused|reset", "^a?b?c?$", "(?:[a-z]+,)*end",
+        "^v[0-9]+(-rc[0-9]+)?$", "é+x",
         "(a|ab)*c", "(a|b|[ab])*c",  # the last two are read as (ab?)* and [ab]*
     ],
 )  # fmt: skip
@@ -130,9 +137,9 @@ def test_ordinary_regular_expressions_are_accepted(regex):
 @pytest.mark.parametrize(
     ("regex", "expected"),
     [
-        ("^web", 0), ("web", 1), ("^web.*", 0), ("web.*", 1), ("^[a-z]+-", 1), ("[a-z]+-x", 2), ("a.*b", 2),
-        ("^a.*b", 1), ("web.*prod.*eu", 3),
-        (r"\w*?c+?a{2}", 3), ("^(?!.*-db)web", 1), ("x(?=[a-z]*9)", 2),
+        ("^web", 0), ("web", 1), ("^web.*", 0), ("web.*", 1), ("^[a-z]+-", 1), ("[a-z]+-x", 2),
+        ("a.*b", 2), ("^a.*b", 1), ("web.*prod.*eu", 3), (r"\w*?c+?a{2}", 3), ("^(?!.*-db)web", 1),
+        ("x(?=[a-z]*9)", 2),
     ],
 )  # fmt: skip
 def test_the_degree_bounds_the_steps(regex, expected):
@@ -141,7 +148,13 @@ def test_the_degree_bounds_the_steps(regex, expected):
 
 @pytest.mark.parametrize(
     ("regex", "expected"),
-    [("^web", 1), ("^web.*prod.*eu", 4), ("a.*b.*c", 4), (r"(a|b)+.?a??a+(ab|a)?\d{2,5}", 6), ("^(?=a.*b)a?a", 4)],
+    [
+        ("^web", 1),
+        ("^web.*prod.*eu", 4),
+        ("a.*b.*c", 4),
+        (r"(a|b)+.?a??a+(ab|a)?\d{2,5}", 6),
+        ("^(?=a.*b)a?a", 4),
+    ],
 )
 def test_choices_count_into_the_text_that_is_searched(regex, expected):
     degree, choices = cost(regex)
@@ -174,16 +187,22 @@ def test_globs_mean_what_the_standard_library_means(pattern, texts):
             compile_pattern(pattern)
         except LanguageError:
             return
-        if "-" in pattern or "!" in pattern:  # odd sets: the library has its own ideas of half-open ranges
+        # odd sets: the library has its own ideas of half-open ranges
+        if "-" in pattern or "!" in pattern:
             return
-    test = compile_pattern(pattern) if not (len(pattern) > 1 and pattern[0] == pattern[-1] == "/") else None
+    test = (
+        compile_pattern(pattern)
+        if not (len(pattern) > 1 and pattern[0] == pattern[-1] == "/")
+        else None
+    )
     for text in texts:
         assert test is not None
         assert test(text) == (re.match(fnmatch.translate(pattern), text) is not None)
 
 
 @given(
-    st.text(max_size=30) | st.from_regex(r"/[ab()|*+?.\[\]{}0-9^$\\w-]{0,14}/", fullmatch=True), st.text(max_size=20)
+    st.text(max_size=30) | st.from_regex(r"/[ab()|*+?.\[\]{}0-9^$\\w-]{0,14}/", fullmatch=True),
+    st.text(max_size=20),
 )
 def test_no_text_is_met_with_anything_but_a_language_error(pattern, text):
     try:
@@ -195,10 +214,27 @@ def test_no_text_is_met_with_anything_but_a_language_error(pattern, text):
 
 
 PIECES = st.sampled_from(
-    ["a", "b", "[ab]", ".", "a*", "b+", "a?", "(a|b)", "(ab)*", "(a|ab)", "(b+a)*", "[ab]*", "a{2,5}", "x"]
+    [
+        "a",
+        "b",
+        "[ab]",
+        ".",
+        "a*",
+        "b+",
+        "a?",
+        "(a|b)",
+        "(ab)*",
+        "(a|ab)",
+        "(b+a)*",
+        "[ab]*",
+        "a{2,5}",
+        "x",
+    ]
 )
 REGEXES = st.lists(PIECES, min_size=1, max_size=5).map("".join)
-NESTED = st.one_of(REGEXES, REGEXES.map(lambda inner: f"({inner})*"), REGEXES.map(lambda inner: f"^({inner})+$"))
+NESTED = st.one_of(
+    REGEXES, REGEXES.map(lambda inner: f"({inner})*"), REGEXES.map(lambda inner: f"^({inner})+$")
+)
 TAILS = st.sampled_from(["", "c", "$", "ac", "[ab]c"])
 
 
@@ -212,7 +248,8 @@ def test_what_is_accepted_ends_soon_whatever_it_is_given(inner, tail, unit):
     started = time.process_time()
     for length in (250, LONGEST_SEARCHED):
         test((unit * length)[:length] + "!"[: LONGEST_SEARCHED - length])
-    # A runaway takes hours or for ever; a bound of seconds of the processor's own time tells them apart on any machine.
+    # A runaway takes hours or for ever; a bound of seconds of the processor's own time tells them
+    # apart on any machine.
     assert time.process_time() - started < 5
 
 

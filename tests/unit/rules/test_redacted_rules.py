@@ -40,7 +40,9 @@ def test_no_secret_of_a_step_and_no_comment_is_left_and_the_rule_is_the_same():
     assert "hunter" not in shown
     assert "swordfish" not in shown
     assert "{container.name} is ill" in shown
-    before, after = (load_texts({"a.yaml": each.encode()}, host="h").rules for each in (RULE, shown))
+    before, after = (
+        load_texts({"a.yaml": each.encode()}, host="h").rules for each in (RULE, shown)
+    )
     assert [(each.name, each.match.text, each.line) for each in before] == [
         (each.name, each.match.text, each.line) for each in after
     ]
@@ -50,7 +52,10 @@ def test_no_secret_of_a_step_and_no_comment_is_left_and_the_rule_is_the_same():
 
 
 def test_a_secret_behind_an_anchor_is_one():
-    text = "shared: &env {A: hunter1}\nrules:\n- then: [{exec: {env: *env}}, {exec: {env: {B: &b hunter2, C: *b}}}]\n"
+    text = (
+        "shared: &env {A: hunter1}\nrules:\n- then: [{exec: {env: *env}}, {exec: {env: {B: &b "
+        "hunter2, C: *b}}}]\n"
+    )
     shown = without_secrets(text.encode()).decode()
     assert "hunter" not in shown
     assert "*env" in shown
@@ -60,4 +65,6 @@ def test_a_secret_behind_an_anchor_is_one():
 def test_rules_without_secrets_stay_the_same(path: Path):
     content = path.read_bytes()
     kept = load_texts({str(path): without_secrets(content)}, host="h").rules
-    assert [each.then for each in kept] == [each.then for each in load_texts({str(path): content}, host="h").rules]
+    assert [each.then for each in kept] == [
+        each.then for each in load_texts({str(path): content}, host="h").rules
+    ]

@@ -16,7 +16,9 @@ PAGE = (Path(__file__).parents[3] / "docs" / "rules.md").read_text("utf-8")
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    assert fill(PAGE) == PAGE, "write them anew: python -m dockmend.rules.reference_tables docs/rules.md"
+    assert fill(PAGE) == PAGE, (
+        "write them anew: python -m dockmend.rules.reference_tables docs/rules.md"
+    )
 
 
 def test_a_page_without_a_place_for_a_table_is_refused() -> None:
@@ -39,7 +41,10 @@ def test_each_form_of_a_trigger_that_it_shows_is_accepted() -> None:
     shown = [form for line in forms for form in line.split("`, `")]
     assert len(shown) >= 5
     for form in shown:
-        rule = f"version: 1\nrules:\n  - name: heal\n    when: {form}\n    match: all\n    then: restart\n"
+        rule = (
+            f"version: 1\nrules:\n  - name: heal\n    when: {form}\n    match: all\n    then: "
+            "restart\n"
+        )
         assert load_texts({"docs.yaml": rule}, host="lab").rules
 
 

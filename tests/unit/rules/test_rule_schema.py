@@ -1,4 +1,5 @@
-"""The JSON Schema for editors: it accepts what the loader accepts, and refuses the slips that a shape can show."""
+"""The JSON Schema for editors: it accepts what the loader accepts, and refuses the slips that a
+shape can show."""
 
 from __future__ import annotations
 
@@ -16,12 +17,15 @@ from tests.unit.rules.schema_subset import errors
 HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[3]
 SCHEMA = json_schema()
-RIGHT = sorted([*HERE.glob("right/*.yaml"), *HERE.glob("later/*.yaml"), *(ROOT / "rules.d").glob("*.yaml")])
+RIGHT = sorted(
+    [*HERE.glob("right/*.yaml"), *HERE.glob("later/*.yaml"), *(ROOT / "rules.d").glob("*.yaml")]
+)
 SHAPES = (
-    "version-two", "no-match", "unknown-key", "unknown-key-in-params", "unknown-top-key", "unknown-trigger",
-    "unknown-action", "severity-unknown", "mode-unknown", "trap-cooldown-off", "trap-tag-is-a-number",
-    "params-missing", "consistency-missing", "for-without-a-unit", "enabled-is-a-word", "defaults-with-a-name",
-    "trigger-with-two-forms", "two-actions-in-one-step",
+    "version-two", "no-match", "unknown-key", "unknown-key-in-params", "unknown-top-key",
+    "unknown-trigger", "unknown-action", "severity-unknown", "mode-unknown", "trap-cooldown-off",
+    "trap-tag-is-a-number", "params-missing", "consistency-missing", "for-without-a-unit",
+    "enabled-is-a-word", "defaults-with-a-name", "trigger-with-two-forms",
+    "two-actions-in-one-step",
 )  # fmt: skip
 
 

@@ -40,8 +40,12 @@ def test_when_a_schedule_fires_next(cron, zone, after, expected):
 def test_the_last_firing_before_a_moment():
     assert last_fire("0 3 * * *", "UTC", utc("2026-11-23 03:00:00")) == utc("2026-11-22 03:00:00")
     assert last_fire("0 3 * * *", "UTC", utc("2026-11-23 03:00:01")) == utc("2026-11-23 03:00:00")
-    assert last_fire("0 3 * * *", "UTC", utc("2026-11-23 03:00:00") + 0.5) == utc("2026-11-23 03:00:00")
-    assert last_fire("30 2 * * *", "Europe/Berlin", utc("2026-03-29 12:00:00")) == utc("2026-03-29 01:00:00")
+    assert last_fire("0 3 * * *", "UTC", utc("2026-11-23 03:00:00") + 0.5) == utc(
+        "2026-11-23 03:00:00"
+    )
+    assert last_fire("30 2 * * *", "Europe/Berlin", utc("2026-03-29 12:00:00")) == utc(
+        "2026-03-29 01:00:00"
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,15 @@ def test_zones_are_checked():
 
 
 CRONS = st.sampled_from(
-    ["*/15 * * * *", "0 3 * * *", "30 2 * * *", "5,35 1-3 * * *", "0 0 1 * *", "15 */2 * * sun", "59 23 L * *"]
+    [
+        "*/15 * * * *",
+        "0 3 * * *",
+        "30 2 * * *",
+        "5,35 1-3 * * *",
+        "0 0 1 * *",
+        "15 */2 * * sun",
+        "59 23 L * *",
+    ]
 )
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
 
@@ -107,7 +119,9 @@ def test_forward_and_backward_agree(cron, moment):
 @settings(deadline=None, max_examples=200)
 @given(
     st.text(max_size=20)
-    | st.lists(st.text(alphabet="0123456789*/,-LW#", min_size=1, max_size=5), min_size=5, max_size=5).map(" ".join)
+    | st.lists(
+        st.text(alphabet="0123456789*/,-LW#", min_size=1, max_size=5), min_size=5, max_size=5
+    ).map(" ".join)
 )
 def test_no_text_is_met_with_anything_but_a_language_error(text):
     try:

@@ -46,7 +46,11 @@ FRONT = Network(id="2", name="front", driver="bridge", labels={"a": "b"})
         ({"image": "nginx:*"}, WEB, True),
         ({"image": "nginx"}, WEB, False),
         ({"image": "nginx:*"}, Container(id="3", name="xx", image="nginx"), True),
-        ({"image": "host:5000/nginx:latest"}, Container(id="3", name="xx", image="host:5000/nginx"), True),
+        (
+            {"image": "host:5000/nginx:latest"},
+            Container(id="3", name="xx", image="host:5000/nginx"),
+            True,
+        ),
         ({"image": "*:latest"}, Container(id="3", name="xx", image="a@sha256:00"), False),
         ({"compose": {"project": "shop", "service": ["web", "api"]}}, WEB, True),
         ({"compose": {"project": "shop", "service": "db"}}, WEB, False),

@@ -1,4 +1,5 @@
-"""The rules in rules.d/: each loads without a word, is opted into by a label, and does what its comment says."""
+"""The rules in rules.d/: each loads without a word, is opted into by a label, and does what its
+comment says."""
 
 from __future__ import annotations
 
@@ -37,14 +38,16 @@ def candidates(subject: Object, trigger: str) -> list[str]:
 def test_they_load_without_a_word() -> None:
     assert [str(warning) for warning in RULES.warnings] == []
     assert [found.name for found in RULES.rules] == [
-        "restart-unhealthy", "keep-crashed", "reconnect-network", "nightly-snapshot", "raise-memory",
-        "rejoin-network",
+        "restart-unhealthy", "keep-crashed", "reconnect-network", "nightly-snapshot",
+        "raise-memory", "rejoin-network",
     ]  # fmt: skip
     assert all(found.description and found.enabled and not found.dry_run for found in RULES.rules)
 
 
 @pytest.mark.parametrize(("name", "trigger", "label", "actions"), OPT_IN)
-def test_each_is_opted_into_by_its_label(name: str, trigger: str, label: str, actions: list[str]) -> None:
+def test_each_is_opted_into_by_its_label(
+    name: str, trigger: str, label: str, actions: list[str]
+) -> None:
     assert candidates(Container(id="1", name="web", labels={label: "true"}), trigger) == [name]
     assert candidates(Container(id="2", name="web", labels={label: "false"}), trigger) == []
     assert candidates(Container(id="3", name="web"), trigger) == []

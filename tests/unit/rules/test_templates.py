@@ -23,7 +23,13 @@ WEB = Container(
     networks={"front": Endpoint("n1"), "back": Endpoint("n2")},
 )
 CHANGE = Change(
-    ("container.crashed", "container.exited"), "container", WEB, "compose:shop/web/1", "t", 1.0, cause="crashed"
+    ("container.crashed", "container.exited"),
+    "container",
+    WEB,
+    "compose:shop/web/1",
+    "t",
+    1.0,
+    cause="crashed",
 )
 FIELDS = field_values(CHANGE, None, "inc-7", 1_764_000_000.5, "prod-1", reason="exit code 137")
 
@@ -51,7 +57,10 @@ FIELDS = field_values(CHANGE, None, "inc-7", 1_764_000_000.5, "prod-1", reason="
         ("{{container.name}", "{container.name}"),
         ("${{HOME}", "${HOME}"),
         ('{"name": "{container.name}", "n": {"a": {}}}', '{"name": "web-1", "n": {"a": {}}}'),
-        ('{"a":1} {a:1} { container.name } {} {0} {-x}', '{"a":1} {a:1} { container.name } {} {0} {-x}'),
+        (
+            '{"a":1} {a:1} { container.name } {} {0} {-x}',
+            '{"a":1} {a:1} { container.name } {} {0} {-x}',
+        ),
         ("}} {", "}} {"),
         ("", ""),
     ],
@@ -100,12 +109,18 @@ def test_a_template_tells_its_fields_and_whether_it_has_any():
 def test_events_payloads_and_alerts_are_known_where_they_are_told_to_be():
     event = Event("container", "die", Actor("c1", {"name": "web", "x": "{now}"}), 5_000_000_000)
     change = Change(("container.die",), "container", None, "t", "t", 5.0, event=event)
-    extra = {"payload": {"a": {"b": [1, 2]}, "n": 3.0}, "alert": {"labels": {"x": "y"}, "status": "firing"}}
+    extra = {
+        "payload": {"a": {"b": [1, 2]}, "n": 3.0},
+        "alert": {"labels": {"x": "y"}, "status": "firing"},
+    }
     fields = field_values(change, extra=extra)
     text = "{event.action} {event.name} {event.attributes[x]} {event.time:%s}"
     with pytest.raises(LanguageError, match="unknown format"):
         compile_template(text, CONTEXTS)
-    text = "{event.action} {event.name} {event.attributes[x]} {payload.a.b} {payload.n} {payload.z.y} {alert.labels.x}"
+    text = (
+        "{event.action} {event.name} {event.attributes[x]} {payload.a.b} {payload.n} "
+        "{payload.z.y} {alert.labels.x}"
+    )
     assert compile_template(text, CONTEXTS).render(fields) == "die web {now} [1, 2] 3  y"
     assert compile_template("{event.id}", contexts_for(events=True)).render(fields) == "c1"
 
@@ -113,7 +128,9 @@ def test_events_payloads_and_alerts_are_known_where_they_are_told_to_be():
 def test_a_trouble_of_a_network_names_the_network():
     change = Change(("container.network_lost",), "container", WEB, "t", "t", 1.0, network="front")
     assert (
-        compile_template("{container.name} lost {network.name}", contexts_for()).render(field_values(change))
+        compile_template("{container.name} lost {network.name}", contexts_for()).render(
+            field_values(change)
+        )
         == "web-1 lost front"
     )
 
@@ -121,7 +138,9 @@ def test_a_trouble_of_a_network_names_the_network():
 def test_what_a_field_holds_is_never_read_as_a_template():
     named = Container(id="1", name="{container.id}{0.__class__}{{")
     fields = field_values(Change(("x",), "container", named, "t", "t", 0.0))
-    assert compile_template("<{container.name}>").render(fields) == "<{container.id}{0.__class__}{{>"
+    assert (
+        compile_template("<{container.name}>").render(fields) == "<{container.id}{0.__class__}{{>"
+    )
 
 
 def test_every_field_of_the_catalogue_can_be_asked_for_of_every_kind_of_change():
@@ -137,7 +156,9 @@ def test_every_field_of_the_catalogue_can_be_asked_for_of_every_kind_of_change()
 
 def test_times_beyond_the_calendar_are_shown_as_numbers():
     fields = {"now": 1e20}
-    assert compile_template("{now}").render(fields) == "100000000000000000000" or show(1e20) == "1e+20"
+    assert (
+        compile_template("{now}").render(fields) == "100000000000000000000" or show(1e20) == "1e+20"
+    )
     assert compile_template("{now:%Y}").render(fields) == ""
 
 
@@ -153,7 +174,10 @@ def test_no_text_is_met_with_anything_but_a_language_error(text):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(alphabet=string.ascii_letters + " .:", max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(alphabet=string.ascii_letters + " .:", max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.text(alphabet=string.ascii_letters, max_size=5), inner, max_size=3)

@@ -71,8 +71,10 @@ def test_lists_and_not_during_are_folded_into_one_test():
         (["08:00-09:00 Europe/Berlin", "12:07-13:00 Europe/Berlin"], None, "2026-11-27 10:00", "2026-11-27 12:07"),
         (None, "Mon-Fri 08:00-18:00 Europe/Berlin", "2026-11-27 08:00", "2026-11-27 18:00"),
         ("08:00-18:00 Europe/Berlin", "08:00-09:00 Europe/Berlin", "2026-11-27 07:00", "2026-11-27 09:00"),
-        ("02:30-04:00 Europe/Berlin", None, "2026-03-28 12:00", "2026-03-29 03:00"),  # the clock skips its beginning
-        ("Sun 02:00-03:00 Europe/Berlin", None, "2026-03-28 12:00", "2026-04-05 02:00"),  # and all of it
+        # the clock skips its beginning
+        ("02:30-04:00 Europe/Berlin", None, "2026-03-28 12:00", "2026-03-29 03:00"),
+        # and all of it
+        ("Sun 02:00-03:00 Europe/Berlin", None, "2026-03-28 12:00", "2026-04-05 02:00"),
         ("01:45-02:30 Australia/Lord_Howe", None, "2026-10-03 12:00", "2026-10-03 17:15"),
         ("Mon Europe/Berlin", "Mon Europe/Berlin", "2026-11-27 08:00", None),
     ],
@@ -87,8 +89,10 @@ def test_the_next_opening_is_the_first_instant_inside(during, not_during, now, o
 @given(
     st.floats(1.7e9, 1.8e9),
     st.sampled_from([
-        ("Mon-Fri 08:05-17:31 Europe/Berlin", None), ("22:00-02:30 America/New_York", "Sat,Sun UTC"),
-        (None, ["06:00-07:00 UTC", "05:30-06:10 Europe/Berlin"]), ("02:10-02:50 Australia/Lord_Howe", None),
+        ("Mon-Fri 08:05-17:31 Europe/Berlin", None),
+        ("22:00-02:30 America/New_York", "Sat,Sun UTC"),
+        (None, ["06:00-07:00 UTC", "05:30-06:10 Europe/Berlin"]),
+        ("02:10-02:50 Australia/Lord_Howe", None),
     ]),
 )  # fmt: skip
 def test_until_it_opens_it_is_shut(now, text):
@@ -136,7 +140,8 @@ def test_wrong_windows_say_what_was_expected(text, said, offset):
 
 @given(
     st.sets(st.integers(0, 6), min_size=1), st.integers(0, 1439), st.integers(0, 1439),
-    st.floats(1.6e9, 1.9e9), st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"]),
+    st.floats(1.6e9, 1.9e9),
+    st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"]),
 )  # fmt: skip
 def test_a_window_and_its_complement_split_the_week(days, start, end, moment, zone):
     if start == end:

@@ -18,7 +18,9 @@ def _fresh_zone():
     time_zones.local_zone.cache_clear()
 
 
-@pytest.mark.parametrize(("name", "hour"), [("Europe/Berlin", 12), (":Asia/Tokyo", 19), ("UTC", 10)])
+@pytest.mark.parametrize(
+    ("name", "hour"), [("Europe/Berlin", 12), (":Asia/Tokyo", 19), ("UTC", 10)]
+)
 def test_without_a_zone_the_hosts_own_counts(monkeypatch, name, hour):
     monkeypatch.setenv("TZ", name)
     assert time_zones.wall_clock(NOON_IN_SUMMER, None).hour == hour

@@ -1,4 +1,5 @@
-"""Comparing archives, against the standard library's reading of them, however they are ordered and cut."""
+"""Comparing archives, against the standard library's reading of them, however they are ordered and
+cut."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ class Node:
 
 
 Tree = dict[bytes, Node]
-part = st.sampled_from([b"a", b"b", b"a.b", b"a-b", b"\xff\xfe", b"v", b"n" * 90, "ü".encode(), b"\x1b[2J\n"])
+part = st.sampled_from(
+    [b"a", b"b", b"a.b", b"a-b", b"\xff\xfe", b"v", b"n" * 90, "ü".encode(), b"\x1b[2J\n"]
+)
 path = st.lists(part, min_size=1, max_size=4).map(b"/".join)
 node = st.builds(
     Node,
@@ -59,7 +62,10 @@ node = st.builds(
             tarfile.LNKTYPE,
         ]
     ),
-    data=st.one_of(st.sampled_from([b"", b"x", b"y", b"x" * 512, b"x" * 513, b"\0" * 1024]), st.binary(max_size=1500)),
+    data=st.one_of(
+        st.sampled_from([b"", b"x", b"y", b"x" * 512, b"x" * 513, b"\0" * 1024]),
+        st.binary(max_size=1500),
+    ),
     mode=st.sampled_from([0, 0o644, 0o4755, 0o1777]),
     uid=st.sampled_from([0, 1000, 2**21, 2**31]),
     gid=st.sampled_from([0, 33, 2**31 - 2]),
@@ -69,7 +75,8 @@ node = st.builds(
 )
 tree = st.dictionaries(path, node, max_size=12)
 change = st.fixed_dictionaries(
-    {}, optional={"mode": st.just(0o600), "uid": st.just(7), "data": st.just(b"z"), "link": st.just("elsewhere"),
+    {},
+    optional={"mode": st.just(0o600), "uid": st.just(7), "data": st.just(b"z"), "link": st.just("elsewhere"),
                   "device": st.just((9, 9)), "capability": st.just("three"), "kind": st.just(tarfile.DIRTYPE)}
 )  # fmt: skip
 
@@ -82,7 +89,8 @@ def pair(draw) -> tuple[Tree, Tree]:
         return before, draw(tree)
     after = {name: each for name, each in before.items() if draw(st.integers(0, 4))}
     after = {
-        name: replace(each, **draw(change)) if not draw(st.integers(0, 2)) else each for name, each in after.items()
+        name: replace(each, **draw(change)) if not draw(st.integers(0, 2)) else each
+        for name, each in after.items()
     }
     return before, after | draw(st.dictionaries(path, node, max_size=2))
 
@@ -121,19 +129,30 @@ def compared(before: bytes, after: bytes, cuts: Iterable[int] = ()) -> list[Diff
     return asyncio.run(compare(side(before, cuts), side(after, cuts)))
 
 
-@given(pair(), st.randoms(use_true_random=False), st.booleans(), st.lists(st.integers(0, 10**6), max_size=8))
+@given(
+    pair(),
+    st.randoms(use_true_random=False),
+    st.booleans(),
+    st.lists(st.integers(0, 10**6), max_size=8),
+)
 def test_finds_exactly_what_differs_in_whatever_order_and_pieces(trees, random, shuffled, cuts):
     before, after = trees
     order: Callable[[Tree], list[tuple[bytes, Node]]] = engines_order
     if shuffled:
-        order = lambda nodes: random.sample(sorted(nodes.items(), key=lambda each: each[0]), len(nodes))  # noqa: E731
+        order = lambda nodes: random.sample(  # noqa: E731
+            sorted(nodes.items(), key=lambda each: each[0]), len(nodes)
+        )
     found = compared(archive(order(before)), archive(order(after)), cuts)
     told = {each.path: each.kind for each in found}
     assert len(told) == len(found)
     assert told == {
         **dict.fromkeys(before.keys() - after.keys(), "removed"),
         **dict.fromkeys(after.keys() - before.keys(), "added"),
-        **{name: "changed" for name in before.keys() & after.keys() if before[name].seen() != after[name].seen()},
+        **{
+            name: "changed"
+            for name in before.keys() & after.keys()
+            if before[name].seen() != after[name].seen()
+        },
     }
     for each in found:
         assert clean(each.line()).isprintable()
@@ -141,10 +160,16 @@ def test_finds_exactly_what_differs_in_whatever_order_and_pieces(trees, random, 
             assert each.what
 
 
-@given(tree, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), st.lists(st.integers(0, 10**6), max_size=4))
+@given(
+    tree,
+    st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+    st.lists(st.integers(0, 10**6), max_size=4),
+)
 def test_an_archive_does_not_differ_from_itself_in_another_format(nodes, format, cuts):
     plain = {name: replace(each, capability="") for name, each in nodes.items()}
-    assert compared(archive(engines_order(plain), format), archive(engines_order(plain)), cuts) == []
+    assert (
+        compared(archive(engines_order(plain), format), archive(engines_order(plain)), cuts) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +194,11 @@ def test_says_what_differs(changes, what):
 
 def test_the_rows_and_lines_of_each_kind():
     before = {b"a": Node(data=b"one"), b"b": Node(), b"l": Node(tarfile.SYMTYPE, link="x")}
-    after = {b"a": Node(data=b"two", mode=0o600, uid=33), b"\xff\x1b": Node(data=b"1234"), b"l": before[b"l"]}
+    after = {
+        b"a": Node(data=b"two", mode=0o600, uid=33),
+        b"\xff\x1b": Node(data=b"1234"),
+        b"l": before[b"l"],
+    }
     found = compared(archive(engines_order(before)), archive(engines_order(after)))
     assert [each.line() for each in found] == [
         "~ a: content, mode 0644 → 0600, owner 0:0 → 33:0",
@@ -188,7 +217,9 @@ def test_the_rows_and_lines_of_each_kind():
     assert found[2].row()["before"] is None
 
 
-async def entries(names: Iterable[bytes], batch: int, size: int = 0) -> AsyncGenerator[list[Item], None]:
+async def entries(
+    names: Iterable[bytes], batch: int, size: int = 0
+) -> AsyncGenerator[list[Item], None]:
     for group in _batched(names, batch):
         yield [(name, Detail("file", 0o644, 0, 0, size)) for name in group]
 
@@ -200,7 +231,8 @@ def _batched(names: Iterable[bytes], batch: int) -> Iterable[list[bytes]]:
 
 
 def test_holds_no_more_than_what_differs(monkeypatch):
-    """10,000 entries on either side in batches of other sizes, some of them on one side only: never 80 at once."""
+    """10,000 entries on either side in batches of other sizes, some of them on one side only: never
+    80 at once."""
     monkeypatch.setattr(diffing, "LIMIT", 80)
     names = [b"%05d" % number for number in range(10_000)]
     fewer = [name for name in names if not 3000 <= int(name) < 3020]

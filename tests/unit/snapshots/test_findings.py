@@ -27,10 +27,10 @@ def found(findings: list[ArchiveFinding], start: str) -> ArchiveFinding | None:
 @pytest.mark.parametrize(
     ("name", "link", "leaves"),
     [
-        ("v/a", "b", False), ("v/a", ".", False), ("v/a", "..", True), ("v/a", "../v/b", False), ("v/d/a", "..", False),
-        ("v/d/a", "../..", True), ("v/d/a", "../../v", False), ("v/d/a", "../../vv", True),
-        ("v/a", "/etc/passwd", False),
-        ("v/a", "./../../etc", True), ("v/d/a", "x/../../../out", True), ("v/a", "x/..", False),
+        ("v/a", "b", False), ("v/a", ".", False), ("v/a", "..", True), ("v/a", "../v/b", False),
+        ("v/d/a", "..", False), ("v/d/a", "../..", True), ("v/d/a", "../../v", False),
+        ("v/d/a", "../../vv", True), ("v/a", "/etc/passwd", False), ("v/a", "./../../etc", True),
+        ("v/d/a", "x/../../../out", True), ("v/a", "x/..", False),
     ],
 )  # fmt: skip
 def test_relative_links_that_leave_the_volume(name, link, leaves):
@@ -84,10 +84,14 @@ def test_the_walk_names_what_the_archive_lacks(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_path_that_exists_is_no_proof_of_the_same_host(tmp_path: Path):
-    """Every host has the same paths: what counts is the folder of the container made a moment ago."""
+    """Every host has the same paths: what counts is the folder of the container made a moment
+    ago."""
     mountpoint = tmp_path / "volumes" / "data" / "_data"
     mountpoint.mkdir(parents=True)
-    helper = {"Id": "c" * 64, "GraphDriver": {"Data": {"UpperDir": str(tmp_path / "overlay2" / "x" / "diff")}}}
+    helper = {
+        "Id": "c" * 64,
+        "GraphDriver": {"Data": {"UpperDir": str(tmp_path / "overlay2" / "x" / "diff")}},
+    }
     assert not same_host(helper, str(mountpoint))
     (tmp_path / "containers" / ("c" * 64)).mkdir(parents=True)
     assert same_host(helper, str(mountpoint))
@@ -110,7 +114,8 @@ def test_owners():
     kind, here, pid, _started = mine.split(".")
     assert helper_owner.gone(f"{kind}.{here}.{pid}.1")
     assert helper_owner.gone(f"{kind}.{here}.4194305.1")  # beyond the kernel's highest process id
-    assert not helper_owner.gone(f"{kind}.elsewhere-1.{pid}.1")  # another host's: nothing is known about it
+    # another host's: nothing is known about it
+    assert not helper_owner.gone(f"{kind}.elsewhere-1.{pid}.1")
     assert not helper_owner.gone("i0123456789abcde")
     assert not helper_owner.gone("command.x")
 
@@ -119,7 +124,8 @@ def test_owners():
 def test_a_link_that_takes_a_folders_place_while_it_is_looked_through_leads_nowhere(
     tmp_path: Path, swapped: bytes
 ) -> None:
-    """A container writes into its volume meanwhile: the names of the host's files are not its business."""
+    """A container writes into its volume meanwhile: the names of the host's files are not its
+    business."""
     root, host = tmp_path / "v", tmp_path / "host"
     (root / "a" / "b" / "c").mkdir(parents=True)
     (host / "b" / "c").mkdir(parents=True)
@@ -147,7 +153,8 @@ def test_what_lies_deeper_than_a_path_reaches_is_said_and_not_looked_into(tmp_pa
     os.close(here)
     found = walk(tmp_path)
     clear(tmp_path)
-    assert found.entries == 411  # the root, and 410 of which the last is named by more than 4,096 bytes
+    # the root, and 410 of which the last is named by more than 4,096 bytes
+    assert found.entries == 411
     assert [(each.what, each.count) for each in found.not_kept if "folders" in each.what] == [
         ("folders that could not be looked into", 1)
     ]

@@ -38,7 +38,9 @@ async def test_what_nobody_gets_is_given_back():
         gate.wait(30)
         return "draft"
 
-    await cancelled_thrice(asyncio.get_running_loop().create_task(acquire(given.append, make)), gate)
+    await cancelled_thrice(
+        asyncio.get_running_loop().create_task(acquire(given.append, make)), gate
+    )
     assert given == ["draft"]
 
 

@@ -20,7 +20,8 @@ from tests.fakes.owning import INSTANCE, Rows, owning
 
 
 class Volumes:
-    """The volumes of an engine. `used`: names that a container refers to; `lost`: answers that do not come."""
+    """The volumes of an engine. `used`: names that a container refers to; `lost`: answers that do
+    not come."""
 
     def __init__(self) -> None:
         self.all: dict[str, Volume] = {}
@@ -94,7 +95,8 @@ async def test_what_dead_restores_left_is_removed_if_a_row_proves_it(tmp_path: P
         await make(own, name)
     await make(own, "busy", command_owner())
     engine.all["twin"] = Volume("twin", labels=engine.all["half"].labels)
-    engine.all["retold"] = Volume("retold", labels=engine.all["half"].labels)  # made anew by a person
+    # made anew by a person
+    engine.all["retold"] = Volume("retold", labels=engine.all["half"].labels)
     del engine.all["gone"]
     engine.used.add("used")
     (restore_marker.place(store, "settled").parent).mkdir(parents=True)

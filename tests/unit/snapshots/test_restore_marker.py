@@ -1,4 +1,5 @@
-"""The mark of a restore in place: one at a time, whole or not there, known for a leftover by its lock."""
+"""The mark of a restore in place: one at a time, whole or not there, known for a leftover by its
+lock."""
 
 from __future__ import annotations
 
@@ -53,8 +54,12 @@ def test_a_mark_that_cannot_be_read_is_said_and_stays(store):
 
 async def test_the_safety_snapshot_of_an_unfinished_restore_cannot_be_removed(store):
     with restore_marker.held(store, "data"):
-        restore_marker.put(store, RestoreMarker("data", "data@20200101T000000", "data@20200101T000001"))
-    with pytest.raises(SnapshotError, match=r"data@20200101T000001 stays: it is what data held before"):
+        restore_marker.put(
+            store, RestoreMarker("data", "data@20200101T000000", "data@20200101T000001")
+        )
+    with pytest.raises(
+        SnapshotError, match=r"data@20200101T000001 stays: it is what data held before"
+    ):
         await snapshot_commands.remove(store, "data@20200101T000001")
 
 

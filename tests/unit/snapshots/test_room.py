@@ -1,4 +1,5 @@
-"""A snapshot for which there is no room: refused before it begins, removed where it would have gone too far."""
+"""A snapshot for which there is no room: refused before it begins, removed where it would have gone
+too far."""
 
 from __future__ import annotations
 
@@ -109,7 +110,9 @@ def left(state: Path) -> list[str]:
     return [each.name for each in state.rglob("*") if each.is_file()]
 
 
-async def test_with_less_free_than_the_reserve_no_container_is_held_still_for_it(tmp_path, monkeypatch):
+async def test_with_less_free_than_the_reserve_no_container_is_held_still_for_it(
+    tmp_path, monkeypatch
+):
     on_a_disk(monkeypatch, tmp_path, TOTAL // 20 - 1)
     engine, said = await snapshot(tmp_path)
     assert "less than 50 MiB of disk space would be left" in said

@@ -56,7 +56,9 @@ def test_depth_costs_nothing(root):
     assert list(root.iterdir()) == []
 
 
-def test_a_folder_that_becomes_a_link_while_it_is_cleared_is_not_followed(root, tmp_path, monkeypatch):
+def test_a_folder_that_becomes_a_link_while_it_is_cleared_is_not_followed(
+    root, tmp_path, monkeypatch
+):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x")

@@ -17,7 +17,14 @@ AT = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 
 
 def manifest(draft: Draft, **more: object) -> Manifest:
-    fields = {"taken_at": AT, "sha256": "0" * 64, "bytes": 3, "compressed_bytes": 3, "files": 1, "directories": 1}
+    fields = {
+        "taken_at": AT,
+        "sha256": "0" * 64,
+        "bytes": 3,
+        "compressed_bytes": 3,
+        "files": 1,
+        "directories": 1,
+    }
     return Manifest(id=draft.id, volume=draft.volume, **{**fields, **more})  # type: ignore[arg-type]
 
 
@@ -49,7 +56,10 @@ def test_what_was_committed_is_there(store: SnapshotStore):
         "bytes": 3, "files": 1, "rule": "nightly", "incident": None,
     }  # fmt: skip
     assert files(store.root) == ["data/20231114T221320.json", "data/20231114T221320.tar.zst"]
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [store.root, *store.root.rglob("*")]}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in [store.root, *store.root.rglob("*")]
+    }
     assert set(modes.values()) == {0o700, 0o600}
 
 
@@ -69,9 +79,12 @@ def test_two_in_one_second_have_two_names(store: SnapshotStore):
 
 
 @pytest.mark.parametrize(
-    ("failing", "number"), [("fsync", 1), ("fsync", 2), ("fsync", 3), ("fsync", 4), ("rename", 1), ("rename", 2)]
+    ("failing", "number"),
+    [("fsync", 1), ("fsync", 2), ("fsync", 3), ("fsync", 4), ("rename", 1), ("rename", 2)],
 )
-def test_a_full_disk_leaves_nothing(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch, failing: str, number: int):
+def test_a_full_disk_leaves_nothing(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch, failing: str, number: int
+):
     real = {"fsync": os.fsync, "rename": Path.rename}[failing]
     calls = 0
 
@@ -83,7 +96,9 @@ def test_a_full_disk_leaves_nothing(store: SnapshotStore, monkeypatch: pytest.Mo
         return real(*arguments)  # type: ignore[operator]
 
     with store.begin("data", AT) as draft:
-        monkeypatch.setattr(*((os, "fsync", fails) if failing == "fsync" else (Path, "rename", fails)))
+        monkeypatch.setattr(
+            *((os, "fsync", fails) if failing == "fsync" else (Path, "rename", fails))
+        )
         draft.file.write(b"abc")
         with pytest.raises(OSError, match="No space"):
             draft.commit(manifest(draft))
@@ -118,11 +133,14 @@ make(SnapshotStore(Path(root)))
 
 
 def test_death_at_every_step_leaves_a_whole_snapshot_or_none(tmp_path: Path):
-    """Steps are counted from outside (audit events of the interpreter), so a new one is covered without being named."""
+    """Steps are counted from outside (audit events of the interpreter), so a new one is covered
+    without being named."""
     died = 0
     for last in range(1, 60):
         store = SnapshotStore(tmp_path / str(last))
-        code = subprocess.run([sys.executable, "-c", CRASH, str(store.root), str(last)], check=False).returncode
+        code = subprocess.run(
+            [sys.executable, "-c", CRASH, str(store.root), str(last)], check=False
+        ).returncode
         for each in store.snapshots():
             with store.open(each.id) as file:
                 assert file.read() == b"abc"
@@ -171,9 +189,14 @@ def test_clean_removes_leftovers_and_nothing_else(store: SnapshotStore):
         (folder / name).write_text("x")
     (store.root / "other").mkdir()
     assert sorted(store.clean()) == [
-        "data/20200101T000000.tar.zst.partial", "data/20200101T000001.tar.zst", "data/20200101T000002.json.partial",
+        "data/20200101T000000.tar.zst.partial", "data/20200101T000001.tar.zst",
+        "data/20200101T000002.json.partial",
     ]  # fmt: skip
-    assert files(store.root) == ["data/20231114T221320.json", "data/20231114T221320.tar.zst", "data/notes.txt"]
+    assert files(store.root) == [
+        "data/20231114T221320.json",
+        "data/20231114T221320.tar.zst",
+        "data/notes.txt",
+    ]
     assert not (store.root / "other").exists()
 
 
@@ -182,7 +205,12 @@ def test_keep_counts_one_rule_and_one_volume(store: SnapshotStore):
     make(store, at=AT + 9, rule="other")
     make(store, "logs", at=AT, rule="nightly")
     assert store.keep("nightly", "data", 2) == mine[:2]
-    assert [each.id for each in store.snapshots()] == [mine[2], mine[3], "data@20231114T221329", "logs@20231114T221320"]
+    assert [each.id for each in store.snapshots()] == [
+        mine[2],
+        mine[3],
+        "data@20231114T221329",
+        "logs@20231114T221320",
+    ]
 
 
 def test_remove(store: SnapshotStore):
@@ -196,9 +224,10 @@ def test_remove(store: SnapshotStore):
 @pytest.mark.parametrize(
     "id",
     [
-        "data", "@20231114T221320", "../data@20231114T221320", "data@../../etc", "a/b@20231114T221320",
-        ".@20231114T221320", "data@20231114T221320\n", "data\n@20231114T221320", "-x@20231114T221320",
-        "x" * 256 + "@20231114T221320", "d@\u0662\u0660231114T221320",
+        "data", "@20231114T221320", "../data@20231114T221320", "data@../../etc",
+        "a/b@20231114T221320", ".@20231114T221320", "data@20231114T221320\n",
+        "data\n@20231114T221320", "-x@20231114T221320", "x" * 256 + "@20231114T221320",
+        "d@\u0662\u0660231114T221320",
     ],
 )  # fmt: skip
 def test_an_id_never_becomes_a_path(store: SnapshotStore, id: str):
@@ -217,7 +246,9 @@ def test_a_manifest_that_was_spoilt_is_told_of(store: SnapshotStore):
     made = make(store)
     path = store.root / "data" / "20231114T221320.json"
     path.write_text('{"id": 1}')
-    with pytest.raises(SnapshotError, match="is no manifest of a snapshot: Expected `str`, got `int`"):
+    with pytest.raises(
+        SnapshotError, match="is no manifest of a snapshot: Expected `str`, got `int`"
+    ):
         store.load(made.id)
     path.write_bytes(made.encode().replace(b'"format": 1', b'"format": 2'))
     with pytest.raises(SnapshotError, match="this one is too old"):

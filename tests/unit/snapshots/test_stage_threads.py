@@ -15,7 +15,8 @@ from dockmend.snapshots.stage_threads import StagePump
 
 
 class Keeps:
-    """A stage that keeps what it was given; `gate` holds it up, `fails_at` makes it fail at that call."""
+    """A stage that keeps what it was given; `gate` holds it up, `fails_at` makes it fail at that
+    call."""
 
     def __init__(self, gate: threading.Event | None = None, fails_at: int = -1) -> None:
         self.pieces: list[bytes] = []

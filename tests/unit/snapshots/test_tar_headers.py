@@ -1,4 +1,5 @@
-"""The tar scanner against archives the standard library makes, in every format, cut into chunks anywhere."""
+"""The tar scanner against archives the standard library makes, in every format, cut into chunks
+anywhere."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ KINDS = (
 )
 
 byte = st.integers(1, 255).filter(lambda value: value != ord("/"))
-part = st.lists(byte, min_size=1, max_size=60).map(bytes).filter(lambda text: text.strip(b".") != b"")
+part = (
+    st.lists(byte, min_size=1, max_size=60).map(bytes).filter(lambda text: text.strip(b".") != b"")
+)
 name = st.lists(part, min_size=1, max_size=6).map(b"/".join)
 
 
@@ -75,13 +78,20 @@ def read_back(data: bytes) -> list[tuple[bytes, bytes, int, bytes, int]]:
         ]
 
 
-@given(st.lists(member(), max_size=6), st.sampled_from(FORMATS), st.lists(st.integers(0, 10**6), max_size=8))
+@given(
+    st.lists(member(), max_size=6),
+    st.sampled_from(FORMATS),
+    st.lists(st.integers(0, 10**6), max_size=8),
+)
 def test_sees_what_tarfile_sees(members, format, cuts):
     try:
         data = archive(members, format)
     except ValueError:  # ustar has no room for such a name or number
         data = archive(members, tarfile.PAX_FORMAT)
-    seen = [(each.name.rstrip(b"/"), each.kind, each.size, each.link, each.mode) for each in scan(data, cuts)]
+    seen = [
+        (each.name.rstrip(b"/"), each.kind, each.size, each.link, each.mode)
+        for each in scan(data, cuts)
+    ]
     assert seen == read_back(data)
 
 
@@ -142,7 +152,9 @@ def test_nine_gibibytes_by_base_256_and_by_pax():
 
 def test_global_pax_header_holds_until_the_end():
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "kept"}) as tar:
+    with tarfile.open(
+        fileobj=stream, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "kept"}
+    ) as tar:
         tar.addfile(tarfile.TarInfo("one"))
         tar.addfile(tarfile.TarInfo("two"))
     assert [each.name for each in scan(stream.getvalue())] == [b"one", b"two"]
@@ -159,7 +171,9 @@ def test_sparse_map_blocks_are_no_headers():
     more = bytearray(b"7" * 512)
     more[504] = 0
     after = tarfile.TarInfo("after").tobuf(tarfile.GNU_FORMAT)
-    assert [each.name for each in scan(bytes(header) + bytes(more) + b"d" * 512 + after + bytes(1024))] == [
+    assert [
+        each.name for each in scan(bytes(header) + bytes(more) + b"d" * 512 + after + bytes(1024))
+    ] == [
         b"sparse",
         b"after",
     ]
@@ -175,7 +189,9 @@ def test_a_header_too_large_to_hold_is_refused():
         scan(bytes(header))
 
 
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE]
+)
 def test_a_negative_size_is_refused_not_read_for_ever(kind: bytes):
     block = bytearray(tarfile.TarInfo("v/a").tobuf(tarfile.GNU_FORMAT)[:512])
     block[124:136], block[156:157], block[148:156] = b"\xff" * 10 + b"\xfe\x00", kind, b" " * 8

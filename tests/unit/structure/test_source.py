@@ -30,7 +30,9 @@ def _package(folder: Path, files: dict[str, str]) -> list[Module]:
     return modules(folder, "p")
 
 
-def test_a_circle_around_a_corner_is_found_and_one_for_the_type_checker_is_none(written: list[Module]) -> None:
+def test_a_circle_around_a_corner_is_found_and_one_for_the_type_checker_is_none(
+    written: list[Module],
+) -> None:
     assert circles(written) == [["p.a", "p.b", "p.c"]]
 
 
@@ -40,7 +42,8 @@ def test_names_are_counted_without_those_that_python_calls(tmp_path: Path) -> No
         {
             "__init__.py": "",
             "x/__init__.py": "",
-            "run.py": "class A:\n    def __init__(self): ...\n    def run(self): ...\n    def run_it(self): ...\n",
+            "run.py": "class A:\n    def __init__(self): ...\n    def run(self): ...\n    def "
+            "run_it(self): ...\n",
             "x/run.py": "class A:\n    def _run(self): pass\ndef run(): pass\n",
         },
     )

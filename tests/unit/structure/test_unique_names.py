@@ -11,7 +11,9 @@ MODULES = [each for each in PACKAGE.rglob("*.py") if not each.name.startswith("_
 
 
 def test_no_two_modules_have_one_name():
-    assert [name for name, count in Counter(each.stem for each in MODULES).items() if count > 1] == []
+    assert [
+        name for name, count in Counter(each.stem for each in MODULES).items() if count > 1
+    ] == []
 
 
 def test_no_two_classes_have_one_name():
