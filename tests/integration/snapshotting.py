@@ -56,9 +56,8 @@ class Snapshotting(Acting):
         self, name: str, consistency: str = "live", last: int | None = None, **params: Any
     ) -> ActionResult:
         keep = Keep(last=last) if last is not None else None
-        return await self.run(
-            "snapshot_volume", SnapshotVolume(consistency=consistency, keep=keep, **params), name
-        )  # type: ignore[arg-type]
+        what = SnapshotVolume(consistency=consistency, keep=keep, **params)  # type: ignore[arg-type]
+        return await self.run("snapshot_volume", what, name)
 
     def left_behind(self) -> list[str]:
         """Helpers and half-written files: there should be none."""

@@ -57,9 +57,12 @@ async def stopped(fake: FakeEngine, daemon: Daemon, name: str) -> None:
 async def paused(fake: FakeEngine, daemon: Daemon, name: str) -> None:
     fake.pause_container(name, paused=True)
     identity = fake.container(name)["Id"]
-    await until(
-        lambda: daemon.mirror.container(identity).state == "paused", f"{name} counts as paused"
-    )  # type: ignore[union-attr]
+
+    def is_paused() -> bool:
+        container = daemon.mirror.container(identity)
+        return container is not None and container.state == "paused"
+
+    await until(is_paused, f"{name} counts as paused")
 
 
 async def refused(daemon: Daemon, rule: str, name: str, *, even_if_stopped: bool = False) -> str:
