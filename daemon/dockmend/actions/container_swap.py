@@ -343,8 +343,10 @@ def _stopped_by_us(undo: Undo, old: Container) -> bool:
 
 
 async def _new_one(ctx: ActionContext, undo: Undo) -> Container | None:
-    """By its id or, if dockmend died before it was told, by what was written down before it was
-    made."""
+    """The new container, or None if there is none.
+
+    If dockmend died before the engine told the new id, the one that the journal announced.
+    """
     if undo.new:
         return await look(ctx, undo.new)
     while rows := [

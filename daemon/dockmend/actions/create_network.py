@@ -137,8 +137,7 @@ def _said(ctx: ActionContext, params: Any) -> Network:
 
 
 def _as_it_is(standing: Network, wanted: Network) -> ActionResult:
-    """There is one of this name: nothing is changed about it, but what is not as the rule says is
-    said."""
+    """A network of this name exists. Leave it alone, but report where it differs from the rule."""
     if standing.driver != wanted.driver:
         raise ActionFailed(
             f"network {standing.name} exists already, with the driver {standing.driver} and not "

@@ -1,7 +1,8 @@
 """The network actions: a container back in its networks as it was, into another one, or out of one.
 
-`reconnect_network` goes by the last known good endpoints. The engine ignores a MAC address in a
-connect: what it did not take over is said. How a connect behaves is in network_places.
+`reconnect_network` connects with the endpoint settings that the container had when it was last
+well. The engine ignores a MAC address in a connect: the result names what it did not take over.
+How a connect behaves is described in endpoints.py.
 """
 
 from __future__ import annotations
@@ -260,8 +261,8 @@ async def settle_connect(ctx: ActionContext, record: ActionRecord) -> Settled:
 
 
 async def disconnect(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
-    """Take a container out of a network. It is meant: no loss is told of, and nothing puts it
-    back."""
+    """Take a container out of a network, on purpose: dockmend reports no loss, and no rule puts the
+    container back."""
     name = ctx.render(params.network)
     container = await inspected(ctx, "disconnect_network", "disconnect", subject)
     if name not in container.networks:

@@ -108,8 +108,8 @@ class DependentGroup:
     # --- who --------------------------------------------------------------------------------------
 
     def _members(self) -> set[str]:
-        """Those that need it: what they hang on began after them, is about to, or is another than
-        they joined."""
+        """The containers that need a restart: their owner started after they did, is about to
+        start, or is not the container whose namespace they joined."""
         graph, taken = self.graph, set[str]()
         felt = graph.dependents([self.root.id], self._counts)
         tied = self._tied()

@@ -8,8 +8,8 @@ from dockmend.tell.notify_systemd import Notifier
 
 
 class DegradedParts(Observer):
-    """`parts`: why each part that does not work does not. `usual`: what systemd is told where all
-    of them do."""
+    """`parts`: for each part that does not work, why. `usual`: the status that systemd shows if all
+    parts work."""
 
     def __init__(self, notifier: Notifier) -> None:
         self.parts: dict[str, str] = {}

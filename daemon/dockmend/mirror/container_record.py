@@ -15,6 +15,9 @@ from dockmend.model import Change, Container, Endpoint
 EVENTS_WITHIN = 10.0
 """Seconds within which an event comes that was said at all, however far inspect was ahead of it."""
 
+UNKNOWN = -1
+"""What had been heard of a container that was not known yet, and of which no event had come."""
+
 
 class StoredRecord(Struct, omit_defaults=True):
     """The part of an entry that is journalled as last known state."""
@@ -171,7 +174,8 @@ class ContainerRecord:
     def older_health(self, seen: Container, asked: int) -> bool:
         """Whether an answer, asked for when `heard` was `asked`, tells of a health of before an
         event of this run."""
-        if self.health_heard <= max(asked, 0) or seen.health == self.container.health:
+        events = asked if asked >= 0 else UNKNOWN - asked
+        if self.health_heard <= events or seen.health == self.container.health:
             return False
         return seen.running and not self.kept.run.over and not self.later(seen)
 

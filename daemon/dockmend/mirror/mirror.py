@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from typing import Literal
 
 from msgspec.structs import replace
 
 from dockmend.mirror import change_factory, conditions, event_handlers, lingering, runs
 from dockmend.mirror import container_record as entries
-from dockmend.mirror.container_record import EVENTS_WITHIN, ContainerRecord, StoredRecord
+from dockmend.mirror.container_record import (
+    EVENTS_WITHIN,
+    UNKNOWN,
+    ContainerRecord,
+    StoredRecord,
+)
 from dockmend.mirror.exit_cause import GOING_DOWN, HISTORY, ContainerRun
 from dockmend.mirror.own_doing import OwnDoing
 from dockmend.model import Change, Container, Event, Network, Origin, Volume, target_of
@@ -146,12 +150,12 @@ class Mirror(OwnDoing):
         asked: int | None = None,
     ) -> list[Change]:
         """An inspect answer. `blind`: events since the last look may have been lost; `asked`: what
-        `heard` was when it was asked for, None where nothing can have been heard since."""
+        `heard` was when it was asked for, None if nothing can have been heard since."""
         found = self.entries.get(seen.id)
         if found is None and asked is not None and asked >= 0:
             return []  # it was known as it was asked for, and was removed before the answer came
         if found is None:
-            return self._discover(self.owned.judged(seen), now, origin, blind)
+            return self._discover(self.owned.judged(seen), now, origin, blind, asked)
         if found.outdated(seen) and found.distrusted < TRUSTED_AFTER:
             found.distrusted += 1
             self.wanted.add(seen.id)
@@ -194,12 +198,15 @@ class Mirror(OwnDoing):
         changes += conditions.orphaned(self, found, now, origin)
         return changes
 
-    def _discover(self, seen: Container, now: float, origin: Origin, blind: bool) -> list[Change]:
+    def _discover(
+        self, seen: Container, now: float, origin: Origin, blind: bool, asked: int | None
+    ) -> list[Change]:
         heard = self.unknown.pop(seen.id, None)
         if self.owned.hides(seen):
             return []  # dockmend's own: what it does there is nobody's trouble
         if heard is not None:
-            return self._relive(seen, heard, now) + self.observe(seen, now, origin)
+            # The answer may be older than some of these events.
+            return self._relive(seen, heard, now) + self.observe(seen, now, origin, asked=asked)
         if blind and self._is_no_history(seen):
             return self._relive(seen, (), now) + self.observe(seen, now, origin, blind=True)
         signalled, seen = seen.signalled, plain(seen)
@@ -298,11 +305,12 @@ class Mirror(OwnDoing):
         now: float,
         origin: Origin = "relisted",
         blind: bool = False,
-        asked: Mapping[str, int] = MappingProxyType({}),
+        asked: Mapping[str, int] | None = None,
     ) -> list[Change]:
         """A list of everything. `blind`: events since the last one may have been lost.
 
-        `asked`, by id: see `observe`.
+        `asked`, by id: see `observe`. A container that is not in it was not known when the list was
+        begun. None: nothing can have been heard since then.
         """
         changes = self.observe_networks(networks, now, origin)
         changes += self.observe_volumes(volumes, now, origin)
@@ -314,7 +322,8 @@ class Mirror(OwnDoing):
                 self.wanted.add(container.id)  # it was gone after it was listed, most likely
                 continue
             try:
-                changes += self.observe(container, now, origin, blind, asked.get(container.id))
+                begun = asked.get(container.id, UNKNOWN) if asked is not None else None
+                changes += self.observe(container, now, origin, blind, begun)
             except Exception as error:  # noqa: BLE001 - whatever it is, it keeps nobody from the others
                 changes += self.on_fault(container.id, error)
         # What is not listed is gone, or was made while the list was: a look tells.

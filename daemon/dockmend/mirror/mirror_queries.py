@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from dockmend.mirror.conditions import join_failed
 from dockmend.mirror.container_index import ContainerIndex
-from dockmend.mirror.container_record import ContainerRecord
+from dockmend.mirror.container_record import UNKNOWN, ContainerRecord
 from dockmend.mirror.exit_cause import EngineStart, asked_by_another, cause_of
 from dockmend.mirror.identities import Identities, is_id
 from dockmend.mirror.network_definitions import NetworkDefinitions
@@ -79,10 +79,12 @@ class MirrorQueries:
         return self.networks[network_id] if network_id is not None else None
 
     def heard(self, container_id: str) -> int:
-        """Grows with each event of a container: where it grew since inspect was asked, the answer
-        may be outdated."""
+        """Changes with each event of a container: if it changed since inspect was asked, the answer
+        may be outdated. Of a container that is not known yet it is UNKNOWN less its events."""
         found = self.entries.get(container_id)
-        return found.heard if found is not None else -1 - len(self.unknown.get(container_id, ()))
+        if found is not None:
+            return found.heard
+        return UNKNOWN - len(self.unknown.get(container_id, ()))
 
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         found = self.entries.get(container_id)

@@ -102,3 +102,45 @@ def test_a_health_event_that_does_not_say_which_is_looked_into() -> None:
         replace(well, health="unhealthy"), one.now, asked=one.mirror.heard(ID)
     )
     assert one.triggers() == ["container.unhealthy"]
+
+
+def began(one: Host) -> Container:
+    """A container of which only events are known: it was started, and turned unhealthy."""
+    one.relist(first=True)
+    container = one.container(check=HealthCheck(), started_at=one.now)
+    one.emit("create", name="web")
+    one.emit("start", name="web")
+    one.now += 1
+    one.emit("health_status: unhealthy", name="web")
+    return container
+
+
+def test_a_list_begun_before_a_new_container_turned_healthy_tells_no_second_trouble() -> None:
+    one = Host()
+    listed = replace(began(one), health="unhealthy")
+    one.now += 1
+    one.emit("health_status: healthy", name="web")
+    one.seen += one.mirror.relist([listed], (), (), one.now, asked={})
+    assert one.triggers() == ["container.started", "container.unhealthy", "container.healthy"]
+    assert (health(one), one.mirror.wanted) == ("healthy", {ID})  # a look makes sure
+
+
+def test_nor_does_an_inspect_that_was_asked_for_before() -> None:
+    one = Host()
+    listed = replace(began(one), health="unhealthy")
+    asked = one.mirror.heard(ID)
+    one.now += 1
+    one.emit("health_status: healthy", name="web")
+    one.seen += one.mirror.observe(listed, one.now, asked=asked)
+    assert one.triggers() == ["container.started", "container.unhealthy", "container.healthy"]
+    assert (health(one), one.mirror.wanted) == ("healthy", {ID})
+
+
+def test_an_inspect_that_was_asked_for_after_the_last_event_of_a_new_container_is_believed() -> (
+    None
+):
+    one = Host()
+    seen = replace(began(one), health="healthy")  # its event is still on its way
+    one.seen += one.mirror.observe(seen, one.now, asked=one.mirror.heard(ID))
+    assert one.triggers() == ["container.started", "container.unhealthy", "container.healthy"]
+    assert health(one) == "healthy"
