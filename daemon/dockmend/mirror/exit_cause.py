@@ -123,7 +123,7 @@ class ContainerRun(Struct, omit_defaults=True):
             # goes on.
             later.stops = [each for each in self.stops if each >= at]
             self.stops = [each for each in self.stops if each < at]
-            later.handled, later.forestalled = self.handled, self.forestalled
+            later.forestalled = self.forestalled
             self.handled = self.forestalled = False
             self.died_at, self.code, self.by, self.told = 0.0, None, "", ""
         return later

@@ -263,6 +263,8 @@ def observed(
     if found.later(seen):
         run = found.kept.run
         later = run.part(seen.started_at)
+        if later.over:
+            _attribute_again(mirror, found, run, later)
         for end in found.ends:
             if end.run is run and later.over:
                 end.run = later
@@ -286,6 +288,21 @@ def observed(
         if blind and seen.exit_code == LOST_CODE and mirror.engine_kept_containers:
             run.by = "engine"
     return changes
+
+
+def _attribute_again(
+    mirror: Mirror, found: ContainerRecord, run: ContainerRun, later: ContainerRun
+) -> None:
+    """An end that was taken for that of `run` is that of `later`, whose start nobody heard.
+
+    What dockmend asked for before its own start ended `run`. It cannot have ended a run that began
+    after that: a restart's own, which a person may have stopped since.
+    """
+    container_id, at = found.container.id, later.died_at
+    later.handled = mirror.handled(container_id, later)
+    taken = later.by == "dockmend" and mirror.ended_by_dockmend(container_id, run, at)
+    if taken and not mirror.ended_by_dockmend(container_id, later, at):
+        later.by = ""
 
 
 def recorded(

@@ -552,3 +552,33 @@ def test_whether_what_another_program_began_undid_a_persons_stop(
     host.look(seen)
     assert host.mirror.undoes_a_stop(seen, since) is owed
     assert host.mirror.owes_a_stop(ID) is owed
+
+
+@pytest.mark.parametrize("heard", [("kill", "die", "stop"), ("die", "stop")])
+def test_nor_is_it_if_the_engine_forgot_that_the_restart_began_another_run(heard: tuple[str, ...]):
+    """The engine replays the end of the second run only; then a list tells when that run began."""
+    host = Host()
+    host.relist(host.container(), first=True)
+    host.mirror.acted(ID, 999.0, 1010.0, begun=900.0)
+    host.mirror.asks_to_stop(ID, "restart-1", 900.0, again=True, patience=10.0)
+    host.now += 5
+    said = {"kill": {"signal": "15"}, "die": {"exitCode": "143"}, "stop": {}}
+    for action in heard:
+        host.emit(action, **said[action])
+    host.relist(host.ended(143, started_at=1000.3), blind=True)
+    host.wait(0.3)
+    host.look(host.ended(143, started_at=1000.3))
+    host.wait(0.3)
+    assert [change.cause for change in host.seen if change.cause] == ["stopped"]
+    assert host.mirror.stopped(ID)
+
+
+def test_a_run_that_crashed_after_such_a_restart_is_a_crash():
+    host = Host()
+    host.relist(host.container(), first=True)
+    host.mirror.acted(ID, 999.0, 1010.0, begun=900.0)
+    host.now += 5
+    host.emit("die", exitCode="3")
+    host.relist(host.ended(3, started_at=1000.3, signalled=False), blind=True)
+    host.wait(0.3)
+    assert [change.cause for change in host.seen if change.cause] == ["crashed"]
