@@ -168,9 +168,8 @@ class Slot:
 def slots() -> list[Slot]:
     service = Slot("h1", "owner", labels=strangers.service("vpn"))  # as Compose made it
     plain = Slot("h2", "owner", checked=True)
-    alone = Slot(
-        "h3", "owner", checked=True
-    )  # no rule covers its guest: beside one that is covered it would be treated
+    # No rule covers its guest: beside one that is covered it would be treated.
+    alone = Slot("h3", "owner", checked=True)
     base = Slot("m1", "base", checked=True)
     return [
         service,

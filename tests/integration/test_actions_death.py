@@ -43,9 +43,8 @@ async def killed(
     in it.
     """
     subject = await acting.client.inspect(name)
-    rows = (
-        acting.docker.folder / f"owned-{secrets.token_hex(4)}.json"
-    )  # the part of the journal that proves what is ours
+    # The part of the journal that proves what is ours.
+    rows = acting.docker.folder / f"owned-{secrets.token_hex(4)}.json"
     job = {
         "rows": str(rows),
         "url": acting.docker.url, "action": action, "params": params, "container": name,

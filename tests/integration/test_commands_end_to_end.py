@@ -57,9 +57,8 @@ def test_what_dockmend_removed_is_not_missing(docker: PrivateEngine) -> None:
     with daemon(docker, TIDY, config=ALLOW) as one:
         docker.run("job-1", command=FAILING)
         closed(one, rule="tidy", outcome="done")
-        docker.docker(
-            "rm", "--force", "bystander"
-        )  # a person's: the mark by which we know that the wait was long enough
+        # A person's: the mark by which we know that the wait was long enough.
+        docker.docker("rm", "--force", "bystander")
 
         (missing,) = closed(one, rule="again", timeout=60)
 

@@ -117,9 +117,8 @@ async def _brought_back(ctx: ActionContext, missing: Container) -> None:
         found = await look(ctx, missing.name)
     except EngineAway:
         raise
-    except (
-        EngineError
-    ):  # it goes on refusing: what the stream told has to do, as Compose has done its work
+    except EngineError:
+        # It goes on refusing: what the stream told has to do, as Compose has done its work.
         if ctx.view.container(missing.id) is not None:
             return
         found = None

@@ -144,7 +144,8 @@ class ContainerSwap:
         except (
             Exception,
             asyncio.CancelledError,
-        ):  # the journal is full, the time is up, dockmend ends
+        ):
+            # The journal is full, the time is up, dockmend ends.
             await put_back(self.ctx, self.key, self.undo)
             raise
         await hand_over(self.ctx, self.key, self.undo)
@@ -320,9 +321,8 @@ async def put_back(ctx: ActionContext, key: str, undo: Undo) -> str:
         await ctx.engine.start(old.id)
     except EngineAway:
         raise
-    except (
-        EngineError
-    ) as error:  # what it hangs on may be gone for good: the next attempt finds it under its name
+    except EngineError as error:
+        # What it hangs on may be gone for good: the next attempt finds it under its name.
         return f"the old one, {short(undo.old)}, was put back, but could not be started: {error}"
     return "the old one was put back and started"
 

@@ -282,7 +282,8 @@ def _extract(spool: IO[bytes], into: int, limit: int, what: str) -> None:
         tarfile.TarError,
         _LeadsOut,
         OverflowError,
-    ) as error:  # a time beyond what this host's files may have
+    ) as error:
+        # A time beyond what this host's files may have.
         raise ActionFailed(
             f"refused to copy into {what}: {str(error)[:200]}", again=False
         ) from error

@@ -228,11 +228,12 @@ class Demo:
             "--listen", f"127.0.0.1:{self.port}", "--log-format", "console",
             *(["--engine", self.url] if self.url else []),
         ]  # fmt: skip
+        # No command is to find this daemon.
         kept = {
             key: value
             for key, value in os.environ.items()
             if not key.startswith(("DOCKMEND_", "NOTIFY_", "WATCHDOG_"))
-        } | {RUNTIME_VARIABLE: folder}  # no command is to find this daemon
+        } | {RUNTIME_VARIABLE: folder}
         with (self.state / "log").open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,

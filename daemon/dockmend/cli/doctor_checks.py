@@ -22,10 +22,8 @@ from dockmend.rules.owner_labels import Cause, LabelError, wishes
 from dockmend.rules.rule import Rule, RuleSet
 from dockmend.set_aside import stranded
 
-SCARCE, LITTLE = (
-    100 * 1024**2,
-    1024**3,
-)  # bytes: below the first the journal is in danger, below the second snapshots are
+# Bytes: below the first the journal is in danger, below the second snapshots are.
+SCARCE, LITTLE = 100 * 1024**2, 1024**3
 SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not fit together
 
 OF_VOLUMES = frozenset({"dockmend.snapshot"})

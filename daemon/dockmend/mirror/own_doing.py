@@ -32,9 +32,8 @@ class OwnDoing(MirrorQueries, Deadlines):
         self._acted: dict[str, list[tuple[float, float, float]]] = {}
         # when the engine was asked for a run that has not begun yet (wall seconds)
         self._asked: dict[str, float] = {}
-        self._coming: dict[
-            str, Expectation
-        ] = {}  # of containers that dockmend makes and the mirror has not heard of yet
+        # Of containers that dockmend makes and the mirror has not heard of yet.
+        self._coming: dict[str, Expectation] = {}
 
     def expect(self, container_id: str, action: str) -> Expectation | None:
         """Opens the echo of an action about to be taken; None where the container is not known."""

@@ -321,9 +321,8 @@ def recorded(
         if signalled and not run.outlived:
             run.outlived = True
             mirror.changed.add(found.container.id)
-    elif (
-        signalled or not seen.error
-    ) and run.signalled is not signalled:  # a start that failed since clears it
+    elif (signalled or not seen.error) and run.signalled is not signalled:
+        # A start that failed since clears it.
         run.signalled = signalled
         mirror.changed.add(found.container.id)
 

@@ -90,7 +90,8 @@ def main() -> None:
         except (
             RuntimeError,
             MemoryError,
-        ):  # no memory, or no task of the unit, is left for one more thread
+        ):
+            # No memory, or no task of the unit, is left for one more thread.
             _answer(
                 SendAnswer(id=request.id, accepted=False, said=("too many at once",)), answers, lock
             )

@@ -393,9 +393,8 @@ class Reconciler:
             self.attempt_ends.park(
                 incident_id, WaitUntil(now() + JOURNAL_RETRY, "engine", str(error))
             )
-        except (
-            Exception
-        ) as error:  # a fault of dockmend's own must not leave the incident open for ever
+        except Exception as error:
+            # A fault of dockmend's own must not leave the incident open for ever.
             self.attempt_ends.close(
                 incident_id,
                 "failed",

@@ -75,9 +75,8 @@ class Reporter:
                 )
             else:
                 return
-        message = "".join(
-            char if char.isprintable() else "�" for char in message[:1000]
-        )  # one line, whatever it quotes
+        # One line, whatever it quotes.
+        message = "".join(char if char.isprintable() else "�" for char in message[:1000])
         problem = Problem(self.document.path, line, column, message, rule, level)  # type: ignore[arg-type]
         if problem not in self.problems:
             self.problems[problem] = None

@@ -95,7 +95,8 @@ def read_inspect(data: bytes) -> None:
         msgspec.MsgspecError,
         ValueError,
         RecursionError,
-    ):  # what Transport.decoded takes for "not understood"
+    ):
+        # What Transport.decoded takes for "not understood".
         return
     mirror = _host.mirror
     mirror.observe(found, 1000.0)

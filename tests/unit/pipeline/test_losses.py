@@ -885,9 +885,8 @@ async def test_what_somebody_paused_while_an_attempt_was_cut_off_goes_on_in_its_
         assert (one.only().waiting_for, topics(one)) == ("engine", ["one"])
         one.engine.set(state="paused")
         one.emit("pause")
-        one.reconciler.attempt_ends.states.of(
-            one.only().id
-        ).finally_owed = True  # as where it was cut off within a step
+        # As where it was cut off within a step.
+        one.reconciler.attempt_ends.states.of(one.only().id).finally_owed = True
         one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().waiting_for, topics(one)) == ("paused", ["one"])
