@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.stories import closed, stories
 from tests.integration.test_killed import RESTART, Killed, identity
+from tests.integration.test_recorded_ends import flood
 from tests.lab import QUICK_HEALTH, HoldingProxy, PrivateEngine, eventually
 
 SLOW = (
@@ -139,6 +140,28 @@ def test_a_stop_between_the_intent_and_the_engine_being_asked(
         killed.dies(held)
         stays_down(killed)
         assert killed.events.actions("web", "start", "restart") == []
+
+
+def test_what_a_person_stops_after_a_restart_whose_start_the_engine_forgot(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    """dockmend is killed in its restart, and the engine's 256 events run over: of what followed the
+    restart it still tells, of the restart's own stop and start it does not."""
+    docker.run("first")
+    docker.run("web", "--health-cmd", "test -e /well", *QUICK_HEALTH, command=WELL)
+    docker.await_health("web", "healthy")
+    web = identity(docker, "web")
+    with Killed(docker, proxy, RESTART) as killed:
+        held = proxy.hold(f"POST /v[0-9.]+/containers/{web}/restart", "after")
+        docker.sicken("web", wait=False)
+        held.wait()
+        killed.daemon.kill()
+        flood(docker)
+        docker.docker("stop", "web")
+        assert docker.events(since=0.0, container="web", event="start") == []
+        killed.dies()
+        stays_down(killed)
+        assert killed.events.actions("web", "start") == ["start"], "the restart's own"
 
 
 DURING = {
