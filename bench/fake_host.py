@@ -39,10 +39,13 @@ def inspect(number: int) -> dict[str, object]:
         },
         "Config": {
             "Image": "nginx:1", "Labels": LABELS,
-            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 1000000000, "Timeout": 1000000000, "Retries": 3},
+            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 1000000000, "Timeout": 1000000000,
+                "Retries": 3},
         },
-        "HostConfig": {"NetworkMode": "bridge", "RestartPolicy": {"Name": "no"}, "AutoRemove": False},
-        "NetworkSettings": {"Networks": {"bridge": {"NetworkID": "b" * 64, "IPAddress": "172.17.0.2"}}},
+        "HostConfig": {"NetworkMode": "bridge", "RestartPolicy": {"Name": "no"},
+            "AutoRemove": False},
+        "NetworkSettings": {"Networks": {"bridge": {"NetworkID": "b" * 64,
+                    "IPAddress": "172.17.0.2"}}},
         "Mounts": [],
     }  # fmt: skip
 
@@ -100,7 +103,8 @@ def removals(gone: range) -> bytes:
 
 def answers(containers: int) -> dict[str, object]:
     rows = [
-        {"Id": container_id(n), "Names": ["/" + name(n)], "Image": "nginx:1", "ImageID": IMAGE, "State": "running",
+        {"Id": container_id(n), "Names": ["/" + name(n)], "Image": "nginx:1", "ImageID": IMAGE,
+            "State": "running",
          "Labels": LABELS}
         for n in range(containers)
     ]  # fmt: skip
@@ -113,7 +117,8 @@ def answers(containers: int) -> dict[str, object]:
     }
     return {
         "version": {"Version": "26.1.5", "ApiVersion": "1.45", "MinAPIVersion": "1.24"},
-        "info": {"ID": "bench", "Name": "bench", "ServerVersion": "26.1.5", "LiveRestoreEnabled": False,
+        "info": {"ID": "bench", "Name": "bench", "ServerVersion": "26.1.5",
+            "LiveRestoreEnabled": False,
                  "Containers": containers},
         "_ping": "OK", "containers/json": rows, "networks": [network],
         "volumes": {"Volumes": [], "Warnings": None},

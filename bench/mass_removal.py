@@ -30,7 +30,10 @@ HERE = Path(__file__).parent
 RULES = """
 version: 1
 rules:
-  - {name: gone, when: container.missing, match: all, then: {publish: {topic: gone, payload: "{container.name}"}}}
+  - name: gone
+    when: container.missing
+    match: all
+    then: {publish: {topic: gone, payload: "{container.name}"}}
   - {name: crashed, when: container.crashed, match: all, then: restart}
   - {name: lost, when: container.network_lost, match: all, then: reconnect_network}
 """

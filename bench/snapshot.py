@@ -46,13 +46,14 @@ FLOOR = (
 INTRODUCTION = """\
 ## Snapshot
 
-Floor: `curl … | tee >(sha256sum) | zstd -T2 > FILE; sync FILE` of the same archive stream (identity encoding),
-alternating with dockmend's snapshot; {rounds} rounds after one to warm up; rates of the median and the fastest round.
-dockmend's time holds the helper's making and removal, the look through the volume for what is not kept, the manifest
-and all fsyncs. `sync FILE` is kinder to the floor than `sync`, which also waits for what others write.
-Load average before and after: {before:.1f}, {after:.1f}; both pipelines want two cores of their own.
+Floor: `curl … | tee >(sha256sum) | zstd -T2 > FILE; sync FILE` of the same archive stream (identity
+encoding), alternating with dockmend's snapshot; {rounds} rounds after one to warm up; rates of the
+median and the fastest round. dockmend's time holds the helper's making and removal, the look
+through the volume for what is not kept, the manifest and all fsyncs. `sync FILE` is kinder to the
+floor than `sync`, which also waits for what others write.
+Load average before and after: {before:.1f}, {after:.1f}; both pipelines want two cores.
 
-| volume | archive | compressed: floor, dockmend | floor MB/s | dockmend MB/s | dockmend / floor (target ≥ 0.9) |
+| volume | archive | compressed: floor, dockmend | floor MB/s | dockmend MB/s | ratio (≥ 0.9) |
 | --- | --- | --- | --- | --- | --- |"""
 
 

@@ -38,7 +38,8 @@ TRAITS: Final[Mapping[str, ActionTraits]] = {
     "restart": ActionTraits(
         stops=True, starts=True, undoes_stop=True, heals=True, last_events=frozenset({"restart"})
     ),
-    "start": ActionTraits(starts=True, undoes_stop=True, heals=True, last_events=frozenset({"start"})),
+    "start": ActionTraits(starts=True, undoes_stop=True, heals=True,
+        last_events=frozenset({"start"})),
     "stop": ActionTraits(stops=True, last_events=frozenset({"stop", "die"})),
     "kill": ActionTraits(signals=True, last_events=frozenset({"die"})),
     "pause": ActionTraits(last_events=frozenset({"pause"})),

@@ -84,7 +84,8 @@ def bounded_name(said: str) -> str:
     alike."""
     if len(said) <= NAME:
         return said
-    return f"{said[:200]}\u2026{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    digest = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{said[:200]}\u2026{digest[:16]}"
 
 
 def is_cut(said: str) -> bool:

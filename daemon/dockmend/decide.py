@@ -124,7 +124,8 @@ class History:
 
     def take_back(self, rule: str, target: str, at: float, actions: int = 1) -> None:
         """An attempt that was counted and in which nothing at all was done: it was none."""
-        for times, count in ((self.of(rule, target).attempts, 1), (self.by_rule.get(rule, deque()), 1),
+        for times, count in ((self.of(rule, target).attempts, 1),
+            (self.by_rule.get(rule, deque()), 1),
                              (self.host, actions)):  # fmt: skip
             for _ in range(min(count, times.count(at))):
                 times.remove(at)

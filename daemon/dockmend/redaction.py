@@ -49,7 +49,8 @@ _WORDS = frozenset({
     "basicauth", "sig", "signature", "webhook", "webhooks",
 })  # fmt: skip
 _OF_A_KEY = frozenset({
-    "api", "access", "private", "secret", "encryption", "master", "signing", "license", "app", "account", "auth", "hmac"
+    "api", "access", "private", "secret", "encryption", "master", "signing", "license", "app",
+    "account", "auth", "hmac"
 })  # fmt: skip
 _FILES = frozenset({"file", "path", "stdin", "prompt", "dir"})
 """A name that ends with one of these says where a secret is, or how it is asked for."""
@@ -92,29 +93,38 @@ _VALUE = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|[^\s"',;&|)}\]]+)""")
 _NAMED = re.compile(r"""(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]{2,80})(["']?\s?[=:]\s?)""")
 _OPTION = re.compile(r"(?<![A-Za-z0-9_-])(--?[A-Za-z][A-Za-z0-9-]{2,60})(\s+)")
 _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----).*?(?:-----END [A-Z ]{0,30}PRIVATE "
-    r"KEY-----|$)", re.DOTALL),
+    (re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----).*?"
+                r"(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|$)", re.DOTALL),
      rf"\g<1>{MARK}"),
-    (re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,20}://[^\s/:@'\"]{0,200}:)[^\s/@'\"]{1,500}(?=@)", re.IGNORECASE),
+    (re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,20}://[^\s/:@'\"]{0,200}:)"
+                r"[^\s/@'\"]{1,500}(?=@)", re.IGNORECASE),
      rf"\g<1>{MARK}"),  # user:secret@host
-    (re.compile(r"(https?://(?:hooks\.slack\.com/(?:services|workflows|triggers)|(?:[a-z]+\.)?discord(?:app)?\.com/api/"
-                r"(?:v\d+/)?webhooks|[\w.-]+\.webhook\.office\.com|[\w.-]+\.logic\.azure\.com|"
+    (re.compile(r"(https?://(?:hooks\.slack\.com/(?:services|workflows|triggers)|"
+                r"(?:[a-z]+\.)?discord(?:app)?\.com/api/(?:v\d+/)?webhooks|[\w.-]+\.webhook\.office\.com|[\w.-]+\.logic\.azure\.com|"
                 r"chat\.googleapis\.com/v1/spaces|api\.telegram\.org/bot|maker\.ifttt\.com/trigger|"
-                r"hc-ping\.com|open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot|oapi\.dingtalk\.com/robot))"
+                r"hc-ping\.com|open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot|"
+                r"oapi\.dingtalk\.com/robot))"
                 # webhooks: whoever has the URL may post
                 r"[^\s,'\"]+", re.IGNORECASE), rf"\g<1>/{MARK}"),
-    (re.compile(r"\b((?:Bearer|Basic|Digest|Negotiate)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\g<1>{MARK}"),
-    (re.compile(r"(\b(?:Set-)?Cookie:\s*)(?=[^\s;'\"]{1,200}=)[^\r\n'\"]+", re.IGNORECASE), rf"\g<1>{MARK}"),
-    (re.compile(r"(\b(?:IDENTIFIED(?:\s+WITH\s+[\w'\"]{1,40})?\s+BY|PASSWORD)\s+)'[^']+'", re.IGNORECASE),
+    (re.compile(r"\b((?:Bearer|Basic|Digest|Negotiate)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE),
+     rf"\g<1>{MARK}"),
+    (re.compile(r"(\b(?:Set-)?Cookie:\s*)(?=[^\s;'\"]{1,200}=)[^\r\n'\"]+", re.IGNORECASE),
+     rf"\g<1>{MARK}"),
+    (re.compile(r"(\b(?:IDENTIFIED(?:\s+WITH\s+[\w'\"]{1,40})?\s+BY|PASSWORD)\s+)'[^']+'",
+                re.IGNORECASE),
      rf"\g<1>'{MARK}'"),  # SQL
     (re.compile(r"(\bsshpass\s+-p\s*)[^\s'\"]+"), rf"\g<1>{MARK}"),
-    (re.compile(r"((?<!\S)(?:-u|--user|--proxy-user)[\s=]+[^\s:'\"]{1,64}:)(?!\d+(?!\S))[^\s'\"]+"), rf"\g<1>{MARK}"),
-    (re.compile(r"\$(?:apr1|2[abxy]|1|5|6|y|argon2[a-z]{0,2}|scrypt|pbkdf2[a-z0-9-]{0,10})\$[^\s:,\"']{8,}"), MARK),
+    (re.compile(r"((?<!\S)(?:-u|--user|--proxy-user)[\s=]+[^\s:'\"]{1,64}:)(?!\d+(?!\S))[^\s'\"]+"),
+     rf"\g<1>{MARK}"),
+    (re.compile(r"\$(?:apr1|2[abxy]|1|5|6|y|argon2[a-z]{0,2}|scrypt|pbkdf2[a-z0-9-]{0,10})"
+                r"\$[^\s:,\"']{8,}"), MARK),
     (re.compile(r"\{(?:S?SHA(?:256|512)?|S?MD5|CRYPT)\}[^\s:,\"']{8,}"), MARK),  # LDAP's hashes
     # JSON web tokens
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"), MARK),
-    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-|[sr]k_live_|hvs\.|dop_v1_|npm_|pypi-)"
-                r"[A-Za-z0-9_-]{10,}|\bAGE-SECRET-KEY-[A-Z0-9]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MARK),
+    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-|[sr]k_live_|hvs\.|"
+                r"dop_v1_|npm_|pypi-)"
+                r"[A-Za-z0-9_-]{10,}|\bAGE-SECRET-KEY-[A-Z0-9]{10,}|"
+                r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MARK),
 )  # fmt: skip
 
 

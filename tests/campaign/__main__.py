@@ -117,7 +117,8 @@ def _single(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     def run(faults: int, *, keep_going: bool = False, say: Callable[[str], None] = print) -> Tally:
         return campaign(
-            given.seed, faults, given.minutes * 60, live_restore=live, keep_going=keep_going, only=only, say=say
+            given.seed, faults, given.minutes * 60, live_restore=live, keep_going=keep_going,
+            only=only, say=say
         )  # fmt: skip
 
     tally = run(given.faults or FAULTS, keep_going=given.keep_going)

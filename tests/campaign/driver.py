@@ -88,7 +88,8 @@ class Driver:
 
     def _daemon(self) -> Daemon:
         daemon = Daemon(
-            self.relay.url, rules={"campaign.yaml": fleet.RULES}, config=fleet.config(self.broker.port)
+            self.relay.url, rules={"campaign.yaml": fleet.RULES},
+            config=fleet.config(self.broker.port)
         )  # fmt: skip
         # below the engine's folder: what is mounted goes with it
         daemon.state = self.engine.folder / "state"
@@ -98,7 +99,8 @@ class Driver:
         ):
             path.mkdir(mode=0o700)
             subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(path)], check=True
+                ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(path)],
+                check=True
             )  # fmt: skip
         return daemon
 

@@ -62,7 +62,8 @@ class Hands:
     def connect(self, slot: Slot) -> None:
         config = {"IPAMConfig": {"IPv4Address": slot.address}, "Aliases": [f"{slot.key}-alias"]}
         self._ask(
-            "POST", f"/networks/{fleet.NETWORK}/connect", {"Container": slot.id, "EndpointConfig": config}
+            "POST", f"/networks/{fleet.NETWORK}/connect",
+            {"Container": slot.id, "EndpointConfig": config}
         )  # fmt: skip
 
     def disconnect(self, slot: Slot) -> None:

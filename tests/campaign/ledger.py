@@ -93,7 +93,8 @@ class Ledger:
         """Acts on a slot that were done, and met the time between the two."""
         return [
             act for act in self._by_slot.get(slot, ())
-            if act.kind in kinds and act.result == "done" and since <= act.end and act.begin <= until
+            if act.kind in kinds and act.result == "done" and since <= act.end
+            and act.begin <= until
         ]  # fmt: skip
 
     def others(self, slot: str, act: Act) -> list[Act]:

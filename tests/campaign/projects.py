@@ -52,7 +52,8 @@ class Project:
         ]
         for _ in range(TRIES):
             done = subprocess.run(
-                command, cwd=self._folder, check=False, capture_output=True, text=True, timeout=PATIENCE
+                command, cwd=self._folder, check=False, capture_output=True, text=True,
+                timeout=PATIENCE
             )  # fmt: skip
             if done.returncode == 0:
                 return str(self._engine.inspect(fleet.COMPOSED)["Id"])

@@ -57,7 +57,8 @@ class Tally:
                 f"{self.process}"
             ),
             (
-                f"{len(self.heal_times)} heals; time to heal (from the engine's event, outages of all "
+                f"{len(self.heal_times)} heals; time to heal (from the engine's event, outages of "
+                f"all "
                 "parts included):"
             ),
             (

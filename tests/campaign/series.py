@@ -116,7 +116,8 @@ def starter(results: Results, each: int) -> Callable[[int], Running]:
         ]
         with Path(results.folder, f"seed-{seed}.err").open("w") as errors:
             return subprocess.Popen(
-                command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True
+                command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                start_new_session=True
             )  # fmt: skip
 
     return start

@@ -419,7 +419,8 @@ def test_what_begins_while_a_round_is_judged_is_judged_after_the_next(
 def test_what_has_to_run_for_longer_than_before_is_verified_for_so_long(
     tmp_path: Path, lasted: float, opened_at: float, found: list[str]
 ) -> None:
-    row = {"id": "i1", "object_id": ID, "object_name": "p1", "state": "verifying", "opened_at": opened_at,
+    row = {"id": "i1", "object_id": ID, "object_name": "p1", "state": "verifying",
+        "opened_at": opened_at,
            "lasted": lasted}  # fmt: skip
     with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as journal, journal:
         journal.execute("CREATE TABLE incidents (object_id TEXT, body BLOB, closed_at REAL)")

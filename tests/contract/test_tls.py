@@ -79,7 +79,8 @@ def ask(tls_engine: PrivateEngine, tmp_path: Path) -> Callable[[Mapping[str, str
 
     def asked(environment: Mapping[str, str]) -> dict[str, Any]:
         done = subprocess.run(
-            ["nsenter", f"--net=/run/netns/{tls_engine.name}", sys.executable, "-m", "tests.contract.ask"],
+            ["nsenter", f"--net=/run/netns/{tls_engine.name}", sys.executable, "-m",
+                "tests.contract.ask"],
             check=False, capture_output=True, text=True, timeout=60, cwd=ROOT,
             env={"HOME": str(tmp_path), "PYTHONPATH": f"{ROOT / 'daemon'}:{ROOT}", **environment},
         )  # fmt: skip

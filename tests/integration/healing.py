@@ -27,7 +27,8 @@ rules:
     when: [container.crashed, container.oom_killed, container.left_down]
     match: all
     then: start
-    verify: {within: 5s}  # else one that ran for a while has to run for longer than that before it is healed
+    # Else one that ran for a while has to run for longer than that before it is healed.
+    verify: {within: 5s}
     limits: {backoff: 100ms to 1s}
 """
 

@@ -16,7 +16,12 @@ services:
     stop_grace_period: 2s
     command: [sh, -c, "sleep 1; [ -e /broken ] || touch /tmp/well; exec sleep 86400"]
     tmpfs: [/tmp]
-    healthcheck: {test: [CMD, test, -e, /tmp/well], interval: 200ms, timeout: 2s, retries: 10, start_period: 5s}
+    healthcheck:
+      test: [CMD, test, -e, /tmp/well]
+      interval: 200ms
+      timeout: 2s
+      retries: 10
+      start_period: 5s
   migrate:
     image: toolbox:latest
     command: ["true"]

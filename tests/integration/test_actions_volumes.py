@@ -75,7 +75,8 @@ async def test_all_volumes_of_a_container_and_no_bind_mount(acting, docker, tmp_
 
 @pytest.mark.parametrize(
     ("wanted", "expected"),
-    [(["shop-*"], ["shop-a", "shop-b"]), (["/-b$/"], ["shop-b"]), (["other"], ["other"]), (["/mnt/a"], ["shop-a"]),
+    [(["shop-*"], ["shop-a", "shop-b"]), (["/-b$/"], ["shop-b"]), (["other"], ["other"]),
+        (["/mnt/a"], ["shop-a"]),
      (["shop-a", "*-a"], ["shop-a"]), (["{container.name}-x"], ["web-x"])],
 )  # fmt: skip
 async def test_volumes_by_name_pattern_and_place(acting, docker, wanted, expected):

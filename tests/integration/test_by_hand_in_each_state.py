@@ -71,7 +71,8 @@ def touch(docker: PrivateEngine, path: str) -> None:
 
 
 def restarts(one: Daemon) -> int:
-    return sum(each.action == "restart" and each.outcome == "done" for _, done in stories(one) for each in done
+    return sum(each.action == "restart" and each.outcome == "done" for _, done in stories(one)
+        for each in done
                if each.object_name == "web")  # fmt: skip
 
 

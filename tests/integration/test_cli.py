@@ -237,8 +237,10 @@ def test_doctor_on_a_host_with_everything_wrong(docker, tmp_path):
     docker.run("mute", "--label", "autoheal=true")
     docker.toolbox_image("steering:latest", labels={"dockmend.heal": "true"})
     docker.patient("steered", image="steering:latest")
-    rows = json.loads(dockmend("doctor", "--engine", docker.url, "--rules", tmp_path / "bad.yaml", "--state", tmp_path,
-                               "--config", tmp_path / "dockmend.yaml", "--json", code=1))  # fmt: skip
+    rows = json.loads(dockmend("doctor", "--engine", docker.url, "--rules", tmp_path / "bad.yaml",
+            "--state", tmp_path,
+                               "--config", tmp_path / "dockmend.yaml", "--json",
+                               code=1))  # fmt: skip
     problems = {row["part"]: row for row in rows if row["level"] == "problem"}
     assert set(problems) == {"rules", "labels", "health", "broker"}
     assert "container.unhealthy" in problems["rules"]["text"]

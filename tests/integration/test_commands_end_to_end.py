@@ -176,7 +176,8 @@ rules:
     eats = ("sh", "-c", "exec dd if=/dev/zero of=/dev/null bs=24M count=1000000")
     with daemon(docker, rule, config=ALLOW) as one:
         docker.run(
-            "web", "--memory", "20m", "--memory-swap", "20m", "--restart", "always", command=eats, init=False
+            "web", "--memory", "20m", "--memory-swap", "20m", "--restart", "always", command=eats,
+            init=False
         )  # fmt: skip
 
         (incident,) = closed(one, rule="loop", timeout=90)

@@ -86,7 +86,8 @@ def test_an_engine_without_live_restore(own_engine: Makes, how: str):
         # Every one that the engine left down was started once, for that reason; it stopped them,
         # and nobody else did.
         assert treated(one) == {
-            "crashed": ["crashed", "left_down"], "witness": ["crashed"], **{name: ["left_down"] for name in wanted}
+            "crashed": ["crashed", "left_down"], "witness": ["crashed"],
+            **{name: ["left_down"] for name in wanted}
         }  # fmt: skip
         # What the engine brings back is the engine's work.
         started = {

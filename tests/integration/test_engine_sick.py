@@ -93,7 +93,7 @@ async def test_a_kill_whose_event_was_garbage_in_a_replay_is_still_a_persons_wil
         assert "malformed" in witness.gaps
 
 
-async def test_what_came_and_went_before_the_first_start_is_history_also_where_the_ring_is_asked_again(
+async def test_what_came_and_went_before_the_first_start_is_history_when_the_ring_is_asked_again(
     docker: PrivateEngine, proxy: HoldingProxy
 ):
     docker.run("web")
@@ -166,7 +166,8 @@ def test_events_of_ten_megabytes(docker: PrivateEngine, daemon: Callable[..., Da
     incident says so."""
     docker.toolbox_image()
     one = daemon(docker.url, rules={"rules.yaml": CRASHED})
-    body = {"Image": "toolbox:latest", "Cmd": ["sleep", "86400"], "Labels": {"large": "x" * 10_000_000},
+    body = {"Image": "toolbox:latest", "Cmd": ["sleep", "86400"],
+        "Labels": {"large": "x" * 10_000_000},
             "HostConfig": {"Init": True}}  # fmt: skip
     assert docker.api("POST", "/containers/create?name=large", body)[0] == 201
     assert docker.api("POST", "/containers/large/start")[0] == 204

@@ -19,7 +19,8 @@ def test_every_kind_of_tie(docker: PrivateEngine) -> None:
     docker.run("memory", "--ipc", "container:base")
     docker.run("linked", "--link", "base:gateway")
     docker.run("web", "--network", "lane", "--network-alias", "www",
-               "--label", "com.docker.compose.project=p", "--label", "com.docker.compose.service=web")  # fmt: skip
+               "--label", "com.docker.compose.project=p", "--label",
+               "com.docker.compose.service=web")  # fmt: skip
     docker.run("linked-there", "--network", "lane", "--link", "web:till")
     docker.run("files", "--volumes-from", "base:ro")
     docker.run("told", "--label", "dockmend.depends-on=base:service_healthy")

@@ -61,7 +61,8 @@ def each_is_there_once(docker: PrivateEngine, killed: Killed) -> None:
     all_told(killed.daemon)
 
 
-RESTARTED = {"deep is stopped": ("deep", "stop"), "one": ("one", "restart"), "two": ("two", "restart"),
+RESTARTED = {"deep is stopped": ("deep", "stop"), "one": ("one", "restart"),
+    "two": ("two", "restart"),
              "deep is started": ("deep", "start")}  # fmt: skip
 
 

@@ -78,7 +78,8 @@ def test_unlabelled_guests_of_what_the_drop_in_rule_restarts_have_their_network_
         assert host.state("idle") == "exited"  # a person stopped it
         ((incident, actions),) = stories(one)
         assert incident.id == healed.id
-        assert sorted((each.action, each.object_name) for each in actions if each.part == "member") == [
+        assert sorted((each.action, each.object_name) for each in actions
+            if each.part == "member") == [
             ("restart", "app"), ("restart", "web"),
         ]  # fmt: skip
         assert "app, web" in incident.reason

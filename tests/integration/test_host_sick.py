@@ -156,7 +156,8 @@ def test_a_full_disk_under_the_snapshots(docker: PrivateEngine, daemon: Makes):
         switch(True)
         kill_main(docker, "db")
         docker.await_state("db", "exited")
-        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume", outcome="failed") >= 1, 60,
+        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume",
+                outcome="failed") >= 1, 60,
                    what="a snapshot failed")  # fmt: skip
         (incident,) = one.incidents()
         assert "space" in incident["reason"]
@@ -184,7 +185,8 @@ def test_a_snapshot_that_is_too_large_leaves_the_journal_its_disk(
         stack.callback(one.stop)
         one.start(timeout=120)
         kill_main(docker, "db")
-        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume", outcome="failed") >= 1, 60,
+        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume",
+                outcome="failed") >= 1, 60,
                    what="a snapshot failed")  # fmt: skip
         assert one.status("/readyz") == 200
         (incident,) = [each for each in one.incidents() if each["object_name"] == "db"]
@@ -223,7 +225,8 @@ def test_no_thread_left(docker: PrivateEngine, daemon: Makes):
     one.start(timeout=120)
     with no_thread_left(one.pid):
         kill_main(docker, "db")
-        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume", outcome="failed") >= 1, 60,
+        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume",
+                outcome="failed") >= 1, 60,
                    what="a snapshot failed")  # fmt: skip
         (incident,) = one.incidents()
         assert "the host has no thread or process left for it" in incident["reason"]
@@ -241,7 +244,8 @@ def test_no_file_descriptor_left(docker: PrivateEngine, daemon: Makes, manager: 
     is healed, once."""
     docker.run("web")
     one = daemon(docker.url, rules={"rules.yaml": CRASHED},
-                 environment={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "2000000"})  # fmt: skip
+                 environment={"NOTIFY_SOCKET": str(manager.path),
+                     "WATCHDOG_USEC": "2000000"})  # fmt: skip
     before = resource.prlimit(one.pid, resource.RLIMIT_NOFILE)
     lowest = max(int(each.name) for each in Path(f"/proc/{one.pid}/fd").iterdir())
     resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (3, before[1]))
@@ -251,7 +255,8 @@ def test_no_file_descriptor_left(docker: PrivateEngine, daemon: Makes, manager: 
         with socket.create_connection(("127.0.0.1", one.port), 10) as knocking:
             knocking.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             kill_main(docker, "web")
-            eventually(lambda: "Too many open files" in one.text or "no file descriptor" in one.text, 90,
+            eventually(lambda: "Too many open files" in one.text
+                or "no file descriptor" in one.text, 90,
                        what="it is told")  # fmt: skip
             manager.status()
             fed = len(manager.heard)

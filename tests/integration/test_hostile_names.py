@@ -14,7 +14,8 @@ rules: [{name: back, when: container.network_lost, match: all, then: reconnect_n
 """
 START = """
 version: 1
-rules: [{name: again, when: container.crashed, match: all, then: start, limits: {attempts: 2 per 1h}}]
+rules:
+  - {name: again, when: container.crashed, match: all, then: start, limits: {attempts: 2 per 1h}}
 """
 ODD = ("../x", "..", "a\nb", "a\0b", "\x1b[31mred", "\u202eevil")
 

@@ -114,7 +114,8 @@ def test_a_container_replaced_in_the_middle_of_an_attempt_is_no_reason_to_give_u
 
 
 SLOW_CHECK = (
-    "--health-retries=1", "--health-timeout=5s", "--health-start-period=5m", "--health-start-interval=200ms"
+    "--health-retries=1", "--health-timeout=5s", "--health-start-period=5m",
+    "--health-start-interval=200ms"
 )  # fmt: skip
 
 

@@ -81,7 +81,8 @@ def slow_engine(own_engine: Callable[..., PrivateEngine], gate: Gate) -> Private
     """An engine with an owner and its guest, which both run; the guest crashes on its cue."""
     one = own_engine(options=("--add-runtime", f"slow={gate.path}"))
     one.run("owner", "--stop-timeout", "2")
-    one.run("guest", "--runtime", "slow", "--network", "container:owner", "--label", "dockmend.rejoin=true",
+    one.run("guest", "--runtime", "slow", "--network", "container:owner", "--label",
+        "dockmend.rejoin=true",
             "--stop-timeout", "2", command=CRASHES)  # fmt: skip
     return one
 
@@ -157,7 +158,8 @@ def test_an_owner_that_restarted_before_its_guest_was_asked_for(
         closed(one, object_name="witness", outcome="healed")
         assert together(slow_engine)
         assert slow_engine.inspect("guest")["State"]["StartedAt"] == began
-        assert [(each.object_name, [did.action for did in done]) for each, done in stories(one)] == [
+        assert [(each.object_name, [did.action for did in done])
+            for each, done in stories(one)] == [
             ("guest", ["start"]), ("witness", ["start"])
         ]  # fmt: skip
         all_told(one)

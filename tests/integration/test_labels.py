@@ -192,7 +192,8 @@ def test_one_guest_that_asks_is_brought_back_alone(docker: PrivateEngine) -> Non
             60,
             what="the guest that asks has its network again",
         )
-        eventually(lambda: one.incidents() and all(row["state"] == "closed" for row in one.incidents()),
+        eventually(lambda: one.incidents()
+            and all(row["state"] == "closed" for row in one.incidents()),
                    what="everything is closed")  # fmt: skip
         assert [(row["rule"], row["outcome"]) for row in one.incidents()] == [
             ("label:rejoin", "healed")

@@ -146,7 +146,7 @@ async def test_an_engine_that_does_not_answer_is_told_after_a_minute_and_nothing
         assert "works again" in (await post.has(Kind.RESOLVED)).title
 
 
-async def test_an_engine_that_is_away_as_dockmend_begins_is_told_and_what_was_told_before_is_not_over(
+async def test_an_engine_that_is_away_at_the_start_is_told_and_what_was_told_before_is_not_over(
     ward: Ward, tmp_path: Path, post: Post
 ) -> None:
     ward.add_container("web", restart="on-failure")

@@ -262,7 +262,8 @@ def tls_broker(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     port = free_port()
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            "-nodes", "-days", "2",
          "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem", *subject],
         check=True, capture_output=True,
     )  # fmt: skip

@@ -62,7 +62,7 @@ async def test_an_owner_that_nobody_knows_is_told_once_and_so_is_its_end(
         assert [each.kind for each in post.of()] == [Kind.NEEDS_YOU, Kind.RESOLVED]
 
 
-async def test_what_a_recreation_left_of_which_the_journal_is_lost_is_told_and_the_line_puts_it_right(
+async def test_what_a_recreation_left_is_told_without_the_journal_and_the_line_puts_it_right(
     docker: PrivateEngine, tmp_path: Path, post: Post
 ) -> None:
     await asyncio.to_thread(docker.run, ASIDE)

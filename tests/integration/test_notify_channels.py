@@ -370,8 +370,8 @@ def test_the_metric_counts_and_names_no_url():
         daemon.start(ready=False)
         eventually(
             lambda: (
-                'dockmend_notifications_total{channel="default",kind="gave_up",outcome="failed"} 1.0'
-                in metric(daemon, "dockmend_notifications_total")
+                'dockmend_notifications_total{channel="default",kind="gave_up",outcome="failed"} '
+                "1.0" in metric(daemon, "dockmend_notifications_total")
             ),
             what="the refusal is counted",
         )

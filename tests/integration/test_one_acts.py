@@ -128,7 +128,8 @@ def test_the_second_dockmend_of_an_engine_only_watches_until_the_first_ends(
         closed(second, "dry_run", name="web")
 
         assert first.stop() == 0
-        eventually(lambda: not json.loads(second.cli("status", "--json", check=False))["dry_run"], 60,
+        eventually(lambda: not json.loads(second.cli("status", "--json", check=False))["dry_run"],
+            60,
                    what="the second one acts")  # fmt: skip
         second.await_ready()
         assert second.metric("dockmend_acting") == 1

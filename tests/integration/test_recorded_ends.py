@@ -140,7 +140,8 @@ def test_what_ended_before_an_engine_that_ended_too(own_engine: Makes, how: str)
     ]
     engine.run("first")
     for name in names:
-        engine.run(name, "--restart", "no" if name.startswith("crashed") else name.partition("-")[2],
+        engine.run(name, "--restart", "no" if name.startswith("crashed")
+                else name.partition("-")[2],
                    command=sh(ONCE))  # fmt: skip
     with running(engine) as one:
         one.stop()

@@ -29,7 +29,8 @@ rules:
 """
 EVERYTHING = """
   - name: seen
-    when: [container.started, container.exited, container.missing, container.crashed, container.stopped]
+    when:
+      [container.started, container.exited, container.missing, container.crashed, container.stopped]
     match: all
     then: {publish: {topic: seen}}
 """
@@ -175,10 +176,12 @@ async def test_a_task_of_a_swarm_service_is_refused(
 async def test_a_new_images_defaults_hold_where_the_user_set_none(
     acting: Acting, docker: PrivateEngine
 ):
-    old = ("ENV A=old", "ENV B=old", "LABEL a=old", "LABEL b=old", "EXPOSE 80", "EXPOSE 81", "VOLUME /data",
+    old = ("ENV A=old", "ENV B=old", "LABEL a=old", "LABEL b=old", "EXPOSE 80", "EXPOSE 81",
+        "VOLUME /data",
            "WORKDIR /var", "USER nobody", "STOPSIGNAL SIGUSR1", 'CMD ["sleep", "1000"]',
            "HEALTHCHECK --interval=300ms --timeout=9s --retries=4 CMD true")  # fmt: skip
-    new = ("ENV A=new", "ENV B=new", "ENV C=new", "LABEL a=new", "LABEL b=new", "EXPOSE 90", "VOLUME /more",
+    new = ("ENV A=new", "ENV B=new", "ENV C=new", "LABEL a=new", "LABEL b=new", "EXPOSE 90",
+        "VOLUME /more",
            "WORKDIR /tmp", "USER root", "STOPSIGNAL SIGINT", 'CMD ["sleep", "2000"]',
            "HEALTHCHECK --interval=400ms --timeout=8s --retries=5 CMD true")  # fmt: skip
     docker.toolbox_image("shop:1", changes=old)
@@ -372,7 +375,8 @@ def in_three_networks(docker: PrivateEngine) -> None:
     """A MAC address is configured in the main network and in `beta`, not in `gamma`."""
     for network in ("alpha", "beta", "gamma"):
         docker.docker("network", "create", network)
-    docker.run("web", "--network", f"name=alpha,mac-address={MAIN}", "--network", f"name=beta,mac-address={OTHER}",
+    docker.run("web", "--network", f"name=alpha,mac-address={MAIN}", "--network",
+        f"name=beta,mac-address={OTHER}",
                "--network", "gamma")  # fmt: skip
 
 

@@ -18,7 +18,8 @@ RULES = """
 version: 1
 rules:
   - name: anew
-    when: {schedule: "0 0 1 1 *"}  # on demand: a check that is late on a busy machine asks for nothing
+    # On demand: a check that is late on a busy machine asks for nothing.
+    when: {schedule: "0 0 1 1 *"}
     match: all
     then: {recreate: {image: same}}
     limits: {backoff: 100ms to 200ms}

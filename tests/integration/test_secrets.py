@@ -20,7 +20,8 @@ rules:
     then:
       - exec:
           command:
-            [sh, -c, 'echo "$PGUSER asks with $PGPASSWORD and $2 at url://me:$PGPASSWORD@db"', a, --token, TOKEN]
+            [sh, -c, 'echo "$PGUSER asks with $PGPASSWORD and $2 at url://me:$PGPASSWORD@db"',
+             a, --token, TOKEN]
           env: {PGPASSWORD: PASSWORD_, PGUSER: sales}
           exit_code: 0
   - name: job
@@ -36,7 +37,9 @@ rules:
     then:
       - run:
           image: toolbox
-          command: [sh, -c, 'echo "long job with $PGPASSWORD"; while ! test -e /gate/open; do sleep 0.1; done']
+          command:
+            [sh, -c,
+             'echo "long job with $PGPASSWORD"; while ! test -e /gate/open; do sleep 0.1; done']
           volumes: ["gate:/gate"]
           env: {PGPASSWORD: PASSWORD_}
 """.replace("PASSWORD_", PASSWORD).replace("TOKEN", TOKEN)

@@ -68,7 +68,8 @@ def test_an_action_that_can_end_does(docker: PrivateEngine, daemon: Makes):
     """The restart of a container that is deaf to SIGTERM takes its stop timeout, and that is waited
     for."""
     well = ("sh", "-c", "touch /well; exec sleep 86400")
-    docker.run("deaf", "--health-cmd", "test -e /well", "--health-interval=200ms", "--health-retries=1",
+    docker.run("deaf", "--health-cmd", "test -e /well", "--health-interval=200ms",
+        "--health-retries=1",
                "--stop-timeout", "2", command=well, init=False)  # fmt: skip
     docker.await_health("deaf", "healthy")
     one = daemon(docker.url, rules={"rules.yaml": UNHEALTHY})

@@ -61,7 +61,8 @@ async def test_two_hundred_at_once_are_healed_at_the_hosts_rate_the_most_depende
             told = await one.closed(MANY, outcome="healed")
             assert len(told) == MANY
             assert ward.restarts == dict.fromkeys([*names, *sidecars], 1)
-            begun = sorted((actions[0].began_at, incident.object_name) for incident, actions in await one.stories()
+            begun = sorted((actions[0].began_at, incident.object_name)
+                for incident, actions in await one.stories()
                            if actions)  # fmt: skip
             assert at_most([at for at, _ in begun], BUDGET, 60.0)
             assert "web150" in [name for _, name in begun[:BUDGET]]

@@ -22,7 +22,8 @@ services:
     stop_grace_period: 1s
     command: [sh, -c, "touch /tmp/well; exec sleep 86400"]
     labels: {dockmend.heal: "true", tier: web}
-    healthcheck: {test: [CMD, test, -e, /tmp/well], interval: 200ms, timeout: 2s, retries: 2, start_period: 5s}
+    healthcheck:
+      {test: [CMD, test, -e, /tmp/well], interval: 200ms, timeout: 2s, retries: 2, start_period: 5s}
 """
 COMPOSE = "com.docker.compose."
 RULES = """

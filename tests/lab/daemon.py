@@ -68,9 +68,11 @@ class Daemon:
 
     def start(self, *, ready: bool = True, timeout: float = LIMIT) -> Daemon:
         """Start it; with `ready`, returns once /readyz says 200."""
-        command = [*self.wrapper, sys.executable, "-m", "dockmend", "run", "--engine", self.engine_url,
+        command = [*self.wrapper, sys.executable, "-m", "dockmend", "run", "--engine",
+            self.engine_url,
                    "--rules", str(self.rules),
-                   "--state", str(self.state), "--listen", f"127.0.0.1:{self.port}", "--log-format", "json",
+                   "--state", str(self.state), "--listen", f"127.0.0.1:{self.port}", "--log-format",
+                   "json",
                    *self.options]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

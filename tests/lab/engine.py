@@ -394,9 +394,11 @@ class PrivateEngine:
         parts = {
             "config.json": {
                 "architecture": "amd64", "os": "linux", "config": config, "history": [],
-                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+                "rootfs": {"type": "layers",
+                    "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
             },
-            "manifest.json": [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}],
+            "manifest.json": [{"Config": "config.json", "RepoTags": [name],
+                    "Layers": ["layer.tar"]}],
         }  # fmt: skip
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:

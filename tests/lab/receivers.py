@@ -146,7 +146,8 @@ def own_certificate(folder: Path, host: str = "elsewhere") -> Path:
     """One that no authority has signed, and its key, in one file."""
     made = folder / "own.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={host}",
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+            f"/CN={host}",
          "-addext", f"subjectAltName=DNS:{host}", "-keyout", str(made), "-out",
          str(folder / "cert.pem")],
         check=True, capture_output=True,

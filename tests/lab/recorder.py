@@ -15,7 +15,8 @@ from typing import Any, Self
 from .engine import PrivateEngine
 from .waiting import eventually
 
-KEPT = ("start", "stop", "restart", "die", "kill", "pause", "unpause", "commit", "create", "destroy",
+KEPT = ("start", "stop", "restart", "die", "kill", "pause", "unpause", "commit", "create",
+    "destroy",
         "connect", "disconnect", "oom", "rename", "tag", "delete")  # fmt: skip
 
 

@@ -31,10 +31,14 @@ version: 1
 defaults:
   limits: {attempts: 1000 per 1h, backoff: 200ms to 2s}
 rules:
-  - {name: heal, when: container.unhealthy, match: {labels: {tier: patient}}, then: {restart: {timeout: 2s}}}
-  - {name: revive, when: container.crashed, match: {labels: {tier: worker}}, then: start, verify: {within: 5s}}
-  - {name: reconnect, when: container.network_lost, match: {labels: {tier: networked}}, then: reconnect_network}
-  - {name: renamed, when: {event: container.rename}, match: {name: "none-*"}, then: {publish: {topic: never}}}
+  - {name: heal, when: container.unhealthy, match: {labels: {tier: patient}},
+     then: {restart: {timeout: 2s}}}
+  - {name: revive, when: container.crashed, match: {labels: {tier: worker}},
+     then: start, verify: {within: 5s}}
+  - {name: reconnect, when: container.network_lost, match: {labels: {tier: networked}},
+     then: reconnect_network}
+  - {name: renamed, when: {event: container.rename}, match: {name: "none-*"},
+     then: {publish: {topic: never}}}
 """
 CONFIG = "limits: {rate: 600 per 1m, parallel: 4}\n"
 CHECKED = (

@@ -20,7 +20,8 @@ def run(resident: float = 0.0, files: float = 0.0, tasks: float = 0.0) -> list[S
     for index in range(MINUTES * 6 + 1):
         hours, filling = index / 360, min(index, 60) / 60 * 20.0
         rows.append(
-            Sample(index * 10.0, 60 + filling + resident * hours, int(30 + files * hours), int(15 + tasks * hours),
+            Sample(index * 10.0, 60 + filling + resident * hours, int(30 + files * hours),
+                int(15 + tasks * hours),
                    7, 0.0, 0, 0)
         )  # fmt: skip
     return rows

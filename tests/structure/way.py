@@ -23,7 +23,8 @@ from tests.structure.source import ROOT
 RULES = """
 version: 1
 rules:
-  - {name: restart-unhealthy, when: container.unhealthy, match: all, then: restart, verify: {state: healthy}}
+  - {name: restart-unhealthy, when: container.unhealthy, match: all,
+     then: restart, verify: {state: healthy}}
 """
 
 

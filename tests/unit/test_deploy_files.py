@@ -188,7 +188,10 @@ def test_the_image_asks_dockmend_itself_how_it_is_and_holds_no_rules():
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_no_registry_is_named(path: Path):
-    hosts = r"\b(docker\.io|ghcr\.io|quay\.io|gcr\.io|registry-1|pypi\.org|registry\.[a-z]+\.[a-z]+)(?=[/:])"
+    hosts = (
+        r"\b(docker\.io|ghcr\.io|quay\.io|gcr\.io|registry-1|pypi\.org|"
+        r"registry\.[a-z]+\.[a-z]+)(?=[/:])"
+    )
     assert re.findall(hosts, path.read_text()) == []
 
 

@@ -10,13 +10,14 @@ import pytest
 from dockmend.own_container import in_container, own_containers
 
 ME, OTHER = "a" * 64, "b" * 64
+FOLDER, STORE = "/var/lib/docker/containers", "/containers/storage/overlay-containers"
 INSIDE = f"""\
-612 595 8:1 /var/lib/docker/containers/{ME}/resolv.conf /etc/resolv.conf rw,relatime - ext4 /dev/sda1 rw
-613 595 8:1 /var/lib/docker/containers/{ME}/hostname /etc/hostname rw,relatime - ext4 /dev/sda1 rw
-614 595 8:1 /var/lib/docker/containers/{ME}/hosts /etc/hosts rw,relatime - ext4 /dev/sda1 rw
+612 595 8:1 {FOLDER}/{ME}/resolv.conf /etc/resolv.conf rw,relatime - ext4 /dev/sda1 rw
+613 595 8:1 {FOLDER}/{ME}/hostname /etc/hostname rw,relatime - ext4 /dev/sda1 rw
+614 595 8:1 {FOLDER}/{ME}/hosts /etc/hosts rw,relatime - ext4 /dev/sda1 rw
 """
 IN_PODMAN = f"""\
-612 595 0:25 /containers/storage/overlay-containers/{ME}/userdata/hostname /etc/hostname rw - tmpfs tmpfs rw
+612 595 0:25 {STORE}/{ME}/userdata/hostname /etc/hostname rw - tmpfs tmpfs rw
 """
 ON_THE_HOST = f"""\
 25 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw

@@ -287,12 +287,23 @@ async def test_a_step_of_a_closed_incident_that_takes_its_time_holds_up_nothing_
     try:
         for number, state in ((1, "closed"), (2, "waiting")):
             outcome: Any = "interrupted" if state == "closed" else None
-            journal.put_incident(Incident(
-                id=f"i{number}", rule="r", trigger="container.crashed", target="container:web",
-                kind="container",
-                object_id="c" * 64, object_name="web", trouble="t", opened_at=1000.0, state=state, outcome=outcome,  # type: ignore[arg-type] # one of its states
-                closed_at=1010.0 if outcome else None, waiting_for="backoff",
-            ))  # fmt: skip
+            journal.put_incident(
+                Incident(
+                    id=f"i{number}",
+                    rule="r",
+                    trigger="container.crashed",
+                    target="container:web",
+                    kind="container",
+                    object_id="c" * 64,
+                    object_name="web",
+                    trouble="t",
+                    opened_at=1000.0,
+                    state=state,  # type: ignore[arg-type] # one of its states
+                    outcome=outcome,
+                    closed_at=1010.0 if outcome else None,
+                    waiting_for="backoff",
+                )
+            )
         for number, part in ((3, "then"), (4, "member")):
             left = msgspec.structs.replace(
                 step(number, "restart", 1005.0, part=part), outcome=None, ended_at=None

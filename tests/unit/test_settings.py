@@ -145,7 +145,8 @@ def test_a_key_stands_over_what_holds_it_and_a_wrong_one_is_told_with_its_variab
         ({"MQTT_HOST": "broker:1883"}, ("DOCKMEND_MQTT_HOST: mqtt.host: expected a name or "
         "an address")),
         ({"MQTT_USERNAME": "me"}, "DOCKMEND_MQTT_USERNAME: mqtt: the key 'host' is missing"),
-        ({"MQTT_HOST": "h", "MQTT_USERNAME": "no"}, """found false (as a text: DOCKMEND_MQTT_USERNAME='"no"')"""),
+        ({"MQTT_HOST": "h", "MQTT_USERNAME": "no"},
+            """found false (as a text: DOCKMEND_MQTT_USERNAME='"no"')"""),
         ({"POLICY_PROTECT_NAME": "db, web"}, ("holds a comma or a space, as no name does: "
         "expected a list")),
         ({"POLICY_TRUSTED_IMAGES": "a:1,b:1"}, ("holds a comma or a space, as no name does: "
@@ -260,7 +261,8 @@ WRONG = [
     (
         "heal: yes",
         (
-            "1:7: heal: expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as a "
+            "1:7: heal: expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as "
+            "a "
             "boolean)"
         ),
     ),
@@ -459,7 +461,12 @@ policy:
   protect: {labels: {tier: pci}, name: "*-db"}
   rules_owner: root
   trusted_images: [nginx]
-http: {listen: "127.0.0.1:9468", metrics_listen: null, token_file: null, read_token_file: null, tls: null}
+http:
+  listen: "127.0.0.1:9468"
+  metrics_listen: null
+  token_file: null
+  read_token_file: null
+  tls: null
 """
     assert wrong(file, text) == []
     (file(text).parent / "pw").write_text("x")
@@ -484,7 +491,8 @@ def test_a_secret_is_read_from_its_file_and_never_shown(with_secret):
     assert found.mqtt_password == Secret("hunter2")
     assert found.mqtt_password is not None
     assert found.mqtt_password.reveal() == "hunter2"
-    shown = (repr(found), str(found), repr(found.mqtt_password), f"{found.mqtt_password}", found.model_dump_json(),
+    shown = (repr(found), str(found), repr(found.mqtt_password), f"{found.mqtt_password}",
+        found.model_dump_json(),
              str(found.model_dump()), str(vars(found)))  # fmt: skip
     assert not any("hunter2" in each for each in shown)
     with pytest.raises(TypeError):

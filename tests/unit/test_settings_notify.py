@@ -277,7 +277,9 @@ _ASK = """
 import json
 from apprise.manager_plugins import NotificationManager
 plugins = NotificationManager()
-print(json.dumps({each: [plugins[each].enabled, str(plugins[each].service_name)] for each in plugins.schemas()}))
+print(json.dumps({
+    each: [plugins[each].enabled, str(plugins[each].service_name)] for each in plugins.schemas()
+}))
 """
 
 
@@ -302,7 +304,8 @@ def test_each_scheme_is_one_of_the_library_that_works_here(of_apprise):
 
 
 def test_what_reaches_no_network_is_not_among_them(of_apprise):
-    desktops = {"Blink(1)", "DBus Notification", "Gnome Notification", "GLib Notification", "MacOSX Notification",
+    desktops = {"Blink(1)", "DBus Notification", "Gnome Notification", "GLib Notification",
+        "MacOSX Notification",
                 "Syslog", "Windows Notification"}  # fmt: skip
     local = {scheme for scheme, (_, service) in of_apprise.items() if service in desktops}
     assert {service for _, service in of_apprise.values()} >= desktops - {

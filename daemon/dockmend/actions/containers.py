@@ -210,7 +210,8 @@ async def _owner_runs(ctx: ActionContext, what: str, container: Container) -> No
 
 async def _remember(ctx: ActionContext, action: str, container: Container, **more: Any) -> None:
     await ctx.remember({
-        action: {"was_running": container.running, "state": container.state, "started_at": container.started_at, **more}
+        action: {"was_running": container.running, "state": container.state,
+            "started_at": container.started_at, **more}
     })  # fmt: skip
 
 

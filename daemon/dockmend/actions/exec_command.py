@@ -54,7 +54,8 @@ async def exec_(ctx: ActionContext, params: Any, subject: Object) -> ActionResul
     mark = f"{ctx.incident.id}-{os.urandom(6).hex()}"
     env = {key: ctx.render(value) for key, value in params.env.items()} | {MARK: mark}
     undo = {
-        "id": "", "mark": mark, "user": params.user, "until": ctx.clock() + ctx.timeout, "expected": params.exit_code
+        "id": "", "mark": mark, "user": params.user, "until": ctx.clock() + ctx.timeout,
+        "expected": params.exit_code
     }  # fmt: skip
     await ctx.remember({"exec": undo})
     try:

@@ -187,7 +187,8 @@ class OpenTroubles:
         return {
             target for target, container in containers.items()
             if container.id in cut_off
-            or any(each in cut_off or self._is_down(each) for each in reachable((container.id,), needs))
+            or any(each in cut_off or self._is_down(each)
+                for each in reachable((container.id,), needs))
         }  # fmt: skip
 
     def _is_down(self, container_id: str) -> bool:

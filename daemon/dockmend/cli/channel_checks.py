@@ -114,5 +114,6 @@ def _failing(row: dict[str, Any]) -> list[DoctorFinding]:
             f" {when(url['lane']['failed_at'])}: {url['lane']['error']}",
             todo,
         )
-        for number, url in enumerate(row["urls"], 1) if url["lane"] is not None and url["lane"]["failing"]
+        for number, url in enumerate(row["urls"], 1) if url["lane"] is not None
+        and url["lane"]["failing"]
     ]  # fmt: skip

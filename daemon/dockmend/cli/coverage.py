@@ -164,7 +164,8 @@ def _answers(rule: Rule, trigger: str) -> bool:
     ends = [(cause, names) for cause, names in END_TRIGGERS.items() if names[0] == trigger]
     return any(
         each.name == trigger
-        or any(each.name in names and (not each.causes or cause in each.causes) for cause, names in ends)
+        or any(each.name in names and (not each.causes or cause in each.causes)
+            for cause, names in ends)
         for each in rule.triggers if each.kind == "transition"
     )  # fmt: skip
 

@@ -98,7 +98,8 @@ class DependentsView:
         known = [rule for name in names if (rule := rules.by_name(name)) is not None]
         return [
             each.name for each in known
-            if each.grouped and each.name not in mine and takes(each, guest) and each.wanted_with(guest, (owner,))
+            if each.grouped and each.name not in mine and takes(each, guest)
+            and each.wanted_with(guest, (owner,))
         ]  # fmt: skip
 
     def _sharing(self, owner: Container) -> list[Container]:

@@ -401,7 +401,8 @@ def restart_policies(containers: Sequence[Container], rules: RuleSet) -> list[Do
     """
     mending = [
         rule for rule in rules.rules
-        if rule.enabled and not rule.dry_run and {each.name for each in rule.triggers} & STARTS_AGAIN
+        if rule.enabled and not rule.dry_run
+        and {each.name for each in rule.triggers} & STARTS_AGAIN
     ]  # fmt: skip
     down = [each for each in containers if not any(_mends(rule, each) for rule in mending)]
     kept = [each.name for each in down if each.running and each.restart_policy == "unless-stopped"]

@@ -300,5 +300,6 @@ def _json(change: Change, answers: list[RuleVerdict]) -> dict[str, Any]:
         "at": change.at, "triggers": change.triggers, "target": change.target,
         "cause": change.cause, "note": change.note,
         "event": f"{change.event.type}.{change.event.action}" if change.event else None,
-        "answers": [{"rule": each.rule, "answer": each.answer, "why": each.why} for each in answers],
+        "answers": [{"rule": each.rule, "answer": each.answer, "why": each.why}
+            for each in answers],
     }  # fmt: skip

@@ -185,7 +185,8 @@ def document(found: DependencyGraph, order: RestartPlan) -> dict[str, Any]:
         "networks": [
             {
                 "name": shared.network,
-                "members": [{"name": _name(found, node), "aliases": aliases} for node, aliases in shared.members],
+                "members": [{"name": _name(found, node), "aliases": aliases}
+                    for node, aliases in shared.members],
             }
             for shared in found.shared
         ],

@@ -223,8 +223,12 @@ def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterat
     )
     yield f"{when(incident.opened_at)}, target {incident.target}, object {incident.object_id[:12]}"
     yield ""
-    learnt = {"live": "", "replayed": " (replayed by the engine)", "relisted": " (found by listing again)",
-              "started": " (found at dockmend's start)"}.get(incident.origin, f" ({incident.origin})")  # fmt: skip
+    learnt = {
+        "live": "",
+        "replayed": " (replayed by the engine)",
+        "relisted": " (found by listing again)",
+        "started": " (found at dockmend's start)",
+    }.get(incident.origin, f" ({incident.origin})")
     note = f": {incident.note}" if incident.note else ""
     if incident.actor:
         anyway = ", also if somebody stopped or paused it" if incident.even_if_stopped else ""

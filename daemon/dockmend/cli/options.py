@@ -30,10 +30,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _FILE = click.Path(path_type=Path)
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
-    "config": click.option("--config", type=_FILE, metavar="FILE", help="Settings [/etc/dockmend/dockmend.yaml]."),
+    "config": click.option("--config", type=_FILE, metavar="FILE",
+        help="Settings [/etc/dockmend/dockmend.yaml]."),
     "rules": click.option("--rules", type=_FILE, metavar="DIR", help="Folder of rules "
     "[/etc/dockmend/rules.d]."),
-    "state": click.option("--state", type=_FILE, metavar="DIR", help="State folder [/var/lib/dockmend]."),
+    "state": click.option("--state", type=_FILE, metavar="DIR",
+        help="State folder [/var/lib/dockmend]."),
     "socket": click.option("--socket", type=_FILE, metavar="PATH", help="Command socket "
     "[DIR/dockmend.sock]."),
     "engine": click.option("--engine", metavar="URL", help="The engine [as the docker command "

@@ -80,12 +80,10 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
     since = f" for {span(now - engine['since'])}" if engine["since"] else ""
     state = f"connected{since}" if engine["up"] else f"NOT CONNECTED{since}"
     say(f"engine     {engine['url']} ({engine['name']}, {engine['version']}): {state}")
-    say(
-        f"containers {_counts({_state_of(key): count for key, count in found['containers'].items()})}"
-    )
-    say(
-        f"rules      {_counts({RULE_STATES.get(key, key): count for key, count in found['rules'].items()})}"
-    )
+    containers = {_state_of(key): count for key, count in found["containers"].items()}
+    rules = {RULE_STATES.get(key, key): count for key, count in found["rules"].items()}
+    say(f"containers {_counts(containers)}")
+    say(f"rules      {_counts(rules)}")
     say(f"incidents  {found['incidents_open']} open")
     given_up = {each["target"] for each in found["given_up"]}
     for each in found.get("unwell", ()):
@@ -171,7 +169,9 @@ def rules(as_json: bool, **flags: Any) -> int:
 
 
 def _row(row: dict[str, Any], now: float) -> tuple[object, ...]:
-    state = f"{'dry run' if row['state'] == 'shadow' else row['state']}{', built in' if row['builtin'] else ''}"
+    state = "dry run" if row["state"] == "shadow" else str(row["state"])
+    if row["builtin"]:
+        state += ", built in"
     when_, then = ", ".join(row["when"]), ", ".join(row["then"])
     fired = ago(row["fired_at"], now)
     return (

@@ -50,9 +50,10 @@ _SCHEMA_1 = (
     "CREATE INDEX incidents_opened ON incidents (opened_at)",
     "CREATE INDEX incidents_name ON incidents (object_name, opened_at)",
     """CREATE TABLE actions (
-        id TEXT PRIMARY KEY, incident TEXT NOT NULL, rule TEXT NOT NULL, target TEXT NOT NULL, attempt INTEGER NOT NULL,
-        action TEXT NOT NULL, object_id TEXT NOT NULL, object_name TEXT NOT NULL, began_at REAL NOT NULL, ended_at REAL,
-        outcome TEXT, body BLOB NOT NULL)""",
+        id TEXT PRIMARY KEY, incident TEXT NOT NULL, rule TEXT NOT NULL, target TEXT NOT NULL,
+        attempt INTEGER NOT NULL, action TEXT NOT NULL, object_id TEXT NOT NULL,
+        object_name TEXT NOT NULL, began_at REAL NOT NULL, ended_at REAL, outcome TEXT,
+        body BLOB NOT NULL)""",
     "CREATE INDEX actions_open ON actions (began_at) WHERE ended_at IS NULL",
     "CREATE INDEX actions_began ON actions (began_at)",
     "CREATE INDEX actions_incident ON actions (incident)",
@@ -60,7 +61,8 @@ _SCHEMA_1 = (
         rule TEXT NOT NULL, target TEXT NOT NULL, opened_at REAL NOT NULL, reason TEXT NOT NULL,
         PRIMARY KEY (rule, target)) WITHOUT ROWID""",
     """CREATE TABLE resets (
-        rule TEXT NOT NULL, target TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (rule, target)) WITHOUT ROWID""",
+        rule TEXT NOT NULL, target TEXT NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (rule, target)) WITHOUT ROWID""",
     "CREATE TABLE pauses (key TEXT PRIMARY KEY, until REAL, body BLOB NOT NULL) WITHOUT ROWID",
     "CREATE TABLE known (key TEXT PRIMARY KEY, value BLOB NOT NULL)",
 )
@@ -86,8 +88,8 @@ def _limits_apart(connection: sqlite3.Connection) -> None:
 
 _SCHEMA_3 = (
     """CREATE TABLE counted_steps (
-        incident TEXT NOT NULL, attempt INTEGER NOT NULL, id TEXT NOT NULL, rule TEXT NOT NULL, target TEXT NOT NULL,
-        action TEXT NOT NULL, part TEXT NOT NULL, began_at REAL NOT NULL,
+        incident TEXT NOT NULL, attempt INTEGER NOT NULL, id TEXT NOT NULL, rule TEXT NOT NULL,
+        target TEXT NOT NULL, action TEXT NOT NULL, part TEXT NOT NULL, began_at REAL NOT NULL,
         PRIMARY KEY (incident, attempt, id)) WITHOUT ROWID""",
     "CREATE INDEX counted_steps_began ON counted_steps (began_at)",
     """CREATE TABLE cooldowns (
@@ -108,11 +110,13 @@ _SCHEMA_3 = (
         SELECT incident, attempt, id, rule, target, action,
             coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then'), began_at FROM actions
         WHERE CASE WHEN json_valid(CAST(body AS TEXT))
-            THEN coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then') IN ('then', 'finally', 'escalate')
+            THEN coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then')
+                    IN ('then', 'finally', 'escalate')
                 AND NOT coalesce(json_extract(CAST(body AS TEXT), '$.untouched'), 0)
             ELSE 0 END""",
     """INSERT INTO cooldowns (rule, target, ended_at)
-        SELECT rule, target, max(closed_at) FROM incidents WHERE closed_at IS NOT NULL AND attempts > 0
+        SELECT rule, target, max(closed_at) FROM incidents
+        WHERE closed_at IS NOT NULL AND attempts > 0
         GROUP BY rule, target""",
 )
 
@@ -182,7 +186,8 @@ def _outbox(connection: sqlite3.Connection) -> None:
     connection.execute(
         """CREATE TABLE outbox (
             sequence INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, state TEXT NOT NULL,
-            due_at REAL NOT NULL, tries INTEGER NOT NULL, taken TEXT NOT NULL, body BLOB NOT NULL)"""
+            due_at REAL NOT NULL, tries INTEGER NOT NULL, taken TEXT NOT NULL,
+            body BLOB NOT NULL)"""
     )
 
 
@@ -190,7 +195,8 @@ def _stages(connection: sqlite3.Connection) -> None:
     """How far the attempt of an open incident is, in one field. Of one that waited in the middle of
     its steps how many of them are done is known by its actions."""
     connection.execute(
-        """UPDATE incidents SET body = CAST(json_set(json_remove(CAST(body AS TEXT), '$.midway'), '$.stage', CASE
+        """UPDATE incidents SET body = CAST(json_set(
+            json_remove(CAST(body AS TEXT), '$.midway'), '$.stage', CASE
             WHEN state = 'verifying' THEN 'made'
             WHEN state = 'acting' THEN 'steps'
             WHEN NOT coalesce(json_extract(CAST(body AS TEXT), '$.midway'), 0) THEN 'idle'

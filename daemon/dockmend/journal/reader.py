@@ -52,7 +52,8 @@ _COOLDOWNS = """
 _CLOSED = """
     SELECT rule, target, trouble, outcome, reason_code, over FROM incidents
     WHERE closed_at >= max(:since, coalesce(
-        (SELECT closed_at FROM incidents WHERE closed_at >= :since ORDER BY closed_at DESC LIMIT 1 OFFSET :newest), 0))
+        (SELECT closed_at FROM incidents WHERE closed_at >= :since
+         ORDER BY closed_at DESC LIMIT 1 OFFSET :newest), 0))
     AND outcome IS NOT NULL ORDER BY closed_at"""
 
 _LAST_OPENED = "SELECT rule, max(opened_at) FROM incidents WHERE opened_at >= :since GROUP BY rule"

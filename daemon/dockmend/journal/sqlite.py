@@ -41,24 +41,28 @@ _PRUNED_AT_ONCE = 200
 
 _INCIDENT = """
     INSERT INTO incidents
-    (id, rule, target, object_id, object_name, state, outcome, opened_at, closed_at, due_at, attempts, trouble,
-     reason_code, over, body)
+    (id, rule, target, object_id, object_name, state, outcome, opened_at, closed_at, due_at,
+     attempts, trouble, reason_code, over, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET object_id = excluded.object_id, object_name = excluded.object_name,
-    state = excluded.state, outcome = excluded.outcome, closed_at = excluded.closed_at, due_at = excluded.due_at,
-    attempts = excluded.attempts, trouble = excluded.trouble, reason_code = excluded.reason_code, over = excluded.over,
-    body = excluded.body"""
+    ON CONFLICT (id) DO UPDATE SET
+        object_id = excluded.object_id, object_name = excluded.object_name,
+        state = excluded.state, outcome = excluded.outcome, closed_at = excluded.closed_at,
+        due_at = excluded.due_at, attempts = excluded.attempts, trouble = excluded.trouble,
+        reason_code = excluded.reason_code, over = excluded.over, body = excluded.body"""
 _ACTION = """
     INSERT INTO actions
-    (id, incident, rule, target, attempt, action, object_id, object_name, began_at, ended_at, outcome, body)
+    (id, incident, rule, target, attempt, action, object_id, object_name, began_at, ended_at,
+     outcome, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, outcome = excluded.outcome, body = excluded.body"""
+    ON CONFLICT (id) DO UPDATE SET
+        ended_at = excluded.ended_at, outcome = excluded.outcome, body = excluded.body"""
 _BREAKER = (
     "INSERT OR REPLACE INTO breakers (rule, target, opened_at, reason, healed_at) VALUES "
     "(?, ?, ?, ?, ?)"
 )
 _COUNTED = """
-    INSERT OR REPLACE INTO counted_steps (incident, attempt, id, rule, target, action, part, began_at)
+    INSERT OR REPLACE INTO counted_steps
+    (incident, attempt, id, rule, target, action, part, began_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 _NOT_COUNTED = "DELETE FROM counted_steps WHERE incident = ? AND attempt = ? AND id = ?"
 _COOLDOWN = """
@@ -67,9 +71,11 @@ _COOLDOWN = """
 _RESET = "INSERT OR REPLACE INTO resets (rule, target, at) VALUES (?, ?, ?)"
 _PAUSE = "INSERT OR REPLACE INTO pauses (key, until, body) VALUES (?, ?, ?)"
 _OWNED = """
-    INSERT OR REPLACE INTO owned (id, kind, name, object_id, engine_id, incident, body) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+    INSERT OR REPLACE INTO owned (id, kind, name, object_id, engine_id, incident, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _OUTBOX = """
-    INSERT OR REPLACE INTO outbox (sequence, channel, state, due_at, tries, taken, body) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+    INSERT OR REPLACE INTO outbox (sequence, channel, state, due_at, tries, taken, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _SETTLED = """
     i.closed_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM actions AS a WHERE a.incident = i.id AND a.ended_at IS NULL)"""
@@ -77,19 +83,22 @@ _SETTLED = """
 _OLD = f"""
     SELECT i.id FROM incidents AS i WHERE i.closed_at < :before AND {_SETTLED}
     AND NOT EXISTS (SELECT 1 FROM breakers AS b
-                    WHERE b.rule = i.rule AND b.target = i.target AND i.closed_at >= b.opened_at - 86400)
+                    WHERE b.rule = i.rule AND b.target = i.target
+                    AND i.closed_at >= b.opened_at - 86400)
     ORDER BY i.closed_at LIMIT :limit"""  # noqa: S608 - constants only
 _OF_TARGET = 100
 """Incidents of one rule and target, the newest: what is beyond them goes before any other's."""
 _FLOODING = f"""
     SELECT id FROM (
-        SELECT i.id, i.closed_at, row_number() OVER (PARTITION BY i.rule, i.target ORDER BY i.closed_at DESC) AS place
+        SELECT i.id, i.closed_at,
+            row_number() OVER (PARTITION BY i.rule, i.target ORDER BY i.closed_at DESC) AS place
         FROM incidents AS i WHERE %s{_SETTLED})
     ORDER BY place <= {_OF_TARGET}, closed_at LIMIT :limit"""  # noqa: S608 - the same
 _OLDEST = _FLOODING % ""
 _OLDEST_OF_RULE = _FLOODING % "i.rule = :rule AND "
 _RULES_ABOVE = """
-    SELECT rule, count(*) FROM incidents WHERE closed_at IS NOT NULL GROUP BY rule HAVING count(*) > :most"""
+    SELECT rule, count(*) FROM incidents WHERE closed_at IS NOT NULL
+    GROUP BY rule HAVING count(*) > :most"""
 
 
 class SqliteJournal:

@@ -120,7 +120,8 @@ class Router:
         """Who gets a message."""
         named = self._named(addressed.to)
         return tuple(
-            each for each in named if addressed.by_rule or takes(self.channels[each], addressed.message)
+            each for each in named if addressed.by_rule
+            or takes(self.channels[each], addressed.message)
         )  # fmt: skip
 
     def _named(self, to: tuple[str, ...] | None) -> list[str]:

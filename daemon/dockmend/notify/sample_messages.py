@@ -66,7 +66,8 @@ def _trouble(kind: Kind, now: float) -> AlarmTrouble:
     return AlarmTrouble(
         key=f"{kind}/{_TARGET}", kind=kind, target=_TARGET, object_name=_NAME, since=since,
         rule=_RULE, cause="its network's owner is unknown" if needs_you else "crashed",
-        note="the container that it shares its network with does not exist any more" if needs_you else "",
+        note="the container that it shares its network with does not exist any more" if needs_you
+            else "",
         step=f"docker inspect {_NAME}" if needs_you else "",
     )  # fmt: skip
 

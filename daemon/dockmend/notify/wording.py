@@ -112,8 +112,9 @@ def resolved(trouble: AlarmTrouble, ending: AlarmEnding, now: float, where: Wher
         title = f"✅ dockmend on {defusing.name(where.host)} works again: {part}"
         return _message(trouble, Kind.RESOLVED, title, [lasted], now, where)
     name = defusing.name(trouble.object_name)
+    well = "needs you no more" if trouble.kind is Kind.NEEDS_YOU else "is well again"
     title = {
-        AlarmEnding.WELL: f"✅ {name} {'needs you no more' if trouble.kind is Kind.NEEDS_YOU else 'is well again'}",
+        AlarmEnding.WELL: f"✅ {name} {well}",
         AlarmEnding.STOPPED: f"✅ {name} was stopped by a person",
         AlarmEnding.REMOVED: f"✅ {name} was removed",
         AlarmEnding.COMPLETED: f"✅ {name} ended with exit code 0",

@@ -67,7 +67,8 @@ class Groups:
         orphans = self.mirror.orphans(incident.target)
         return [
             each for each in orphans
-            if self._may(each) and not self._is_nobodys(incident, each) and self.asks(incident, each)
+            if self._may(each) and not self._is_nobodys(incident, each)
+            and self.asks(incident, each)
         ]  # fmt: skip
 
     def halted(self, incident: Incident) -> list[Container]:

@@ -92,8 +92,10 @@ class Guests:
         mine = {*touched, *map(self.mirror.identities.heir_of, touched)}
         return [
             each for each in touched
-            if any(self._is_wanted(guest) for guest in self.mirror.living_in(each) if guest.id not in mine)
-            or any(self._has_lost_its_link(guest, each) for guest in self.mirror.linked_to_dead(each)
+            if any(self._is_wanted(guest) for guest in self.mirror.living_in(each)
+                if guest.id not in mine)
+            or any(self._has_lost_its_link(guest, each)
+                for guest in self.mirror.linked_to_dead(each)
                    if guest.id not in mine)
         ]  # fmt: skip
 
@@ -126,8 +128,10 @@ class Guests:
         services, up = getattr(step.params, "services", None), step.action == "compose_up"
         found = [
             each for each in self.mirror.containers()
-            if each.labels.get(COMPOSE_PROJECT) == project and not each.one_off and self.guards.forbids(each) is None
-            and (services is None or each.labels.get(COMPOSE_SERVICE) in services) and not (up and each.running)
+            if each.labels.get(COMPOSE_PROJECT) == project and not each.one_off
+            and self.guards.forbids(each) is None
+            and (services is None or each.labels.get(COMPOSE_SERVICE) in services)
+            and not (up and each.running)
         ]  # fmt: skip
         return [*found, subject] if up and self.mirror.container(subject.id) is None else found
 

@@ -35,7 +35,8 @@ def new_id(prefix: str, now: float, dice: random.Random) -> str:
     """Sortable by time: nine characters of milliseconds and six of chance."""
     bits = dice.getrandbits(30)
     two = _TWO
-    return f"{prefix}{_when(int(now * 1000))}{two[bits >> 20]}{two[bits >> 10 & 1023]}{two[bits & 1023]}"
+    chance = f"{two[bits >> 20]}{two[bits >> 10 & 1023]}{two[bits & 1023]}"
+    return f"{prefix}{_when(int(now * 1000))}{chance}"
 
 
 @lru_cache(maxsize=1)  # a burst brings many within a millisecond

@@ -163,7 +163,8 @@ class Reconciler:
             self.live_state, self.attempt_ends, self.attempt_runner, self.mirror
         )
         self.recovery = Recovery(
-            self.steps, self.attempt_runner, self.attempt_ends, self.incidents, self.history, self.mirror, self.clock
+            self.steps, self.attempt_runner, self.attempt_ends, self.incidents, self.history,
+            self.mirror, self.clock
         )  # fmt: skip
         self.escalation = Escalation(
             self.attempt_runner, self.live_state, self.attempt_ends, self.incidents, self.history,

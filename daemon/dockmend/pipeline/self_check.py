@@ -127,7 +127,8 @@ class SelfCheck:
         self._gap(
             "a change of a container was missed", container=seen.name,
             is_now=f"{seen.state} {seen.health}".strip(),
-            taken_for=f"{before.state} {before.health}".strip() if before is not None else "unknown",
+            taken_for=f"{before.state} {before.health}".strip() if before is not None
+                else "unknown",
         )  # fmt: skip
         self.offer(self.mirror.observe(seen, self.wall(), "relisted", blind=True))
         return 1

@@ -61,7 +61,8 @@ OF_SHIPPED_RULES: Final = {
 """Labels that a rule of the shipped rules.d reads, and its file: nothing else reads them, and none
 is a slip."""
 
-ELSEWHERE: Final = frozenset({"helper", "image", "incident", "rule", "source", "reference", "committed.at",
+ELSEWHERE: Final = frozenset({"helper", "image", "incident", "rule", "source", "reference",
+        "committed.at",
                                "restored.from", "restored.by"})  # fmt: skip
 """Labels that dockmend writes on what it makes: `ownership` decides what they mean, and no owner
 sets them."""

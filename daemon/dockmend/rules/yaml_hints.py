@@ -91,8 +91,8 @@ def number(text: str) -> tuple[int | float | None, str | None]:
         return (
             None,
             (
-                f"YAML reads {text[:20]}… as a number of {len(text)} characters: expected a smaller "
-                "one or text"
+                f"YAML reads {text[:20]}… as a number of {len(text)} characters: "
+                "expected a smaller one or text"
             ),
         )
     if ":" in plain:
@@ -148,8 +148,8 @@ def syntax(problem: str, context: str, line: str, column: int) -> tuple[str, int
     if "mapping values are not allowed" in problem:
         return (
             (
-                "YAML reads an unquoted `: ` as the end of a key: put the text into quotes, or mend "
-                "the indent"
+                "YAML reads an unquoted `: ` as the end of a key: put the text "
+                "into quotes, or mend the indent"
             ),
             column,
         )

@@ -403,8 +403,8 @@ def _in_clear(mqtt: Mqtt | None) -> list[str]:
         return []
     return [
         (
-            f"mqtt: the password goes to {mqtt.host} without TLS: set mqtt.tls, or whoever listens on "
-            "the way has it"
+            f"mqtt: the password goes to {mqtt.host} without TLS: set mqtt.tls, or "
+            "whoever listens on the way has it"
         )
     ]
 

@@ -96,7 +96,8 @@ class DetailScanner(TarScanner):
             return
         self._file = self._detail = None
         if detail.kind == "file":
-            detail = Detail(detail.kind, detail.mode, detail.uid, detail.gid, detail.size, self._hash.digest(),
+            detail = Detail(detail.kind, detail.mode, detail.uid, detail.gid, detail.size,
+                self._hash.digest(),
                             capability=detail.capability)  # fmt: skip
         self._done.append((self._inside(entry.name), detail))
 

@@ -21,8 +21,10 @@ VALUES: tuple[Any, ...] = (
     {"a": {"b": {"c": []}}},
 )  # fmt: skip
 BYTES = (
-    b"\x00", b"\xff", b"\xff\xfe", b"\xed\xa0\x80", b"\n", b"\r\n", b'"', b"{", b"}", b"[" * 2000, b"\\u0000", b"\\",
-    b":", b",", b"*", b"&a ", b"!!python/object:os.system ", b"\t", b"- ", b"|", b"%", b"${x}", b"e9999",
+    b"\x00", b"\xff", b"\xff\xfe", b"\xed\xa0\x80", b"\n", b"\r\n", b'"', b"{", b"}", b"[" * 2000,
+    b"\\u0000", b"\\",
+    b":", b",", b"*", b"&a ", b"!!python/object:os.system ", b"\t", b"- ", b"|", b"%", b"${x}",
+    b"e9999",
 )  # fmt: skip
 
 

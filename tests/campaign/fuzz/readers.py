@@ -115,7 +115,8 @@ def _nothing(found: object) -> None:
 
 
 LISTS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
-    (wire_networks.networks_decoder, lambda found: [wire_networks.to_network(each) for each in found]),
+    (wire_networks.networks_decoder,
+        lambda found: [wire_networks.to_network(each) for each in found]),
     (wire.images_decoder, lambda found: [wire.to_image(each) for each in found]),
     (wire.volumes_decoder, _volumes), (wire.ids_decoder, _nothing), (wire.info_decoder, _nothing),
     (wire.version_decoder, _nothing),
@@ -295,7 +296,8 @@ COMMANDS = [msgspec.json.encode(each) for each in (
     {"command": "incidents", "arguments": {"container": "web", "since": 1.0, "limit": 10}},
     {"command": "trigger", "arguments": {"rule": "heal", "name": "web"}},
 )]  # fmt: skip
-REQUESTS = [b"localhost:9468", b"[::1]:9468", b"127.0.0.1", b"proxy.example.", b"Bearer right", b"basic dTpw", b"1000",
+REQUESTS = [b"localhost:9468", b"[::1]:9468", b"127.0.0.1", b"proxy.example.", b"Bearer right",
+    b"basic dTpw", b"1000",
             b"1d", b"1700000000.5"]  # fmt: skip
 LINES = [text.encode() for text in (
     "incidents --container web --since 1d --json",

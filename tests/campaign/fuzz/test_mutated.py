@@ -29,7 +29,8 @@ PACKETS = [
     b"\x30\x0d\x00\x05a/b/cpayload", b"\x32\x0b\x00\x03a/b\x00\x01body", b"\x40\x02\x00\x01",
     b"\x90\x03\x00\x01\x00", b"\xd0\x00", b"\xb0\x02\x00\x01", b"\x20\x02\x00\x05",
     b"\x30\xff\xff\xff\x7f", b"\x30\xff\xff\xff\xff\xff",
-    b"\x31\x0e\x00\x0cdockmend/+/#x", b"\x62\x02\x00\x01", b"\x50\x02\x00\x01", b"\xe0\x00", b"\xf0\x00",
+    b"\x31\x0e\x00\x0cdockmend/+/#x", b"\x62\x02\x00\x01", b"\x50\x02\x00\x01", b"\xe0\x00",
+    b"\xf0\x00",
 ]  # fmt: skip
 HTTP = [
     b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -131,7 +132,8 @@ FOUND = {
         read_events,
         b'{"Type": "container", "Action": "die", "Actor": {"ID": "a"}, "timeNano": %d}' % LARGE,
     ),
-    "last known state that is no text": (read_known, b"\x82\xa7time_ns\x01\xa4type\xa9\xa7cone18oryaa4taijer"),
+    "last known state that is no text": (read_known,
+        b"\x82\xa7time_ns\x01\xa4type\xa9\xa7cone18oryaa4taijer"),
 }  # fmt: skip
 
 

@@ -71,7 +71,8 @@ class Script:
         wanted = (labels or {}).items()
         return tuple(
             each for each in self.pictures
-            if all(each.labels.get(key) == value if value else key in each.labels for key, value in wanted)
+            if all(each.labels.get(key) == value if value else key in each.labels
+                for key, value in wanted)
         )  # fmt: skip
 
     async def restart(

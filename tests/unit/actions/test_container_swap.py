@@ -118,9 +118,7 @@ async def test_one_that_ended_by_itself_makes_room_for_the_old_one() -> None:
     assert stage.engine.containers[ID].running
 
 
-async def test_one_that_is_stopped_to_put_the_old_one_back_is_not_taken_for_stopped_by_a_person() -> (
-    None
-):
+async def test_a_stop_that_puts_the_old_one_back_is_not_taken_for_a_persons() -> None:
     """It is written down before it is stopped; who dies then is followed by one that puts the old
     one back."""
     stage = Exchanged(engine=host(restart_count=1))

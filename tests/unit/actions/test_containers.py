@@ -21,7 +21,8 @@ async def test_restart_writes_down_before_it_acts_and_looks_no_more_than_once():
 
     assert stage.engine.calls == [("remember",), ("restart", 5.0, "SIGINT")]
     assert stage.undo == {
-        "restart": {"was_running": True, "state": "running", "started_at": 100.0, "stop_timeout": 5.0}
+        "restart": {"was_running": True, "state": "running", "started_at": 100.0,
+            "stop_timeout": 5.0}
     }  # fmt: skip
 
 

@@ -192,7 +192,8 @@ def test_a_network_it_was_taken_out_of_is_left_again() -> None:
     raw["NetworkSettings"]["Networks"] = {"other": {}}
     assert define(raw, None).leave == ("bridge",)
     assert define(raw, None, networks={"bridge": {}}).leave == ()
-    assert define(raw, None, networks={"shop": {"Aliases": ["a"]}}).body["NetworkingConfig"]["EndpointsConfig"] == {
+    assert define(raw, None,
+        networks={"shop": {"Aliases": ["a"]}}).body["NetworkingConfig"]["EndpointsConfig"] == {
         "other": {}, "shop": {"Aliases": ["a"]},
     }  # fmt: skip
 

@@ -58,7 +58,7 @@ async def test_container_that_lost_nothing():
     assert (await networks.reconnect(web.context, ANY, WEB)).detail == "it has lost no network"
 
 
-async def test_endpoint_without_a_network_is_a_failed_connect_while_it_runs_and_fine_while_it_does_not():
+async def test_endpoint_without_a_network_is_a_failed_connect_only_while_it_runs():
     running, stopped = (
         stage(state, replace(OLD, network_id="")) for state in ("running", "exited")
     )

@@ -79,9 +79,7 @@ async def test_the_old_one_is_looked_at_before_it_is_removed() -> None:
         assert one.did() == did
 
 
-async def test_what_is_made_again_is_not_made_of_another_image_if_its_own_and_the_name_are_gone() -> (
-    None
-):
+async def test_making_again_takes_no_other_image_if_its_own_and_the_name_are_gone() -> None:
     raw = {"Id": ID, "Image": MINE, "Config": {"Image": "web"}}
     with pytest.raises(
         ActionFailed, match="cannot make web again: its image web is gone"

@@ -32,13 +32,17 @@ NOW = 1_000_000.0
 RULES = """\
 version: 1
 rules:
-  - {name: heal, when: container.unhealthy, match: {name: "web*"}, exclude: {name: "*-db"}, then: restart}
+  - {name: heal, when: container.unhealthy, match: {name: "web*"}, exclude: {name: "*-db"},
+     then: restart}
   - {name: wide, when: container.unhealthy, match: all, then: restart, priority: -1}
   - {name: idle, when: container.unhealthy, match: all, then: restart, enabled: false}
-  - {name: held, when: container.unhealthy, match: {name: held}, for: 30s, then: restart, priority: 5}
+  - {name: held, when: container.unhealthy, match: {name: held}, for: 30s,
+     then: restart, priority: 5}
   - {name: quiet, when: container.unhealthy, match: {name: quiet}, then: restart, dry_run: true}
-  - {name: code, when: container.crashed, match: {name: web}, if: container.exit_code == 3, then: start}
-  - {name: often, when: {transition: container.crashed, times: 3 within 10m}, match: {name: often}, then: start}
+  - {name: code, when: container.crashed, match: {name: web}, if: container.exit_code == 3,
+     then: start}
+  - {name: often, when: {transition: container.crashed, times: 3 within 10m},
+     match: {name: often}, then: start}
 """
 
 

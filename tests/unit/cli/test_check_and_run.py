@@ -110,7 +110,8 @@ OF_ROOT: dict[str, Callable[[Place], object]] = {
 }
 if os.geteuid() == 0:  # only root gives files away
     CASES |= OF_ROOT
-FINE = {"nothing is wrong", "a link to what is in order", "the folder is a link", "a secret in order",
+FINE = {"nothing is wrong", "a link to what is in order", "the folder is a link",
+    "a secret in order",
         "a file of the owner that is named", "a share of a NAS"}  # fmt: skip
 
 

@@ -120,8 +120,10 @@ def test_the_version(dockmend):
         (("explain", "--trigger", "container.unhealthy"), 2, ("--events FILE.ndjson, or a "
         "container's name")),
         (("explain", "a", "--container", "b"), 2, "a and --container b: say which of them"),
-        (("explain", "--container", "c", "--trigger", "container.unhealty"), 2, "did you mean container.unhealthy?"),
-        (("explain", "--container", "c", "--trigger", "service.degraded"), 2, "not yet in this version"),
+        (("explain", "--container", "c", "--trigger", "container.unhealty"), 2,
+            "did you mean container.unhealthy?"),
+        (("explain", "--container", "c", "--trigger", "service.degraded"), 2,
+            "not yet in this version"),
         (("explain", "--container", "c", "--trigger", "engine.lost"), 2, "happens to no container"),
         (("explain", "--events", "/does/not/exist"), 2, "cannot be read"),
         (("schema", "nothing"), 2, "is not one of"),
@@ -131,7 +133,8 @@ def test_the_version(dockmend):
         "one of them")),
         (("snapshots", "list", "--state", "/does/not/exist"), 2, ("there is no state folder "
         "/does/not/exist")),
-        (("snapshots", "prune", "--keep", "1", "--state", "/does/not/exist"), 2, "there is no state folder"),
+        (("snapshots", "prune", "--keep", "1", "--state", "/does/not/exist"), 2,
+            "there is no state folder"),
         (("check", "/does/not/exist"), 1, "/does/not/exist: cannot be read"),
         (("coverage", "--engine", "unix:///does/not/exist"), 3, "cannot reach the engine"),
         (("coverage", "--engine", "gopher://x"), 2, "expected unix://PATH or tcp://HOST:PORT"),
@@ -239,7 +242,8 @@ class Weird(Exception):
         "device\n")),
         (Weird("first\nsecond"), 1, "internal error: Weird: first: please report it"),
         (KeyboardInterrupt(), 130, ""), (BrokenPipeError(), 141, ""),
-        (ExceptionGroup("g", [ExceptionGroup("h", [EngineAway("nobody")])]), 3, "dockmend: nobody\n"),
+        (ExceptionGroup("g", [ExceptionGroup("h", [EngineAway("nobody")])]), 3,
+            "dockmend: nobody\n"),
         (ExceptionGroup("g", [UsageError("wrong"), Weird("odd")]), 1, "internal error: Weird: odd"),
         (BaseExceptionGroup("g", [KeyboardInterrupt()]), 130, ""),
         (UsageError("a\x1b[31mred\u202e\ttext"), 2, "dockmend: a\\x1b[31mred\\u202e\\ttext\n"),
@@ -268,7 +272,8 @@ def test_details_only_where_they_are_asked_for(monkeypatch, capfd):
 
 def test_a_reader_that_goes_away_is_no_complaint():
     command = f"{sys.executable} -m dockmend schema | head -c 1"
-    done = subprocess.run(["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}} >&2"], capture_output=True, text=True,
+    done = subprocess.run(["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}} >&2"],
+        capture_output=True, text=True,
                           check=True, env=_env())  # fmt: skip
     assert done.stderr.strip() in ("141", "0"), "0 where the pipe took it all"
 

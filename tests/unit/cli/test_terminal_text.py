@@ -61,7 +61,8 @@ def test_wide_characters_take_two_columns():
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0.354, "0.35 s"), (4.25, "4.2 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (3600, "1 h"),
+    [(0.354, "0.35 s"), (4.25, "4.2 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"),
+        (3600, "1 h"),
      (356_400, "4 d 3 h"), (-1, "0.00 s")],
 )  # fmt: skip
 def test_durations_as_people_say_them(seconds, expected):

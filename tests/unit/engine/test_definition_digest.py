@@ -50,7 +50,8 @@ def text(
         ({}, {"Binds": [f"{'0a' * 32}:/cache", *HOST["Binds"]]}),
         ({}, {"Mounts": [{"Type": "volume", "Source": "0a" * 32, "Target": "/cache"}]}),
     ],
-    ids=["host name", "order", "labels", "nothing", "terminal", "hosts", "anonymous volume", "anonymous mount"],
+    ids=["host name", "order", "labels", "nothing", "terminal", "hosts", "anonymous volume",
+        "anonymous mount"],
 )  # fmt: skip
 def test_what_only_the_engine_or_a_client_writes_makes_no_difference(
     config: dict[str, Any], host: dict[str, Any]

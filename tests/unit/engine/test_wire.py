@@ -119,7 +119,8 @@ def test_defaults_of_the_engine_are_filled_in() -> None:
 
 @pytest.mark.parametrize(
     ("state", "failed", "health"),
-    [("running", 0, "starting"), ("running", 1, "starting"), ("running", 2, "unhealthy"), ("paused", 0, "starting"),
+    [("running", 0, "starting"), ("running", 1, "starting"), ("running", 2, "unhealthy"),
+        ("paused", 0, "starting"),
      ("paused", 2, "unhealthy"), ("running", None, "unhealthy")],
 )  # fmt: skip
 def test_unhealthy_is_a_verdict_only_of_a_check_that_failed_as_often_as_it_may(

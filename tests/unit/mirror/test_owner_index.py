@@ -24,7 +24,8 @@ LABELS: tuple[dict[str, str], ...] = (
 REFERENCES = (*IDS[:3], *NAMES, IDS[0][:12], IDS[5][:60])
 
 DEED = st.one_of(
-    st.tuples(st.just("add"), st.sampled_from(IDS), st.sampled_from(NAMES), st.sampled_from(LABELS), st.booleans(),
+    st.tuples(st.just("add"), st.sampled_from(IDS), st.sampled_from(NAMES), st.sampled_from(LABELS),
+        st.booleans(),
               st.sampled_from(("", *REFERENCES)), st.sampled_from(("", *REFERENCES))),
     st.tuples(st.just("remove"), st.sampled_from(IDS)),
     st.tuples(st.just("rename"), st.sampled_from(IDS), st.sampled_from(NAMES)),
@@ -121,7 +122,8 @@ def test_what_one_owner_costs_does_not_grow_with_how_many_are_gone(
         for number in range(owners):
             every.append(host.container(id=f"{number + 4096:064x}", name=f"vpn-{number}"))
             every.append(host.container(
-                id=f"{number + 999424:064x}", name=f"app-{number}", network_mode=f"container:{number + 4096:064x}"
+                id=f"{number + 999424:064x}", name=f"app-{number}",
+                network_mode=f"container:{number + 4096:064x}"
             ))  # fmt: skip
         host.relist(*every, first=True)
         for number in range(owners):

@@ -15,8 +15,10 @@ from dockmend.mirror.dependency_graph import build
 from dockmend.model import Change, Container, Event, target_of
 from tests.unit.mirror.simulated import LAN, SimulatedEngine
 
-DEEDS = ("run", "start", "crash", "complete", "stop", "stop late", "restart", "kill", "hang up", "oom",
-         "unhealthy", "healthy", "disconnect", "reconnect", "remove", "network", "volume")  # fmt: skip
+DEEDS = ("run", "start", "crash", "complete", "stop", "stop late", "restart", "kill", "hang up",
+    "oom",
+         "unhealthy", "healthy", "disconnect", "reconnect", "remove", "network",
+         "volume")  # fmt: skip
 READINGS = ("read one", "read all", "ask", "answer", "look", "repeat", "list", "settle",
             "begin a list", "end a list", "answer late")  # fmt: skip
 
@@ -230,7 +232,8 @@ class World:
     def ends(self) -> list[tuple[str, str]]:
         """(id, cause) of what was told."""
         return [(c.subject.id, str(c.cause)) for c in self.changes
-                if "container.exited" in c.triggers and isinstance(c.subject, Container)]  # fmt: skip
+                if "container.exited" in c.triggers
+                and isinstance(c.subject, Container)]  # fmt: skip
 
     def told(self, trigger: str) -> list[Change]:
         return [change for change in self.changes if trigger in change.triggers]

@@ -37,7 +37,8 @@ def found_ended(
 @pytest.mark.parametrize("policy", ["no", "on-failure", "always", "unless-stopped"])
 @pytest.mark.parametrize(
     ("signalled", "code", "cause"),
-    [(True, 143, "stopped"), (True, 0, "stopped"), (True, 1, "stopped"), (False, 137, "crashed"), (False, 1, "crashed"),
+    [(True, 143, "stopped"), (True, 0, "stopped"), (True, 1, "stopped"), (False, 137, "crashed"),
+        (False, 1, "crashed"),
      (False, 0, "completed"), (None, 143, "unknown"), (None, 0, "completed")],
 )  # fmt: skip
 def test_the_record_tells_whose_doing_it_was(
@@ -309,7 +310,8 @@ def shut_down(
     host = Host(now=1125.0)
     host.mirror.restore(data)
     found = host.container(
-        restart_policy=policy, state="exited", exit_code=code, finished_at=ended, signalled=signalled
+        restart_policy=policy, state="exited", exit_code=code, finished_at=ended,
+        signalled=signalled
     )  # fmt: skip
     host.mirror.engine_start = EngineStart(1120.0, 1123.0).with_witnesses(
         [*others, found], EngineStart()

@@ -60,8 +60,12 @@ def test_cycles_are_named_and_only_they(drawn: tuple[list[str], Needs]):
     taken, needs = drawn
     reached = {node: reach(needs, node) for node in taken}
     expected = {
-        tuple(sorted({node, *(other for other in taken if other in reached[node] and node in reached[other])}))
-        for node in taken if any(other in reached[node] and node in reached[other] for other in taken if other != node)
+        tuple(sorted({node,
+                    *(other for other in taken if other in reached[node]
+                        and node in reached[other])}))
+        for node in taken
+        if any(other in reached[node] and node in reached[other] for other in taken
+            if other != node)
     }  # fmt: skip
     named = {cycle for cycle in plan(taken, needs).cycles if len(cycle) > 1}
     assert named == expected

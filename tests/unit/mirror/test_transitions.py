@@ -374,7 +374,8 @@ RUNC = (
         ),
         (
             (
-                f"{RUNC} exec: stat /cannot join network of a non running container: x: no such file "
+                f"{RUNC} exec: stat /cannot join network of a non running container: x: no such "
+                f"file "
                 "or directory"
             ),
             False,

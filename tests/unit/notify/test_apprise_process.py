@@ -7,12 +7,13 @@ import subprocess
 import sys
 
 SHOW = """
-import ctypes, json, resource
+import ctypes, json
+from resource import RLIMIT_CORE, RLIMIT_DATA, RLIMIT_FSIZE, getrlimit
 from dockmend.notify import apprise_process
 apprise_process._confine()
 print(json.dumps({
-    "dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), "core": resource.getrlimit(resource.RLIMIT_CORE),
-    "file": resource.getrlimit(resource.RLIMIT_FSIZE), "data": resource.getrlimit(resource.RLIMIT_DATA),
+    "dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0),
+    "core": getrlimit(RLIMIT_CORE), "file": getrlimit(RLIMIT_FSIZE), "data": getrlimit(RLIMIT_DATA),
     "adjusted": int(open("/proc/self/oom_score_adj").read()),
 }))
 """

@@ -35,8 +35,10 @@ CASES = [
 @pytest.mark.parametrize(("url", "line"), CASES)
 def test_neither_the_url_nor_a_part_of_it_is_left(url, line):
     [clean] = wiped([line], url)
-    for hidden in ("ABC-token", "123456", "987654321", "4174216298", "JHMHI8", "p@ss", "word", "mail.example", "b.c",
-                   "hunter2", "topsecret", "host.example", "path", "dTpodW50ZXIy", "gr%C3", "u00f6", "xf6",
+    for hidden in ("ABC-token", "123456", "987654321", "4174216298", "JHMHI8", "p@ss", "word",
+        "mail.example", "b.c",
+                   "hunter2", "topsecret", "host.example", "path", "dTpodW50ZXIy", "gr%C3", "u00f6",
+                   "xf6",
                    "98765"):  # fmt: skip
         assert hidden.lower() not in clean.lower()
     assert "***" in clean

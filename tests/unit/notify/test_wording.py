@@ -32,7 +32,8 @@ FACTS = Facts(
 )  # fmt: skip
 TRIED = replace(
     FACTS, attempts=3, reason="it ended with exit code 1 again", next_try_at=NOW + 3360,
-    tries=tuple(Try("restart", SINCE + at, outcome) for at, outcome in ((0, "done"), (60, "failed"), (120, "done"))),
+    tries=tuple(Try("restart", SINCE + at, outcome)
+        for at, outcome in ((0, "done"), (60, "failed"), (120, "done"))),
 )  # fmt: skip
 HEALED = Incident(
     id="i1", rule="label:heal", trigger="container.unhealthy", target="container:web",
@@ -272,9 +273,11 @@ HOSTILE = "web; rm -rf / @everyone https://evil.example `x` \x1b[2J"
 @pytest.mark.parametrize("kind", [Kind.DOWN, Kind.GAVE_UP, Kind.NEEDS_YOU, Kind.DEGRADED])
 def test_a_stranger_neither_mentions_nor_links_nor_writes_a_command(kind: Kind):
     trouble = replace(
-        DOWN, kind=kind, target=f"container:{HOSTILE}", object_name=HOSTILE, note=HOSTILE, rule="heal"
+        DOWN, kind=kind, target=f"container:{HOSTILE}", object_name=HOSTILE, note=HOSTILE,
+        rule="heal"
     )  # fmt: skip
-    facts = replace(TRIED, image=HOSTILE, reason="" if kind is Kind.NEEDS_YOU else HOSTILE, error=HOSTILE,
+    facts = replace(TRIED, image=HOSTILE, reason="" if kind is Kind.NEEDS_YOU else HOSTILE,
+        error=HOSTILE,
                     check=HOSTILE, lines=(HOSTILE,), why_not=HOSTILE)  # fmt: skip
     incident = replace(HEALED, object_name=HOSTILE, target=HOSTILE, note=HOSTILE, reason=HOSTILE)
     messages = [

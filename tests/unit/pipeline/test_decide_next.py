@@ -93,7 +93,8 @@ IDLE, MIDWAY, MADE = at(), at("one_more"), at("all_done")
          Close("on_purpose", "disconnected from front on purpose: again, soon after it was "
          "put back", "on_purpose")),
         # It may not be touched.
-        ({}, IDLE, LiveFacts(forbidden=FORBIDDEN), Close("suppressed", "it says so", "ignored", decided=True)),
+        ({}, IDLE, LiveFacts(forbidden=FORBIDDEN),
+            Close("suppressed", "it says so", "ignored", decided=True)),
     ],
 )  # fmt: skip
 def test_before_an_attempt(

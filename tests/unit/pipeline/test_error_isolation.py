@@ -47,8 +47,10 @@ def odd(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("where", "name"),
-    [(runs, "judge"), (runs, "look_ends"), (Mirror, "apply"), (conditions, "networks"), (Dispatcher, "offer")],
-    ids=["when its cause is due", "when it is looked at", "when an event comes", "when it is listed", "by a rule"],
+    [(runs, "judge"), (runs, "look_ends"), (Mirror, "apply"), (conditions, "networks"),
+        (Dispatcher, "offer")],
+    ids=["when its cause is due", "when it is looked at", "when an event comes",
+        "when it is listed", "by a rule"],
 )  # fmt: skip
 async def test_the_other_containers_are_followed(
     fake: FakeEngine,

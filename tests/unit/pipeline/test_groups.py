@@ -67,7 +67,8 @@ class Town:
     def emit(self, container_id: str, *actions: str) -> None:
         for action in actions:
             self.one.now += 0.001
-            event = Event("container", action, Actor(container_id, {"signal": "15", "exitCode": "143"}),
+            event = Event("container", action,
+                Actor(container_id, {"signal": "15", "exitCode": "143"}),
                           int(self.one.clock.wall() * 1e9))  # fmt: skip
             self.one.offer(self.one.mirror.apply(event, self.one.clock.wall()))
 
@@ -163,7 +164,8 @@ async def test_an_owner_whose_end_the_stream_has_not_told_of_yet_is_waited_for()
         await one.quiet()
         town.up()
         engine: Any = one.engine  # it went again, and no event of that has come yet
-        engine.containers[OWNER.id] = replace(engine.containers[OWNER.id], state="exited", health="", exit_code=0,
+        engine.containers[OWNER.id] = replace(engine.containers[OWNER.id], state="exited",
+            health="", exit_code=0,
                                               finished_at=one.now)  # fmt: skip
         await one.quiet()
         assert (one.only().attempts, one.only().waiting_for, town.done) == (0, "owner", [])
@@ -469,7 +471,7 @@ async def test_one_that_others_hang_on_and_a_person_stops_before_its_turn_is_lef
         assert town.done == [("stop", "deep"), ("start", "deep")]
 
 
-async def test_a_stop_beside_that_of_a_group_is_heeded_though_it_is_told_of_after_the_members_start():
+async def test_a_stop_beside_a_groups_own_is_heeded_if_it_is_heard_after_the_members_start():
     """Of two stops at once the engine tells of the second late; the member was started in
     between."""
     deep = replace(
@@ -720,7 +722,8 @@ async def test_a_group_is_not_finished_while_one_that_was_named_is_not_where_its
             id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1,
             action="restart_dependents", object_id=guest(1).id, object_name="guest1", params={},
             began_at=one.now - 1,
-            undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": [], "members": ["e" * 64]}},
+            undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": [],
+                    "members": ["e" * 64]}},
         )  # fmt: skip
         town.up()
         one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)

@@ -12,9 +12,11 @@ NIGHT = rule_text(during='"01:00-02:00 UTC"')
 TWO = """
 version: 1
 rules:
-  - {name: night, priority: 9, during: "01:00-02:00 UTC", when: container.unhealthy, match: all, then: restart}
+  - {name: night, priority: 9, during: "01:00-02:00 UTC", when: container.unhealthy,
+     match: all, then: restart}
   - {name: later, during: "01:30-02:00 UTC", when: container.unhealthy, match: all, then: restart}
-  - {name: tells, during: "01:10-02:00 UTC", when: container.unhealthy, match: all, then: [{publish: {topic: sick}}]}
+  - {name: tells, during: "01:10-02:00 UTC", when: container.unhealthy, match: all,
+     then: [{publish: {topic: sick}}]}
 """
 
 

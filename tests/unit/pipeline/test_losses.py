@@ -23,7 +23,8 @@ from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, replace
 
 AWAY = EngineAway("nobody answers")
 STEPS = rule_text(
-    then='[{publish: {topic: "one"}}, restart, {publish: {topic: "two"}}]', finally_='[{publish: {topic: "end"}}]'
+    then='[{publish: {topic: "one"}}, restart, {publish: {topic: "two"}}]',
+    finally_='[{publish: {topic: "end"}}]'
 ).replace("    then: restart\n", "").replace("finally_", "finally")  # fmt: skip
 
 
@@ -387,7 +388,7 @@ async def test_a_journal_that_takes_no_more_stops_actions_and_ends_nothing():
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
-async def test_an_outcome_that_the_journal_does_not_take_is_written_later_and_the_action_not_repeated():
+async def test_an_outcome_that_the_journal_refuses_is_written_later_and_the_action_not_repeated():
     async with clinic() as one:
         restart = one.engine.on["restart"]
 
@@ -479,13 +480,17 @@ DEATHS = {  # outcomes by part as the journal holds them at the death -> what th
     "between two steps": (["then failed", "then done"], ["end", "very end"], 1, 1),
     "after `then`": (["then done", "then done", "then done"], ["end", "very end"], 0, 1),
     "in `finally`": (["then done", "then done", "then done", "finally done"], ["very end"], 0, 1),
-    "in a step of `finally`": (["then done", "then done", "then done", "finally None"], ["very end"], 0, 1),
-    "after `finally`": (["then done", "then done", "then done", "finally done", "finally failed"], [], 0, 1),
+    "in a step of `finally`": (["then done", "then done", "then done", "finally None"],
+        ["very end"], 0, 1),
+    "after `finally`": (["then done", "then done", "then done", "finally done", "finally failed"],
+        [], 0, 1),
     "after a step that failed": (
-        ["then done", "then done", "then failed"], ["end", "very end", "one", "end", "very end"], 1, 2
+        ["then done", "then done", "then failed"], ["end", "very end", "one", "end", "very end"], 1,
+        2
     ),
     "in `finally`, the attempt having failed": (
-        ["then done", "then done", "then failed", "finally done"], ["very end", "one", "end", "very end"], 1, 2
+        ["then done", "then done", "then failed", "finally done"],
+        ["very end", "one", "end", "very end"], 1, 2
     ),
     "after a step that was cut short and made again": (
         ["then failed", "then interrupted", "then done", "after done"], ["end", "very end"], 1, 1
@@ -515,8 +520,10 @@ GONE = {
     "in `then`": (["then failed", "then done"], ["end", "very end"]),
     "in its first step": (["then None"], ["end", "very end"]),
     "in `finally`": (["then done", "then done", "then done", "finally done"], ["very end"]),
-    "in `finally`, the attempt having failed": (["then failed"] * 3 + ["finally done"], ["very end"]),
-    "after `finally`": (["then done", "then done", "then done", "finally done", "finally failed"], []),
+    "in `finally`, the attempt having failed": (["then failed"] * 3 + ["finally done"],
+        ["very end"]),
+    "after `finally`": (["then done", "then done", "then done", "finally done", "finally failed"],
+        []),
 }  # fmt: skip
 
 
@@ -901,7 +908,7 @@ async def test_what_somebody_paused_while_an_attempt_was_cut_off_goes_on_in_its_
         )
 
 
-async def test_one_that_a_person_stops_and_starts_again_while_what_is_left_is_done_is_a_new_attempt():
+async def test_a_persons_stop_and_start_while_what_is_left_is_done_is_a_new_attempt():
     """What is done to it then is counted, and done to it as it is by then."""
     async with clinic(STEPS) as one:
         one.publish, told = (lambda *_, **__: None), one.published  # type: ignore[method-assign]
@@ -1024,7 +1031,7 @@ async def test_a_removal_that_was_never_done_hides_none_of_somebody_else():
         ("disconnect_network: {network: shop}", True),
     ],
 )  # fmt: skip
-async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_in_a_run_of_somebody_elses(
+async def test_an_attempt_that_goes_on_later_leaves_alone_what_is_well_in_somebody_elses_run(
     step: str, to_take_back: bool, restarted: bool,
 ):  # fmt: skip
     """A second dockmend came to its next turn minutes later, and restarted what was well (campaign,

@@ -115,7 +115,7 @@ STOPS = """
 """
 
 
-async def test_dependents_of_an_owner_that_a_rule_stopped_stand_down_at_once_and_come_back_with_it():
+async def test_dependents_of_an_owner_that_a_rule_stopped_stand_down_and_come_back_with_it():
     async with clinic(RULES + STOPS) as one:
         town = Town(one, guest(1))
         town.set(OWNER.id, health="unhealthy")

@@ -593,8 +593,10 @@ async def test_one_that_lies_down_when_its_next_attempt_is_due_is_not_called_hea
 TELLS = """
 version: 1
 rules:
-  - {name: tells, when: container.unhealthy, match: all, then: [{publish: {topic: sick}}], limits: {backoff: none}}
-  - {name: heal, when: container.unhealthy, match: all, then: restart, limits: {attempts: none, backoff: none}}
+  - {name: tells, when: container.unhealthy, match: all,
+     then: [{publish: {topic: sick}}], limits: {backoff: none}}
+  - {name: heal, when: container.unhealthy, match: all,
+     then: restart, limits: {attempts: none, backoff: none}}
 """
 
 

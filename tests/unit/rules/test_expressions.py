@@ -233,7 +233,8 @@ def test_payloads_are_checked_when_they_come(text, expected):
 
 
 WORDS = st.sampled_from(
-    ["container.name", "container.exit_code", "container.labels['a']", "'x'", "1", "null", "true", "now",
+    ["container.name", "container.exit_code", "container.labels['a']", "'x'", "1", "null", "true",
+        "now",
      "(", ")", "[", "]",
      ",", "and", "or", "not", "==", "<", ">=", "in", "+", "-", "*", "/", "len(",
      "lower(", "matches(", "container", ".", "name",

@@ -312,12 +312,18 @@ UNKNOWN = (
 SECOND = (
     """6:31: rule tell: unknown channel "hone" (did you mean "home"?): expected one of home, ops"""
 )
-NONE = """6:25: rule tell: unknown channel "ops": expected a channel of the settings (notify): there is none"""
+NONE = (
+    '6:25: rule tell: unknown channel "ops": '
+    "expected a channel of the settings (notify): there is none"
+)
 UNHEARD = (
     "a.yaml:6:12: warning: rule tell: `notify` tells nobody: no channel is configured "
     "(settings: notify)"
 )
-DEFAULT = """a.yaml:6:25: warning: rule tell: channel "default" is not configured here: DOCKMEND_NOTIFY_URL makes it"""
+DEFAULT = (
+    'a.yaml:6:25: warning: rule tell: channel "default" is not configured here: '
+    "DOCKMEND_NOTIFY_URL makes it"
+)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ rules:
 
 @pytest.mark.parametrize(
     ("path", "place"),
-    [(("version",), (1, 10)), (("rules",), (3, 3)), (("rules", 0), (3, 5)), (("rules", 0, "name"), (3, 11)),
+    [(("version",), (1, 10)), (("rules",), (3, 3)), (("rules", 0), (3, 5)),
+        (("rules", 0, "name"), (3, 11)),
      (("rules", 0, "match", "name", 1), (4, 25)), (("rules", 0, "description"), (5, 18))],
 )  # fmt: skip
 def test_values_know_where_they_stand(path: tuple[str | int, ...], place: tuple[int, int]) -> None:
@@ -63,7 +64,8 @@ def test_data_is_plain() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("a: 12", 12), ("a: -3", -3), ("a: 0x1f", 31), ("a: 0b11", 3), ("a: 1_000", 1000), ("a: 1.5", 1.5),
+    [("a: 12", 12), ("a: -3", -3), ("a: 0x1f", 31), ("a: 0b11", 3), ("a: 1_000", 1000),
+        ("a: 1.5", 1.5),
      ("a: true", True), ("a: off", False), ("a: ~", None), ("a:", None),
      ("a: 2024-01-01", "2024-01-01"), ("a: '1'", "1"), ("a: !!str 1", "1"), ("a: !!int '7'", 7),
      ("a: =", "="), ("a: 1e3", "1e3")],

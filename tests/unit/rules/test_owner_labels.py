@@ -136,7 +136,8 @@ def test_what_asks_to_be_left_alone_in_an_unknown_way_is_left_alone():
 
 @pytest.mark.parametrize(
     "label",
-    ["dockmend.Ignore", "DOCKMEND.IGNORE", "dockmend.ignored", "dockmend.ingore", "dockmend.ignore.it",
+    ["dockmend.Ignore", "DOCKMEND.IGNORE", "dockmend.ignored", "dockmend.ingore",
+        "dockmend.ignore.it",
      "dockmend..ignore", "dockmend.ignore ", "dockmend.ignore." + "x" * 1000],
 )  # fmt: skip
 def test_a_slip_in_ignore_leaves_the_container_alone(label):
@@ -197,11 +198,14 @@ def test_a_wrong_dependency_is_told_and_none_counts(value, told):
         ({"autoheal": "true", "dockmend.heal.action": "start"}, "dockmend.heal.action"),
         ({"dockmend.heal": "1", "dockmend.heal.on": "unhealthy", "dockmend.heal.action": "start"},
          "dockmend.heal.action"),
-        ({"dockmend.heal": "1", "dockmend.heal.action": "start", "dockmend.heal.stop-timeout": "5s"},
+        ({"dockmend.heal": "1", "dockmend.heal.action": "start",
+                "dockmend.heal.stop-timeout": "5s"},
          "dockmend.heal.stop-timeout"),
-        ({"dockmend.heal": "1", "dockmend.heal.action": "recreate", "dockmend.heal.stop-timeout": "5s"},
+        ({"dockmend.heal": "1", "dockmend.heal.action": "recreate",
+                "dockmend.heal.stop-timeout": "5s"},
          "dockmend.heal.stop-timeout"),
-        ({"dockmend.heal": "1", "dockmend.heal.stop-timeout": "5s", "autoheal.stop.timeout": "soon"},
+        ({"dockmend.heal": "1", "dockmend.heal.stop-timeout": "5s",
+                "autoheal.stop.timeout": "soon"},
          "autoheal.stop.timeout"),
     ],
 )  # fmt: skip

@@ -76,8 +76,10 @@ node = st.builds(
 tree = st.dictionaries(path, node, max_size=12)
 change = st.fixed_dictionaries(
     {},
-    optional={"mode": st.just(0o600), "uid": st.just(7), "data": st.just(b"z"), "link": st.just("elsewhere"),
-                  "device": st.just((9, 9)), "capability": st.just("three"), "kind": st.just(tarfile.DIRTYPE)}
+    optional={"mode": st.just(0o600), "uid": st.just(7), "data": st.just(b"z"),
+        "link": st.just("elsewhere"),
+                  "device": st.just((9, 9)), "capability": st.just("three"),
+                  "kind": st.just(tarfile.DIRTYPE)}
 )  # fmt: skip
 
 

@@ -122,7 +122,8 @@ def step():
         os._exit(9)
 
 def audit(event, arguments):
-    if event in ("open", "os.rename", "os.mkdir", "os.remove") and any(root in str(each) for each in arguments):
+    changes = event in ("open", "os.rename", "os.mkdir", "os.remove")
+    if changes and any(root in str(each) for each in arguments):
         step()
 
 real = os.fsync
