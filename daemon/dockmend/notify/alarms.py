@@ -2,16 +2,19 @@
 over.
 
     (none)  → PENDING  it was seen
-    PENDING → (none)   it was over before anybody was told: nothing is told
+    PENDING → OVER     it was over before anybody was told: nothing is told
     PENDING → TOLD     it stood for its grace
     TOLD    → TOLD     what was tried is used up: told once more, since now nothing will be done
-    TOLD    → (none)   it is well again, was stopped by a person, or is gone: `resolved`
+    TOLD    → OVER     it is well again, was stopped by a person, or is gone: `resolved`
+    OVER    → PENDING  it is seen again
+    OVER    → (none)   no alarm about it was told in the last hour
 
 What comes and goes is told three times within an hour. From then on its end is told once it has
 been well for ten minutes, and nothing in between: whoever gets a message every minute reads none.
 
-Pure: time and what is seen are passed in. What was told is kept by the caller, so that a dockmend
-that begins anew tells nothing twice, and tells the end of what the one before it told.
+Pure: time and what is seen are passed in. What was told, and how often, is kept by the caller, so
+that a dockmend that begins anew tells nothing twice, and tells the end of what the one before it
+told.
 """
 
 from __future__ import annotations
@@ -28,10 +31,11 @@ from dockmend.notify.message import Kind, Severity
 
 
 class Phase(StrEnum):
-    """Where an alarm is. One that is over is not kept."""
+    """Where an alarm is. One that is over is kept for as long as its alarms count."""
 
     PENDING = "pending"
     TOLD = "told"
+    OVER = "over"
 
 
 class AlarmSeen(StrEnum):
@@ -55,21 +59,27 @@ class Say(StrEnum):
     RESOLVED = "resolved"
 
 
-TRANSITIONS: Final[Mapping[tuple[Phase, AlarmSeen], tuple[Phase | None, Say]]] = MappingProxyType({
+TRANSITIONS: Final[Mapping[tuple[Phase, AlarmSeen], tuple[Phase, Say]]] = MappingProxyType({
     (Phase.PENDING, AlarmSeen.HELD): (Phase.PENDING, Say.NOTHING),
     (Phase.PENDING, AlarmSeen.EARLY): (Phase.PENDING, Say.NOTHING),
     (Phase.PENDING, AlarmSeen.DUE): (Phase.TOLD, Say.ALARM),
     (Phase.PENDING, AlarmSeen.WORSE): (Phase.TOLD, Say.ALARM),
-    (Phase.PENDING, AlarmSeen.UNSURE): (None, Say.NOTHING),
-    (Phase.PENDING, AlarmSeen.OVER): (None, Say.NOTHING),
+    (Phase.PENDING, AlarmSeen.UNSURE): (Phase.OVER, Say.NOTHING),
+    (Phase.PENDING, AlarmSeen.OVER): (Phase.OVER, Say.NOTHING),
     (Phase.TOLD, AlarmSeen.HELD): (Phase.TOLD, Say.NOTHING),
     (Phase.TOLD, AlarmSeen.EARLY): (Phase.TOLD, Say.NOTHING),
     (Phase.TOLD, AlarmSeen.DUE): (Phase.TOLD, Say.NOTHING),
     (Phase.TOLD, AlarmSeen.WORSE): (Phase.TOLD, Say.ALARM),
     (Phase.TOLD, AlarmSeen.UNSURE): (Phase.TOLD, Say.NOTHING),
-    (Phase.TOLD, AlarmSeen.OVER): (None, Say.RESOLVED),
+    (Phase.TOLD, AlarmSeen.OVER): (Phase.OVER, Say.RESOLVED),
+    (Phase.OVER, AlarmSeen.HELD): (Phase.PENDING, Say.NOTHING),
+    (Phase.OVER, AlarmSeen.EARLY): (Phase.PENDING, Say.NOTHING),
+    (Phase.OVER, AlarmSeen.DUE): (Phase.TOLD, Say.ALARM),
+    (Phase.OVER, AlarmSeen.WORSE): (Phase.TOLD, Say.ALARM),
+    (Phase.OVER, AlarmSeen.UNSURE): (Phase.OVER, Say.NOTHING),
+    (Phase.OVER, AlarmSeen.OVER): (Phase.OVER, Say.NOTHING),
 })  # fmt: skip
-"""From a phase, by what is seen, to the next one (None: forgotten), and what is told on the way."""
+"""From a phase, by what is seen, to the next one, and what is told on the way."""
 
 
 class AlarmEnding(StrEnum):
@@ -102,9 +112,10 @@ class AlarmTrouble(Struct, frozen=True):
 
 
 class Alarm(Struct, frozen=True):
-    """What is known of one trouble. `seen_at`: seconds of the caller's clock since when it stands
-    without a pause; `channels`: who was told; `trouble`: as it was when it was told, or last
-    seen."""
+    """What is known of one trouble, in seconds of the caller's clock. `seen_at`: since when it
+    stands without a pause; `channels`: who was told; `trouble`: as it was when it was told, or last
+    seen; `alarms`: when it was told within the last hour; `well_since`: of one that is told and
+    comes and goes, since when it is well."""
 
     trouble: AlarmTrouble
     phase: Phase
@@ -113,6 +124,13 @@ class Alarm(Struct, frozen=True):
     channels: tuple[str, ...] = ()
     # a person let the rule try again since: if it gives up once more, that is told
     reset: bool = False
+    alarms: tuple[float, ...] = ()
+    well_since: float | None = None
+
+    @property
+    def unsteady(self) -> bool:
+        """It came and went too often for its end to be told at once."""
+        return len(self.alarms) >= OFTEN
 
 
 class Word(Struct, frozen=True):
@@ -137,18 +155,15 @@ _RANK: Final[Mapping[Kind, int]] = MappingProxyType({Kind.DOWN: 1, Kind.GAVE_UP:
 
 
 class Alarms:
-    """`changed` holds the keys of told alarms that are another than what was kept: the caller keeps
-    them and clears it.
+    """`changed` holds the keys of alarms that differ from what the caller kept: it keeps them and
+    clears it.
 
-    Only what was told is to be kept: what is pending is seen again.
+    Only what was told is kept: what is pending is seen again.
     """
 
     def __init__(self, told: Iterable[Alarm] = ()) -> None:
         self.known: dict[str, Alarm] = {each.trouble.key: each for each in told}
         self.changed: set[str] = set()
-        self._told_at: dict[str, list[float]] = {}
-        self._unsteady: dict[str, float | None] = {}
-        """What was told so often, and since when it is well."""
 
     def step(
         self,
@@ -168,6 +183,7 @@ class Alarms:
         for trouble in sorted(standing.values(), key=lambda each: (each.since, each.key)):
             found = self.known.get(trouble.key)
             words += self._look(now, found or Alarm(trouble, Phase.PENDING, now), trouble, ending)
+        self._forget(now)
         return words
 
     def next_due(self) -> float | None:
@@ -211,8 +227,6 @@ class Alarms:
             ):
                 continue
             del self.known[key]
-            if key in self._unsteady:
-                self._unsteady[trouble.key] = self._unsteady.pop(key)
             renamed = replace(
                 alarm.trouble,
                 key=trouble.key,
@@ -220,7 +234,7 @@ class Alarms:
                 object_name=trouble.object_name,
             )
             self.known[trouble.key] = replace(alarm, trouble=renamed)
-            if alarm.phase is Phase.TOLD:
+            if alarm.phase is not Phase.PENDING:
                 self.changed.update((key, trouble.key))
 
     def _look(
@@ -232,45 +246,40 @@ class Alarms:
     ) -> Iterator[Word]:
         key = alarm.trouble.key
         ended = ending(alarm.trouble) if trouble is None else None
-        if key in self._unsteady and not self._stays_over(now, key, ended):
-            ended = None
+        if alarm.phase is Phase.TOLD and alarm.unsteady:
+            alarm, ended = _calmed(now, alarm, ended)
         seen = _seen(now, alarm, trouble, ended)
         phase, say = TRANSITIONS[alarm.phase, seen]
-        if phase is None:
-            if self.known.pop(key, None) is not None and alarm.phase is Phase.TOLD:
-                self.changed.add(key)
-        else:
-            after = _after(now, alarm, trouble, seen, phase, say)
-            self.known[key] = after
-            if phase is Phase.TOLD and after != alarm:
-                self.changed.add(key)
+        after = _after(now, alarm, trouble, seen, phase, say)
+        if phase is not Phase.PENDING and after != self.known.get(key):
+            self.changed.add(key)
+        self.known[key] = after
         if say is not Say.NOTHING:
-            nth = self._nth(now, key, alarm.phase) if say is Say.ALARM else 1
+            nth = max(1, len(after.alarms)) if say is Say.ALARM else 1
             yield Word(say, trouble or alarm.trouble, ended, alarm.channels, alarm.told_at, nth)
 
-    def _nth(self, now: float, key: str, before: Phase) -> int:
-        """The how manyth alarm it is; one that only says more of what was told counts with that."""
-        lately = {
-            each: [at for at in told if now - at < WITHIN] for each, told in self._told_at.items()
-        }
-        self._told_at = {each: told for each, told in lately.items() if told}
-        told = self._told_at.setdefault(key, [])
-        if before is Phase.PENDING:
-            told.append(now)
-            if len(told) >= OFTEN:
-                self._unsteady[key] = None
-        return max(1, len(told))
+    def _forget(self, now: float) -> None:
+        """What is over, and was not told in the last hour."""
+        for key, alarm in list(self.known.items()):
+            if alarm.phase is Phase.OVER and not _lately(now, alarm.alarms):
+                del self.known[key]
+                self.changed.add(key)
 
-    def _stays_over(self, now: float, key: str, ended: AlarmEnding | None) -> bool:
-        """Whether it is over for good: a person ended it, or it is well for long."""
-        if ended is None:
-            self._unsteady[key] = None
-            return False
-        since = self._unsteady[key] = self._unsteady[key] or now
-        if ended in _BY_ITSELF and now - since < CALM:
-            return False
-        del self._unsteady[key]
-        return True
+
+def _lately(now: float, alarms: Iterable[float]) -> tuple[float, ...]:
+    return tuple(at for at in alarms if now - at < WITHIN)
+
+
+def _calmed(
+    now: float, alarm: Alarm, ended: AlarmEnding | None
+) -> tuple[Alarm, AlarmEnding | None]:
+    """One that comes and goes is over once a person ended it, or once it is well for long."""
+    if ended is None:
+        return replace(alarm, well_since=None), None
+    since = now if alarm.well_since is None else alarm.well_since
+    if ended in _BY_ITSELF and now - since < CALM:
+        ended = None
+    return replace(alarm, well_since=since), ended
 
 
 def _seen(
@@ -280,8 +289,9 @@ def _seen(
         return AlarmSeen.UNSURE if ended is None else AlarmSeen.OVER
     if trouble.held:
         return AlarmSeen.HELD
-    if alarm.phase is Phase.PENDING:
-        return AlarmSeen.DUE if now >= alarm.seen_at + trouble.grace else AlarmSeen.EARLY
+    if alarm.phase is not Phase.TOLD:
+        since = alarm.seen_at if alarm.phase is Phase.PENDING else now
+        return AlarmSeen.DUE if now >= since + trouble.grace else AlarmSeen.EARLY
     more = _RANK.get(trouble.kind, 0) > _RANK.get(alarm.trouble.kind, 0)
     again = alarm.reset and trouble.kind is Kind.GAVE_UP
     return AlarmSeen.WORSE if more or again else AlarmSeen.DUE
@@ -292,17 +302,26 @@ def _after(
 ) -> Alarm:
     if say is Say.ALARM:
         assert trouble is not None
-        return replace(alarm, trouble=trouble, phase=phase, told_at=now, reset=False)
-    if alarm.phase is Phase.TOLD:
-        return alarm  # what was told is what its end is told of
+        # An alarm that only says more of what was told counts with that one.
+        told = alarm.alarms if alarm.phase is Phase.TOLD else (*_lately(now, alarm.alarms), now)
+        return replace(
+            alarm, trouble=trouble, phase=phase, told_at=now, reset=False, alarms=told,
+            well_since=None,
+        )  # fmt: skip
+    if phase is Phase.TOLD:
+        return alarm  # of what was told, the end is told
+    if phase is Phase.OVER:
+        return (
+            alarm
+            if alarm.phase is phase
+            else Alarm(alarm.trouble, Phase.OVER, now, alarms=_lately(now, alarm.alarms))
+        )
     assert trouble is not None
-    # While a person has it in hand its grace does not run: they are given it anew.
+    # Its grace begins as it is seen, and anew once a person does not have it in hand any more.
+    begins = seen is AlarmSeen.HELD or alarm.phase is Phase.OVER
     return replace(
-        alarm,
-        trouble=trouble,
-        phase=phase,
-        seen_at=now if seen is AlarmSeen.HELD else alarm.seen_at,
-    )
+        alarm, trouble=trouble, phase=phase, seen_at=now if begins else alarm.seen_at
+    )  # fmt: skip
 
 
 def _worst(troubles: Iterable[AlarmTrouble]) -> dict[str, AlarmTrouble]:

@@ -50,7 +50,7 @@ class Bench:
 def test_every_phase_has_an_answer_to_all_that_is_seen():
     assert set(TRANSITIONS) == set(product(Phase, AlarmSeen))
     told = {(phase, say) for phase, say in TRANSITIONS.values() if say is not Say.NOTHING}
-    assert told == {(Phase.TOLD, Say.ALARM), (None, Say.RESOLVED)}
+    assert told == {(Phase.TOLD, Say.ALARM), (Phase.OVER, Say.RESOLVED)}
     assert all(
         before is Phase.TOLD for (before, _), (_, say) in TRANSITIONS.items() if say is Say.RESOLVED
     )
@@ -66,8 +66,12 @@ def test_it_is_told_once_when_it_has_stood_for_its_grace_and_once_when_it_is_ove
     assert bench.said(DOWN, after=1000.0) == []
     (word,) = bench.look(after=1.0)
     assert (word.say, word.ending, word.trouble) == (Say.RESOLVED, AlarmEnding.WELL, DOWN)
+    bench.alarms.changed.clear()
     assert bench.said(after=1.0) == []
+    assert bench.alarms.changed == set(), "it is kept as it is"
+    assert bench.said(after=3600.0) == []
     assert bench.alarms.known == {}
+    assert bench.alarms.changed == {DOWN.key}, "it does not count any more"
 
 
 def test_what_passes_within_its_grace_is_never_told():
@@ -177,6 +181,25 @@ def test_what_comes_and_goes_is_told_three_times_and_then_once_it_stays_well():
     assert bench.said(after=400.0) == []
     assert bench.said(after=100.0) == [("resolved", "down")]
     assert bench.alarms.known == {}
+
+
+@pytest.mark.parametrize("stands", [True, False], ids=["while it stands", "while it is well"])
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_how_often_it_came_is_known_after_a_restart(before: int, stands: bool):
+    bench, said = Bench(), []
+    for time in range(before + 2):
+        words = [*bench.look(DOWN), *bench.look(DOWN, after=60.0)]
+        if time == before - 1 and stands:
+            kept, bench = bench, Bench(bench.alarms.known.values())
+            bench.now = kept.now
+        words += bench.look(after=1.0)
+        if time == before - 1 and not stands:
+            kept, bench = bench, Bench(bench.alarms.known.values())
+            bench.now = kept.now
+        said += [(word.say.value, word.nth) for word in (*words, *bench.look(after=140.0))]
+    told = [("alarm", 1), ("resolved", 1), ("alarm", 2), ("resolved", 1), ("alarm", 3)]
+    assert said == told[: 2 * before + 4]
+    assert bench.said(after=700.0) == [("resolved", "down")]
 
 
 def test_what_a_person_ends_is_told_at_once_however_often_it_came():
