@@ -234,4 +234,15 @@ ARGUMENTS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
 }
 """Each command's arguments: type, and whether it must be there. What is not listed is refused."""
 
+ANSWERED_WITHIN: Final = 60.0
+"""Seconds that a command may take."""
+SLOW: Final = {"notify_test": 340.0}
+"""The same of those that may take longer. A message: the library may have to be loaded first (300 s
+on a host that is short of memory), and its receiver has 30 s."""
+
 LONGEST_TEXT = 4096  # characters of one argument
+
+
+def answered_within(command: str) -> float:
+    """Seconds that a command may take."""
+    return SLOW.get(command, ANSWERED_WITHIN)

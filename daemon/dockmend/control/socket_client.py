@@ -7,10 +7,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from dockmend.control.control_api import answered_within
 from dockmend.errors import DockmendError, Unreachable
 
 LONGEST_ANSWER = 64 * 1024 * 1024  # bytes
-PATIENCE = 65.0  # seconds; a little more than the server gives a command
+MARGIN = 5.0  # seconds more than the server gives a command
 NAME_IT = (
     "name its state folder with --state DIR: that of `make run` is `state` in the folder "
     "it was started in"
@@ -27,24 +28,28 @@ class Refused(DockmendError):
 
 
 class SocketClient:
-    """`SocketClient(path).ask("status")`; every call has a connection of its own."""
+    """`SocketClient(path).ask("status")`; every call has a connection of its own. `patience`:
+    seconds for an answer; None: a little more than the server gives the command."""
 
-    def __init__(self, path: Path, patience: float = PATIENCE) -> None:
+    def __init__(self, path: Path, patience: float | None = None) -> None:
         self.path = path
         self._patience = patience
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """The command's result. Raises Unreachable, or Refused with the daemon's own words."""
+        patience = self._patience
+        if patience is None:
+            patience = answered_within(command) + MARGIN
         request = json.dumps({"command": command, "arguments": arguments}).encode() + b"\n"
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(self._patience)
+                connection.settimeout(patience)
                 connection.connect(str(self.path))
                 connection.sendall(request)
                 line = self._line(connection)
         except TimeoutError:
             raise Unreachable(
-                f"dockmend at {self.path} does not answer within {self._patience:g} s: see its log"
+                f"dockmend at {self.path} does not answer within {patience:g} s: see its log"
             ) from None
         except OSError as error:
             raise Unreachable(self._why(error)) from None

@@ -11,14 +11,20 @@ import pwd
 import socket
 import stat
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
 import structlog
 
 from dockmend import folders
-from dockmend.control.control_api import ARGUMENTS, CHANGING, LONGEST_TEXT, ControlApi
+from dockmend.control.control_api import (
+    ARGUMENTS,
+    CHANGING,
+    LONGEST_TEXT,
+    ControlApi,
+    answered_within,
+)
 from dockmend.errors import DockmendError, UsageError
 from dockmend.file_trust import Untrusted
 
@@ -27,7 +33,6 @@ LONGEST_PATH = 107  # bytes: sockaddr_un
 MOST_CLIENTS = 32
 IDLE = 30.0  # seconds a client may take over a request, or over reading its answer
 LARGEST_NUMBER = 2**53  # beyond it a float is no whole number, and SQLite takes none
-ANSWER = 60.0  # seconds a command may take
 
 log = structlog.get_logger("dockmend.control")
 
@@ -36,12 +41,16 @@ class SocketServer:
     """`async with Server(path, commands):` answers until it is left; the socket is removed then."""
 
     def __init__(
-        self, path: Path, commands: ControlApi, idle: float = IDLE, answer: float = ANSWER
+        self,
+        path: Path,
+        commands: ControlApi,
+        idle: float = IDLE,
+        answered: Callable[[str], float] = answered_within,
     ) -> None:
         self.path = path
         self.commands = commands
         self._idle = idle
-        self._answer_within = answer
+        self._answered_within = answered
         self._clients: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
         self._inode: int | None = None
@@ -114,6 +123,7 @@ class SocketServer:
             await writer.drain()
 
     async def _answer(self, line: bytes | None, actor: str) -> dict[str, Any]:
+        within = 0.0
         try:
             command, arguments = parse(line)
             if command in CHANGING:
@@ -125,14 +135,13 @@ class SocketServer:
                     **{f"arg_{key}": value for key, value in arguments.items()},
                 )
                 arguments = {"actor": actor, **arguments}
-            async with asyncio.timeout(self._answer_within):
+            within = self._answered_within(command)
+            async with asyncio.timeout(within):
                 return {"ok": True, "result": await getattr(self.commands, command)(**arguments)}
         except DockmendError as error:
             return _refusal(str(error), error.exit_code)
         except TimeoutError:
-            return _refusal(
-                f"no answer within {self._answer_within:g} s: the daemon is busy, see its log", 1
-            )
+            return _refusal(f"no answer within {within:g} s: the daemon is busy, see its log", 1)
         except Exception:
             log.exception("command failed", id="command_failed")
             return _refusal("internal error in the daemon: its log says more, please report it", 1)

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from dockmend.control import socket_server as serving
+from dockmend.control.control_api import answered_within
 from dockmend.control.socket_client import Refused, SocketClient
 from dockmend.control.socket_server import LONGEST_LINE, SocketServer
 from dockmend.errors import DockmendError, Unreachable, UsageError
+from dockmend.notify import sender
 from tests.lab.waiting import eventually_async
 
 
@@ -213,9 +215,25 @@ async def test_a_client_that_does_not_read_its_answer_is_hung_up_on(path):
 async def test_a_command_that_never_ends_is_answered(path):
     daemon = Daemon()
     daemon.gate = asyncio.Event()
-    async with SocketServer(path, daemon, answer=0.05):
+    async with SocketServer(path, daemon, answered=lambda command: 0.05):
         with pytest.raises(Refused, match="no answer within"):
             await ask(path, "reload")
+
+
+async def test_a_command_is_given_its_own_time(path):
+    within = {"status": 60.0, "reload": 0.05}
+    daemon = Daemon()
+    daemon.gate = asyncio.Event()
+    async with SocketServer(path, daemon, answered=within.__getitem__):
+        with pytest.raises(Refused, match=r"no answer within 0\.05 s"):
+            await ask(path, "reload")
+        daemon.gate.set()
+        await ask(path, "status")
+
+
+def test_a_sample_message_is_given_the_time_that_its_sending_may_take():
+    assert answered_within("notify_test") > sender.START + sender.PATIENCE
+    assert answered_within("status") == 60.0
 
 
 async def test_leaving_ends_a_client_that_waits(path):
