@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from dockmend.app.needs_person import PersonNeeds
-from dockmend.journal.records import ActionRecord
+from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Container
 from dockmend.notify.alarms import AlarmTrouble
-from dockmend.owned import OwnedObjects
+from dockmend.owned import OwnedObject, OwnedObjects
 from tests.unit.mirror.host import ID, Host
 
 OWNER = "9" * 64
@@ -26,12 +26,17 @@ UP = (
 )
 
 
-def needs(host: Host, unsettled: dict[str, list[ActionRecord]] | None = None) -> list[AlarmTrouble]:
+def needs(
+    host: Host,
+    unsettled: dict[str, list[ActionRecord]] | None = None,
+    owned: OwnedObjects | None = None,
+    open_incidents: tuple[str, ...] = (),
+) -> list[AlarmTrouble]:
     return list(
         PersonNeeds(
             host.mirror,
-            OwnedObjects(),
-            {},
+            owned or OwnedObjects(),
+            cast("dict[str, Incident]", dict.fromkeys(open_incidents)),
             lambda: unsettled or {},
             lambda at: at,
             lambda: host.now,
@@ -91,6 +96,18 @@ def test_what_a_recreation_left_is_told_with_the_line_that_puts_it_right() -> No
     (told,) = needs(host)
     assert told.cause == "it was left by a recreation"
     assert told.step == "docker rename web.dockmend-old-i00000000000test web && docker start web"
+
+
+def test_what_an_undo_could_not_put_back_is_told_once_its_incident_is_over() -> None:
+    host, name = Host(), "web.dockmend-old-i00000000000test"
+    host.relist(host.container(name=name, state="exited", finished_at=960.0), first=True)
+    row = OwnedObject("o1", "container", name, "", "i00000000000test", "aside", 900.0, ID)
+    owned = OwnedObjects("", [row])
+    assert needs(host, owned=owned, open_incidents=("i00000000000test",)) == [], "it is in hand"
+    (told,) = needs(host, owned=owned)
+    assert told.cause == "an undo failed"
+    assert "dockmend could not put it back; there is no web" in told.note
+    assert told.step == f"docker rename {name} web && docker start web"
 
 
 def test_what_was_begun_and_cannot_be_put_right_is_told() -> None:
