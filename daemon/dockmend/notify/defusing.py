@@ -5,6 +5,9 @@ Names, log lines, health output and errors come from strangers. A service may re
 of those is replaced by a character that looks alike and means nothing. What a stranger wrote stands
 in quotes that it cannot close, or in lines that bear a bar (message.py): it cannot pass for a
 sentence of dockmend's, or for its command to paste.
+
+An IP address and a telephone number stay as they are, though some phones make links of them: in a
+line of a log an address is often the answer that the reader looks for.
 """
 
 from __future__ import annotations
