@@ -38,9 +38,8 @@ MIB = 1 << 20
 RESULTS = Path(__file__).parent / "results" / "snapshot.md"
 FLOOR = (
     "set -o pipefail; curl -sS --fail --unix-socket {socket} -H 'Accept-Encoding: identity' "
-    "'http://docker/containers/{container}/archive?path=/{root}' "
-    "| tee >(sha256sum >{folder}/sum) | zstd -q -T2 >{folder}/floor.tar.zst; sync "
-    "{folder}/floor.tar.zst"
+    "'http://docker/containers/{container}/archive?path=/{root}' | tee >(sha256sum >{folder}/sum) "
+    "| zstd -q -T2 >{folder}/floor.tar.zst; sync {folder}/floor.tar.zst"
 )
 
 INTRODUCTION = """\
@@ -172,8 +171,8 @@ def report(speeds: list[Speed], peaks: dict[int, int], rounds: int, load: float)
         verdict = "" if each.ratio >= 0.9 else " (not reached)"
         lines.append(
             f"| {each.name} | {each.size / MIB:.0f} MiB | {each.floor_packed / MIB:.0f}, "
-            f"{each.packed / MIB:.0f} MiB "
-            f"| {each.rates(each.floor)} | {each.rates(each.own)} | {each.ratio:.2f}{verdict} |"
+            f"{each.packed / MIB:.0f} MiB | {each.rates(each.floor)} | {each.rates(each.own)} | "
+            f"{each.ratio:.2f}{verdict} |"
         )
     lines += [
         "",

@@ -365,8 +365,8 @@ def breaker(
         return Suppress(
             "breaker",
             f"its breaker is open since {clock_text(mine.breaker_at)}: it was tried too often; if "
-            "it is still broken "
-            f"at {clock_text(half_open_at)}, it is tried once; `{reset}` closes the breaker now",
+            f"it is still broken at {clock_text(half_open_at)}, it is tried once; `{reset}` closes "
+            "the breaker now",
         )
     return ACT  # half-open: one attempt tells
 

@@ -48,7 +48,6 @@ class DiskReserve:
         if disk.f_bavail * disk.f_frsize - more < kept:
             text = (
                 f"less than {kept / 1024**2:.0f} MiB of disk space would be left, which dockmend "
-                "keeps free for its "
-                "journal: free some space"
+                "keeps free for its journal: free some space"
             )
             raise OSError(errno.ENOSPC, text)

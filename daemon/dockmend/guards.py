@@ -21,8 +21,8 @@ from dockmend.settings.sections import ACTIONS, Protect
 
 TOO_MUCH = (
     f"it has a longer name, or more labels, mounts or networks, than dockmend keeps ({NAME} "
-    "characters, "
-    f"{OWNERS >> 10} KiB of each), and what was left out could say that it is to be left alone"
+    f"characters, {OWNERS >> 10} KiB of each), and what was left out could say that it is to be "
+    "left alone"
 )
 
 
@@ -124,8 +124,8 @@ class Guards:
         links = ", or links to it," if ending == "recreate" else ""
         return (
             f"{ending} would cut off what lives in the namespaces of {owner.name}{links} and must "
-            f"be left alone: {who};"
-            f" allow dockmend to bring it back, or say `cut_off: true` in rule {rule.name}"
+            f"be left alone: {who}; allow dockmend to bring it back, or say `cut_off: true` in "
+            f"rule {rule.name}"
         )
 
     def forbidden_step(self, steps: Iterable[Step]) -> Suppress | None:

@@ -470,8 +470,7 @@ TRANSITIONS: dict[str, str] = {
     "container.oom_killed": "the kernel killed its main process for want of memory",
     "container.left_down": "it ran before the engine was lost and does not run now that it is back",
     "container.missing": "it was removed and nothing took its place; not one that never ran, that "
-    "was run with `--rm`, "
-    "or that had ended by itself with exit code 0 and is not to run always",
+    "was run with `--rm`, or that had ended by itself with exit code 0 and is not to run always",
     "container.restart_loop": "the engine restarts it again and again",
     "container.network_lost": "a network it had is gone from it",
     "container.address_changed": "its address in a network is another than before",

@@ -334,9 +334,8 @@ class Oracle:
             return  # it crashed in the same moment: what has ended is not paused any more
         intent.overridden = True
         text = (
-            f"{slot.key} was {intent.meant} by a person at {intent.since:.3f} "
-            f"({intent.act.kind}), and dockmend sent "
-            f"{request.operation} {request.sent - intent.since:.1f} s later"
+            f"{slot.key} was {intent.meant} by a person at {intent.since:.3f} ({intent.act.kind}), "
+            f"and dockmend sent {request.operation} {request.sent - intent.since:.1f} s later"
         )
         begin, end = (
             self.blind(request.container, at, request.by)

@@ -58,8 +58,7 @@ class Tally:
             ),
             (
                 f"{len(self.heal_times)} heals; time to heal (from the engine's event, outages of "
-                f"all "
-                "parts included):"
+                "all parts included):"
             ),
             (
                 f"  p50 {percentile(self.heal_times, 50):.2f} s, p99 "

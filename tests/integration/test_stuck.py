@@ -30,8 +30,7 @@ ALLOW = "heal: off\npolicy: {allow: [remove]}\n"
 
 SEIZE = (
     "import ctypes, sys, time; ok = ctypes.CDLL(None, use_errno=True).ptrace(0x4206, "
-    "int(sys.argv[1]), 0, 0);"
-    " print(ok, flush=True); time.sleep(4242)"
+    "int(sys.argv[1]), 0, 0); print(ok, flush=True); time.sleep(4242)"
 )
 """PTRACE_SEIZE: what a debugger holds stays a zombie when it is killed, and the container cannot
 end before it."""

@@ -98,8 +98,8 @@ class Verdict:
     def __str__(self) -> str:
         return (
             f"after the warm-up: memory {self.growth:+.2f} MiB (highest {self.peak:+.2f}, "
-            f"{self.slope:+.2f} an hour), "
-            f"files {self.files:+.0f}, tasks {self.tasks:+.0f}, threads {self.threads:+.0f}"
+            f"{self.slope:+.2f} an hour), files {self.files:+.0f}, tasks {self.tasks:+.0f}, "
+            f"threads {self.threads:+.0f}"
         )
 
 

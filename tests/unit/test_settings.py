@@ -262,8 +262,7 @@ WRONG = [
         "heal: yes",
         (
             "1:7: heal: expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as "
-            "a "
-            "boolean)"
+            "a boolean)"
         ),
     ),
     ("limts: {}", "1:1: unknown key 'limts': did you mean 'limits'?"),

@@ -101,8 +101,7 @@ async def test_what_a_person_stopped_is_not_started(fake: FakeEngine, daemon: Da
     await stopped(fake, daemon, "web")
     assert await refused(daemon, rule, "web") == (
         f"rule {rule} does nothing to web: somebody stopped it, and what a person stopped is not "
-        "started: "
-        f"`docker start web` starts it, and with --even-if-stopped the rule does"
+        "started: `docker start web` starts it, and with --even-if-stopped the rule does"
     )
     assert fake.container("web")["State"]["Status"] == "exited"
     await asked(daemon, rule, "web", even_if_stopped=True)
@@ -112,9 +111,8 @@ async def test_what_a_person_stopped_is_not_started(fake: FakeEngine, daemon: Da
 async def test_what_a_person_paused_does_not_go_on(fake: FakeEngine, daemon: Daemon):
     await paused(fake, daemon, "web")
     assert await refused(daemon, "heal", "web") == (
-        "rule heal does nothing to web: it is paused, and what a person paused does not go on by "
-        "a rule: "
-        "`docker unpause web` lets it, and with --even-if-stopped the rule does"
+        "rule heal does nothing to web: it is paused, and what a person paused does not go on by a "
+        "rule: `docker unpause web` lets it, and with --even-if-stopped the rule does"
     )
     await asked(daemon, "go-on", "web")
     assert fake.container("web")["State"]["Status"] == "running"
@@ -126,9 +124,8 @@ async def test_who_lives_with_an_owner_that_is_down_is_left_as_it_is(
     await stopped(fake, daemon, "vpn")
     for even in (False, True):
         assert await refused(daemon, "heal", "guest", even_if_stopped=even) == (
-            "rule heal does nothing to guest: it lives in the namespaces of vpn, which does "
-            "not run: "
-            "`docker start vpn` first"
+            "rule heal does nothing to guest: it lives in the namespaces of vpn, which does not "
+            "run: `docker start vpn` first"
         )
 
 
@@ -138,8 +135,7 @@ async def test_who_is_protected_or_a_one_off_is_not_touched(daemon: Daemon):
     )
     assert await refused(daemon, "heal", "job") == (
         "rule heal does not match a container named 'job': it is a one-off of Compose, which only "
-        "a rule with "
-        "`match: {oneoff: true}` is about"
+        "a rule with `match: {oneoff: true}` is about"
     )
 
 

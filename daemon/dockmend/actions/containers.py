@@ -146,9 +146,8 @@ async def remove(ctx: ActionContext, params: Any, subject: Object) -> ActionResu
         return ActionResult("it was gone already")
     if container.running and not params.force:
         raise ActionFailed(
-            f"cannot remove {container.name}: it runs (it is {container.state}); put `stop` "
-            "before it, or say"
-            " `force: true`",
+            f"cannot remove {container.name}: it runs (it is {container.state}); put `stop` before "
+            "it, or say `force: true`",
             again=False,
         )
     await _remember(ctx, "remove", container, volumes=params.volumes)
@@ -203,8 +202,7 @@ async def _owner_runs(ctx: ActionContext, what: str, container: Container) -> No
         if not owner.running:
             raise ActionFailed(
                 f"cannot {what} {container.name}: it shares the {shared} of {owner.name}, which "
-                "does not run;"
-                " start that one first"
+                "does not run; start that one first"
             )
 
 

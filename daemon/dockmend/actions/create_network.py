@@ -141,8 +141,7 @@ def _as_it_is(standing: Network, wanted: Network) -> ActionResult:
     if standing.driver != wanted.driver:
         raise ActionFailed(
             f"network {standing.name} exists already, with the driver {standing.driver} and not "
-            f"{wanted.driver}:"
-            " remove it, or name another",
+            f"{wanted.driver}: remove it, or name another",
             again=False,
         )
     ranges = {each.subnet for each in standing.subnets}

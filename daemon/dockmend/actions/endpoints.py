@@ -47,9 +47,8 @@ async def inspected(ctx: ActionContext, action: str, what: str, subject: Object)
         raise failed(error, f"{what} {subject.name}", subject) from error
     if container.joined is not None or container.network_mode == "host":
         raise ActionFailed(
-            f"cannot {what} {container.name}: it shares the network of another container or of "
-            "the host,"
-            " and cannot be connected to networks of its own",
+            f"cannot {what} {container.name}: it shares the network of another container or of the "
+            "host, and cannot be connected to networks of its own",
             again=False,
         )
     return container

@@ -63,9 +63,8 @@ REFUSALS: tuple[EngineRefusal, ...] = (
         r"no configured subnet or ip-range contain the IP address|networks with user "
         r"configured subnets",
         "the network has no subnet of its own that holds the container's fixed address; make the "
-        "network again with"
-        " that subnet (docker network create --subnet), or recreate the container without a "
-        "fixed address",
+        "network again with that subnet (docker network create --subnet), or recreate the "
+        "container without a fixed address",
         again=False,
     ),
     _refusal(

@@ -183,9 +183,8 @@ def _may_move(
 
 def _somebody_elses(ctx: ActionContext, reference: str, container: Container) -> ActionFailed:
     return ActionFailed(
-        f"cannot commit {container.name}: {reference} names an image that rule "
-        f"{ctx.incident.rule} did not make;"
-        " choose another repository or tag",
+        f"cannot commit {container.name}: {reference} names an image that rule {ctx.incident.rule} "
+        "did not make; choose another repository or tag",
         again=False,
     )
 

@@ -92,8 +92,7 @@ async def _losses(
         if endpoint is None:
             raise ActionFailed(
                 f"cannot reconnect {container.name} to {name}: how it was connected was never "
-                "seen; connect it by hand"
-                f" (docker network connect {name} {container.name})",
+                f"seen; connect it by hand (docker network connect {name} {container.name})",
                 again=False,
             )
         definition = ctx.view.network_definition(name) if params.create else None
@@ -136,9 +135,8 @@ async def _reconnect(ctx: ActionContext, container: Container, loss: Loss) -> bo
     if network is None:
         raise ActionFailed(
             f"cannot reconnect {container.name} to {loss.name}: network {loss.name} does not "
-            "exist; make it again"
-            " (docker network create, or compose up), or let the rule do so (reconnect_network: "
-            "{create: true})"
+            "exist; make it again (docker network create, or compose up), or let the rule do so "
+            "(reconnect_network: {create: true})"
         )
     return await join(
         ctx, container, network, loss.endpoint, f"reconnect {container.name} to {loss.name}"

@@ -118,9 +118,8 @@ def _is_to_run(ctx: ActionContext, container: Container) -> bool:
 def _refuse(what: str, container: Container) -> None:
     if container.auto_remove:
         raise ActionFailed(
-            f"cannot {what}: it was started with --rm, so the engine removes it once it is "
-            "stopped and there would be"
-            " nothing to put back",
+            f"cannot {what}: it was started with --rm, so the engine removes it once it is stopped "
+            "and there would be nothing to put back",
             again=False,
         )
     if container.swarm_service is not None:

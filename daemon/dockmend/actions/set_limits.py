@@ -84,8 +84,7 @@ def _memory(asked: int | str, ceiling: int | None, host: Mapping[str, Any], name
         if ceiling is None or current >= ceiling:
             raise ActionFailed(
                 f"cannot raise the memory limit of {name}: it is {size_text(current)}, and the "
-                "rule's ceiling"
-                f" {size_text(ceiling or 0)}",
+                f"rule's ceiling {size_text(ceiling or 0)}",
                 again=False,
             )
         new = min(grown(current, asked), ceiling)

@@ -58,11 +58,9 @@ class PersonNeeds:
                 continue
             why = (
                 f"it joined the network of container {owner.removeprefix(UNKNOWN)}, which is gone "
-                "and was never seen"
-                " here: nobody can tell what took its place, and its network leads nowhere; make "
-                "it again, so that it"
-                " names the present one (docker compose up --force-recreate, or docker run "
-                "--network container:NAME)"
+                "and was never seen here: nobody can tell what took its place, and its network "
+                "leads nowhere; make it again, so that it names the present one (docker compose "
+                "up --force-recreate, or docker run --network container:NAME)"
             )
             yield self._trouble(
                 "owner", each, "nobody knows the owner of its network", why, _made_again(each)
@@ -98,8 +96,7 @@ class PersonNeeds:
                     continue
                 why = (
                     f"dockmend was cut short while it did this to it: {record.action}; what was "
-                    "begun could not be put"
-                    " right yet, and is tried again"
+                    "begun could not be put right yet, and is tried again"
                 )
                 step = f"dockmend incidents {shlex.quote(incident_id)}"
                 yield self._trouble(

@@ -110,8 +110,7 @@ def _failing(row: dict[str, Any]) -> list[DoctorFinding]:
         DoctorFinding(
             "problem", PART,
             f"channel {row['name']}, URL {number} ({url['service']}): the last message was not "
-            "accepted, at"
-            f" {when(url['lane']['failed_at'])}: {url['lane']['error']}",
+            f"accepted, at {when(url['lane']['failed_at'])}: {url['lane']['error']}",
             todo,
         )
         for number, url in enumerate(row["urls"], 1) if url["lane"] is not None

@@ -135,8 +135,7 @@ def engine_files(root: Path | None, trouble: str, containers: int, read: int) ->
     why = trouble or "they are another engine's"
     todo = (
         f"run dockmend as root; in a container, mount {where} read-only at the same path (it also "
-        "holds each"
-        " container's log and environment)"
+        "holds each container's log and environment)"
     )
     return DoctorFinding(
         "note", part, f"the engine's own files cannot be used ({why}): {without}", todo
@@ -384,8 +383,7 @@ def left_aside(containers: Iterable[Container], owned: OwnedObjects) -> list[Doc
         DoctorFinding(
             "problem", "recreate",
             f"container {each.container.name} has a name that a recreation gives, and the journal "
-            "does not know it:"
-            f" {each.why}",
+            f"does not know it: {each.why}",
             f"look at it, then: {each.commands}",
         )
         for each in stranded(listed, owned)
@@ -422,8 +420,7 @@ def restart_policies(containers: Sequence[Container], rules: RuleSet) -> list[Do
     if alone := _without_witness(containers, mending):
         text = (
             f"no container has a restart policy: if {_some(alone)} end with exit code 0 as the "
-            "host is shut down, they "
-            "count as done, and no rule on left_down starts them again"
+            "host is shut down, they count as done, and no rule on left_down starts them again"
         )
         found.append(
             DoctorFinding(

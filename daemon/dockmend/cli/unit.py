@@ -288,8 +288,7 @@ def _proc(unit: Mapping[str, str], execs: bool) -> Iterator[DoctorFinding]:
     if execs and (hides := unit.get("ProtectProc", "default")) != "default":
         text = (
             "a command of an exec step that takes too long is ended by the container's `sh`, and "
-            "not if it has none:"
-            f" ProtectProc={hides} hides the processes of containers"
+            f"not if it has none: ProtectProc={hides} hides the processes of containers"
         )
         yield DoctorFinding(
             "note",

@@ -76,8 +76,7 @@ def settled(url: str, newest: str, oldest: str) -> ApiVersion:
     if since > NEWEST:
         raise Unreachable(
             f"the engine at {url} is too new: it speaks API {since} and up, dockmend knows up to "
-            f"{NEWEST}: "
-            "update dockmend"
+            f"{NEWEST}: update dockmend"
         )
     return min(spoken, NEWEST)
 

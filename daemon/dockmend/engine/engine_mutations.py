@@ -123,8 +123,8 @@ class EngineMutations(EngineQueries):
             if version is not None and version < STOP_TAKES_SIGNAL:
                 raise Permanent(
                     f"the engine speaks API {version}, and sends no other signal than the "
-                    "container's own stop signal"
-                    f" before {STOP_TAKES_SIGNAL}: leave `signal` out, or use `kill`"
+                    f"container's own stop signal before {STOP_TAKES_SIGNAL}: leave `signal` out, "
+                    "or use `kill`"
                 )
             query["signal"] = signal
         stop = timeout if timeout is not None else self._stop_timeouts.get(container, 10.0)

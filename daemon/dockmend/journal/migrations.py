@@ -311,9 +311,8 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MI
     version = version_of(connection)
     if version > len(migrations):
         raise JournalError(
-            f"the journal was written by a newer dockmend (its schema is {version}, this one "
-            f"knows {len(migrations)}): "
-            "run that version, or move the file away to begin a new one"
+            f"the journal was written by a newer dockmend (its schema is {version}, this one knows "
+            f"{len(migrations)}): run that version, or move the file away to begin a new one"
         )
     for number, step in enumerate(migrations[version:], start=version + 1):
         connection.execute("BEGIN IMMEDIATE")

@@ -221,11 +221,9 @@ class Groups:
         )
         return (
             f"{names}: joined the network of container {owner.removeprefix(UNKNOWN)}, which is "
-            "gone and was never seen"
-            " here, so nobody can tell what took its place; make them again so that they name the "
-            "present one"
-            " (docker compose up --force-recreate, or docker rm and docker run --network "
-            "container:NAME)"
+            "gone and was never seen here, so nobody can tell what took its place; make them "
+            "again so that they name the present one (docker compose up --force-recreate, or "
+            "docker rm and docker run --network container:NAME)"
         )
 
     def _await(self, owner: str) -> None:

@@ -68,9 +68,8 @@ def _passed(share: Share | None) -> list[Problem]:
     what = f"this and {len(share.passed) - 1} more" if len(share.passed) > 1 else "this"
     why = (
         f"others than user {share.uid} may write {what}, which counts as policy.rules_owner is "
-        f"{share.uid}: whoever can"
-        " write there gives dockmend orders; `chmod -R go-w` mends that, if the file system "
-        "keeps modes"
+        f"{share.uid}: whoever can write there gives dockmend orders; `chmod -R go-w` mends that, "
+        "if the file system keeps modes"
     )
     return [Problem.of_file(share.passed[0], why, "warning")]
 

@@ -68,8 +68,7 @@ def _names(value: Any) -> Any:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "none":
             raise ValueError(
                 f"{_named(str(name)).strip() or 'a URL'} is no name for a channel: expected up to "
-                "32 letters, digits,"
-                " `-` and `_`, not none"
+                "32 letters, digits, `-` and `_`, not none"
             )
     if len(value) > MOST_CHANNELS:
         raise ValueError(f"has more than {MOST_CHANNELS} channels")

@@ -29,13 +29,12 @@ _SECRETS = {"mqtt.password": ("mqtt", "password_file"), "http.token": ("http", "
             "http.read_token": ("http", "read_token_file")}  # fmt: skip
 _CLEAR_TEXT = (
     "http.listen {}: there is no TLS, so tokens and answers cross the network in clear text: "
-    "listen on 127.0.0.1 "
-    "behind a proxy with TLS, and use http.metrics_listen for what is open"
+    "listen on 127.0.0.1 behind a proxy with TLS, and use http.metrics_listen for what is open"
 )
 _IN_CONTAINER = (
     "http.listen {} of this container speaks plain HTTP: publish its port on 127.0.0.1 only, as "
-    "deploy/compose.yaml "
-    "does; if it is to be reached from further away, put a proxy with TLS before it"
+    "deploy/compose.yaml does; if it is to be reached from further away, put a proxy with TLS "
+    "before it"
 )
 
 

@@ -166,8 +166,7 @@ def _host_names(value: Any) -> Any:
         if not isinstance(each, str) or not re.fullmatch(HOST_NAME, each):
             raise ValueError(
                 f"{str(each)[:100]!r} is not the name of a host alone, such as "
-                "dockmend.example.org: without a scheme "
-                "and a port"
+                "dockmend.example.org: without a scheme and a port"
             )
     return tuple(names)
 

@@ -38,8 +38,7 @@ def check_url(url: str) -> None:
     if scheme in ("http", "https"):
         raise ValueError(
             "is the address of a page: write it as apprise has it, such as discord://ID/TOKEN or "
-            "ntfys://HOST/TOPIC, "
-            "and jsons://HOST/PATH for a webhook of your own"
+            "ntfys://HOST/TOPIC, and jsons://HOST/PATH for a webhook of your own"
         )
     if scheme in ON_THE_HOST:
         raise ValueError(

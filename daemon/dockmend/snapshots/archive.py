@@ -136,9 +136,8 @@ async def read(
             # The engine stops in mid-archive, without an error, when a file is shorter than it was
             # a moment before.
             raise SnapshotError(
-                f"{source.path or source.name}: {error}. A file that shrinks while it is read "
-                "does that: "
-                "try again, or use `consistency: pause`"
+                f"{source.path or source.name}: {error}. A file that shrinks while it is read does "
+                "that: try again, or use `consistency: pause`"
             ) from error
         # While the helper stands: a volume of a network driver has no content unless it is mounted.
         folder = await asyncio.to_thread(_folder, raw, source, volume)
@@ -196,8 +195,7 @@ async def begin(store: SnapshotStore, source: HelperSource, clock: Callable[[], 
     ):
         raise SnapshotError(
             f"{source.name} is being restored, or a restore of it was interrupted: it is not what "
-            "a snapshot should "
-            "keep. `dockmend snapshots restore ID --in-place` ends that"
+            "a snapshot should keep. `dockmend snapshots restore ID --in-place` ends that"
         )
     return await acquire(Draft.discard, partial(store.begin, source.name, clock()))
 
@@ -265,9 +263,8 @@ def _losses(done: Read) -> tuple[list[ArchiveFinding], list[str], list[ArchiveFi
     difference = losses.entries - done.contents.entries
     missing = ArchiveFinding(
         f"the volume had {losses.entries} entries when it was looked through right after, the "
-        "archive has "
-        f"{done.contents.entries}: it was being written to, or the engine could not read some "
-        "(its log says which)",
+        f"archive has {done.contents.entries}: it was being written to, or the engine could not "
+        "read some (its log says which)",
         abs(difference),
     )
     return losses.not_kept, [FLAGS], [missing] if difference else []

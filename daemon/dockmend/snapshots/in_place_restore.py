@@ -197,9 +197,9 @@ async def _made(work: InPlaceRestore, manifest: Manifest) -> RestoreMarker:
         await _handed_over(work, manifest.volume)
         await to_end(restore_marker.end, work.store, manifest.volume)
         raise SnapshotError(
-            f"{manifest.volume} was made anew by driver {manifest.driver} and holds files "
-            "already: nothing of them "
-            "was touched. The same command again keeps them in a snapshot and replaces them",
+            f"{manifest.volume} was made anew by driver {manifest.driver} and holds files already: "
+            "nothing of them was touched. The same command again keeps them in a snapshot and "
+            "replaces them",
             again=False,
         )
     work.notes.append(
@@ -276,8 +276,8 @@ async def _folder(work: InPlaceRestore, volume: Volume) -> Path | None:
     if users := await references(work.engine, volume):
         raise SnapshotError(
             f"the folder of {volume.name} cannot be written from here, and the volume cannot be "
-            "made anew while "
-            f"{_names(users)} refer to it: remove those containers, {instead}", again=False,
+            f"made anew while {_names(users)} refer to it: remove those containers, "
+            f"{instead}", again=False,
         )  # fmt: skip
     return None
 
@@ -329,9 +329,8 @@ async def _failed(work: InPlaceRestore, mark: RestoreMarker, error: BaseExceptio
         left = f"; it is kept as {mark.safety}" if mark.safety else ""
         raise kind(
             f"{mark.snapshot} could not be restored in place: {_said(error)}. What {mark.volume} "
-            "held before could not "
-            f"be put back: {_said(second)}{left}. The next `dockmend snapshots restore` or "
-            "`create` tries again",
+            f"held before could not be put back: {_said(second)}{left}. The next `dockmend "
+            "snapshots restore` or `create` tries again",
             again=False,
         ) from error
     if isinstance(error, Exception):

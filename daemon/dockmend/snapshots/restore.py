@@ -203,8 +203,7 @@ def _notes(manifest: Manifest, options: dict[str, str]) -> Iterator[str]:
         told = f" with {', '.join(left_out)}" if left_out else ""
         yield (
             f"{manifest.volume} was made by driver {manifest.driver}{told}; this one is a plain "
-            "local volume, "
-            "so that the original's storage is not written over"
+            "local volume, so that the original's storage is not written over"
         )
     for finding in manifest.not_kept:
         yield f"not in the snapshot: {finding.count} {finding.what}"

@@ -220,11 +220,9 @@ def test_without_a_journal_and_a_daemon_it_is_said_what_was_looked_at_and_which_
         ran = dockmend("incidents", *arguments, "--state", tmp_path)
         assert ran.code == 3
         assert ran.err == (
-            f"dockmend: there is no journal at {tmp_path}/journal.sqlite3, and no dockmend "
-            "answers at "
-            f"{tmp_path}/dockmend.sock: name its state folder with --state DIR: that of `make "
-            "run` is `state` in the "
-            "folder it was started in\n"
+            f"dockmend: there is no journal at {tmp_path}/journal.sqlite3, and no dockmend answers "
+            f"at {tmp_path}/dockmend.sock: name its state folder with --state DIR: that of `make "
+            "run` is `state` in the folder it was started in\n"
         )
 
 

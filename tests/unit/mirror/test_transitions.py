@@ -375,8 +375,7 @@ RUNC = (
         (
             (
                 f"{RUNC} exec: stat /cannot join network of a non running container: x: no such "
-                f"file "
-                "or directory"
+                "file or directory"
             ),
             False,
         ),

@@ -279,9 +279,8 @@ async def test_what_would_cut_off_an_ignored_guest_is_not_done():
         )
         assert one.only().reason == (
             "restart would cut off what lives in the namespaces of owner and must be left alone: "
-            "guest1 (labelled"
-            " dockmend.ignore=true); allow dockmend to bring it back, or say `cut_off: true` in "
-            "rule heal"
+            "guest1 (labelled dockmend.ignore=true); allow dockmend to bring it back, or say "
+            "`cut_off: true` in rule heal"
         )
 
 

@@ -520,9 +520,8 @@ def test_a_link_in_a_folder_that_others_may_write_does_not_lead_to_a_file_that_r
     assert load_rules(folder, host="lab", owner="root").rules == ()
     os.chown(folder / "a.yaml", 4242, 4242, follow_symlinks=False)
     assert refusal(folder, host="lab", owner="root") == (
-        f"{folder}/a.yaml: belongs to user 4242, not to root: `chown root {folder}/a.yaml` "
-        "mends that, "
-        "or set `policy: {rules_owner: 4242}` in the settings, or the variable "
+        f"{folder}/a.yaml: belongs to user 4242, not to root: `chown root {folder}/a.yaml` mends "
+        "that, or set `policy: {rules_owner: 4242}` in the settings, or the variable "
         "`DOCKMEND_POLICY_RULES_OWNER=4242`"
     )
 
@@ -598,21 +597,17 @@ def test_rules_on_a_share_of_a_nas_need_one_setting_which_the_error_names(tmp_pa
         each.chmod(0o777)
     assert refusal(folder, host="lab", owner="root") == (
         f"{folder.parent}: belongs to user 4242, not to root: `chown root {folder.parent}` mends "
-        "that, or set "
-        "`policy: {rules_owner: 4242}` in the settings, or the variable "
-        "`DOCKMEND_POLICY_RULES_OWNER=4242`, which "
-        "takes it as it is; it may be written by everybody, and what is in it can be replaced: "
-        f"`chmod go-w {folder.parent}` mends that"
+        "that, or set `policy: {rules_owner: 4242}` in the settings, or the variable "
+        "`DOCKMEND_POLICY_RULES_OWNER=4242`, which takes it as it is; it may be written by "
+        f"everybody, and what is in it can be replaced: `chmod go-w {folder.parent}` mends that"
     )
     found = load_rules(folder, host="lab", owner="4242")
     assert [rule.name for rule in found.rules] == ["a"]
     [warning] = found.warnings
     assert str(warning) == (
-        f"{folder.parent}: warning: others than user 4242 may write this and 2 more, which "
-        "counts as "
-        "policy.rules_owner is 4242: whoever can write there gives dockmend orders; `chmod -R "
-        "go-w` mends that, if the "
-        "file system keeps modes"
+        f"{folder.parent}: warning: others than user 4242 may write this and 2 more, which counts "
+        "as policy.rules_owner is 4242: whoever can write there gives dockmend orders; `chmod -R "
+        "go-w` mends that, if the file system keeps modes"
     )
     for each in (path, folder, folder.parent):
         each.chmod(0o755)
