@@ -23,11 +23,13 @@ from dockmend.timekeeping import Clock
 
 MISSING = "container.missing"
 """The one trouble of a container that is gone."""
+STUCK = "container.stuck"
+"""The one trouble of a container that is stopped or being removed: neither of them explains it."""
 _DOWN = ("health", "end")
 LASTING = {
     "container.unhealthy": _DOWN, "container.crashed": _DOWN, "container.oom_killed": _DOWN,
     "container.left_down": _DOWN, "container.exited": _DOWN,
-    "container.orphaned": ("orphaned", *_DOWN), "container.stuck": ("stuck",),
+    "container.orphaned": ("orphaned", *_DOWN), STUCK: ("stuck",),
 }  # fmt: skip
 """What may stand after an attempt that failed: one that was unhealthy and now ends at once is not
 well."""

@@ -12,7 +12,7 @@ from dockmend.model import Container, owner_in
 from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
 from dockmend.pipeline.decide_next import Close, LiveFacts
-from dockmend.pipeline.live_state import MISSING, LiveState, Observation
+from dockmend.pipeline.live_state import MISSING, STUCK, LiveState, Observation
 from dockmend.rules.rule import Rule
 
 CHANGES_RUN = ENDS_RUN | UNDOES_STOP | STARTING
@@ -92,7 +92,11 @@ class Preconditions:
             return None
         seen = await self.live_state.look(incident)
         container = seen.subject
-        if seen.gone or (isinstance(container, Container) and container.state == "removing"):
+        if seen.gone:
+            return Close("interrupted", "it was removed meanwhile")
+        if incident.trigger == STUCK:
+            return None
+        if isinstance(container, Container) and container.state == "removing":
             return Close("interrupted", "it was removed meanwhile")
         if not isinstance(container, Container) or container.running or incident.cause == "stopped":
             return None

@@ -92,6 +92,10 @@ class Script:
     async def kill(self, container: str, signal: str | None = None) -> None:
         self._called("kill", signal)
 
+    async def remove(self, container: str, force: bool = False, volumes: bool = False) -> None:
+        self._called("remove", force, volumes)
+        self.containers.pop(container, None)
+
     async def pause(self, container: str) -> None:
         self._called("pause")
 

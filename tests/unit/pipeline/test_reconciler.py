@@ -102,6 +102,35 @@ async def test_one_that_is_removed_meanwhile_is_no_reason_to_give_up(is_gone: bo
         assert one.reconciler.history.of(one.only().rule, one.only().target).breaker_at is None
 
 
+TIDY = """
+version: 1
+rules:
+  - name: tidy
+    when: container.stuck
+    match: all
+    then: {remove: {force: true}}
+    limits: {attempts: none}
+"""
+
+
+@pytest.mark.parametrize("state", ["dead", "removing"])
+async def test_a_stop_or_a_removal_explains_nothing_of_what_is_stuck_in_it(state: str):
+    """It was stopped, and cannot be removed: that it was stopped is no reason to let it be."""
+    async with clinic(TIDY, {"allow": ["remove"]}) as one:
+        one.engine.trouble["remove"] = Temporary("unable to remove filesystem", 500)
+        one._stopped()
+        one.look()
+        one.engine.set(state=state)
+        one.learn_from(one.engine.containers[ID])
+        one.now += 61
+        one.tick()
+        await one.quiet()
+        assert one.only().state == "waiting", one.only().reason
+        one.engine.trouble.clear()
+        await one.later()
+        assert one.only().outcome == "done"
+
+
 async def test_one_that_is_gone_to_begin_with_is_given_up_where_it_cannot_be_brought_back():
     """Of what is missing, being gone is the trouble and not its end."""
     async with clinic(HEAL.replace("container.unhealthy", "container.missing")) as one:
