@@ -72,10 +72,6 @@ class Reading(Script):
         self.containers["helper"] = msgspec.structs.replace(WEB, id="helper", name=name)
         return "helper"
 
-    async def remove(self, container: str, **rest: Any) -> None:
-        self._called("remove")
-        del self.containers[container]
-
     @asynccontextmanager
     async def get_archive(self, container: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
         async def chunks() -> AsyncIterator[bytes]:
