@@ -29,6 +29,10 @@ MOST_WORK = 100_000_000
 """Known values times the characters of a text in which they are looked for: a tenth of a second."""
 MOST_GAPS = 100_000
 """Known values times the gaps in a text: the same."""
+MOST_HARMLESS = 4096
+"""Texts in which no secret was found that are remembered: events name the same containers again."""
+LONGEST_HARMLESS = 256
+"""Characters of a text that is remembered: all of them together take a few megabytes at most."""
 
 # -------------------------------------------------------------------------------------------- names
 _PARTS = re.compile(r"[A-Z]*[a-z0-9]+|[A-Z0-9]+")
@@ -137,6 +141,22 @@ any: of these only `user:secret@` is one."""
 def text(said: str, known: Iterable[str] = ()) -> str:
     """A text without secrets: those that are `known`, and those that are plain to see."""
     said = _without_known(said, known)
+    if said in _harmless:
+        return said
+    shown = _without_plain(said)
+    if shown == said and len(said) <= LONGEST_HARMLESS:
+        if len(_harmless) >= MOST_HARMLESS:
+            _harmless.clear()
+        _harmless.add(said)
+    return shown
+
+
+_harmless: set[str] = set()
+"""Texts in which `_without_plain` finds nothing. A text with a secret is never kept here."""
+
+
+def _without_plain(said: str) -> str:
+    """A text without the secrets that are plain to see."""
     for pattern, instead in _BY_FORM:
         said = pattern.sub(instead, said)
     said = _ADDRESS.sub(
@@ -184,6 +204,8 @@ def _without_known(said: str, known: Iterable[str]) -> str:
     The values of a huge environment cannot be looked for in time: then the whole text is taken out.
     """
     known = tuple(known)
+    if not known:
+        return said
     if sum(map(len, known)) > LARGEST_KNOWN:
         return MARK if said else said
     wanted: set[str] = set()

@@ -297,3 +297,23 @@ def test_secrets_of_headers_addresses_statements_and_programs_in_a_line_of_a_log
 )  # fmt: skip
 def test_what_only_looks_like_those_stays(said: str):
     assert redaction.text(said) == said
+
+
+def test_only_texts_without_a_secret_are_remembered_and_not_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(redaction, "_harmless", set())
+    for _ in range(2):  # the second time, the harmless one is known
+        assert redaction.text("web is down") == "web is down"
+        assert redaction.text(f"TOKEN={S}") == f"TOKEN={MARK}"
+        assert redaction.text("it says hunter22", ["hunter22"]) == f"it says {MARK}"
+    assert redaction._harmless == {"web is down", f"it says {MARK}"}
+    assert redaction.text("web is down", ["down"]) == f"web is {MARK}"
+    for number in range(redaction.MOST_HARMLESS * 2):
+        redaction.text(f"{number:0{redaction.LONGEST_HARMLESS}}")
+        redaction.text(f"{number:0{redaction.LONGEST_HARMLESS + 1}}")
+    assert 0 < len(redaction._harmless) <= redaction.MOST_HARMLESS
+    assert {len(each) for each in redaction._harmless} <= {
+        redaction.LONGEST_HARMLESS,
+        len("web is down"),
+    }
