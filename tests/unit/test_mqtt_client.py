@@ -1,11 +1,12 @@
 """Faults of the MQTT library: a connection that closes while it asks to write, an answer that meets
-a cancellation, a connection that nobody closes."""
+a cancellation, a connection that nobody closes, one that ends as it begins."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -201,6 +202,40 @@ async def test_a_broker_that_sends_more_than_can_have_been_asked_for_is_left(flo
         assert "the broker sends" in str(caught.value.__cause__ or caught.value)
         assert client._client.socket() is None
         assert len(client._client._in_messages) <= 65
+
+
+@pytest.mark.parametrize(
+    "then",
+    [message(1, 2_000_000, 0), NO_TOPIC, None],
+    ids=["it sends too much", "it sends what cannot be read", "it hangs up"],
+)
+async def test_a_connection_that_ends_as_it_begins_is_an_error(then: bytes | None):
+    """The library connects in a thread: the loop may read the greeting and see the end before the
+    client runs on. Else who listens waits for ever."""
+    ended = threading.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CONNACK + (then or b""))
+        if then is None:
+            writer.close()
+        await asyncio.wait([client._disconnected])
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        client = MqttClient("127.0.0.1", server.sockets[0].getsockname()[1], timeout=60)
+        connect = client._client_connect
+
+        def connect_and_wait() -> None:
+            connect()
+            ended.wait()
+
+        client._client_connect = connect_and_wait  # type: ignore[method-assign]
+        with pytest.raises(aiomqtt.MqttError, match="ended as it began") as caught:
+            async with client:
+                pass
+        assert caught.value.__cause__ is not None
+        assert client._client.socket() is None
 
 
 async def test_a_broker_that_reads_no_answers_is_left():

@@ -1,4 +1,4 @@
-"""aiomqtt's client, without five faults of its own (aiomqtt 2.5.1).
+"""aiomqtt's client, without six faults of its own (aiomqtt 2.5.1).
 
 Where it wants to write, it asks for that in the loop's next round (`_on_socket_register_write`). By
 then the connection may be closed, and its number be another connection's: the loop would raise, or
@@ -17,6 +17,10 @@ connection that nobody uses, at every round and for ever: one such message costs
 It takes messages of up to 256 MiB, and as many as the broker sends: those that are to be confirmed
 are kept until the broker says that they may go, and so are the answers to them until the broker
 reads them.
+
+It forgets a connection that ended between the broker's greeting and the moment in which
+`__aenter__` runs on, as it takes that end for the one of an earlier connection: who waits for
+messages afterwards waits for ever.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ UNREAD_MOST = 1024
 
 class MqttClient(aiomqtt.Client):
     """As aiomqtt.Client. However it is left, its socket is closed. It leaves a broker that sends
-    more than dockmend can have asked for."""
+    more than dockmend can have asked for. It serves one connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,11 +74,20 @@ class MqttClient(aiomqtt.Client):
         return None
 
     async def __aenter__(self) -> Self:
+        """Raises aiomqtt.MqttError if the broker cannot be reached, refuses, or hangs up at
+        once."""
+        # An end that is marked on this future, even while the library still connects, is this
+        # connection's.
+        end = self._disconnected = self._loop.create_future()
         try:
-            return await super().__aenter__()
+            await super().__aenter__()
+            _check_still_connected(end)
         except BaseException:
+            if end.done():
+                end.exception()  # asyncio warns of an error that nobody looked at
             self._close()
             raise
+        return self
 
     async def __aexit__(self, *raised: Any) -> None:  # noqa: PYI036 - three, as aiomqtt has them
         try:
@@ -115,3 +128,10 @@ class MqttClient(aiomqtt.Client):
         except Exception as error:  # noqa: BLE001 - whatever it is, the connection is over
             if not self._disconnected.done():
                 self._disconnected.set_exception(error)
+
+
+def _check_still_connected(end: asyncio.Future[None]) -> None:
+    if end.done():
+        error = end.exception()
+        why = error or "the broker hung up"
+        raise aiomqtt.MqttError(f"the connection ended as it began: {why}") from error
