@@ -452,6 +452,18 @@ def large(source: Fake, size: int = 900_000) -> Fake:
     return source
 
 
+async def test_those_who_come_while_the_loop_is_busy_are_queued_not_dropped():
+    """A client whose packet the kernel drops tries again after a second."""
+    async with serving(listen=LOOPBACK) as server:
+        with contextlib.ExitStack() as stack:
+            for _ in range(300):
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    client.connect(("127.0.0.1", server.addresses[0].port))
+                client.getpeername()  # over loopback it is connected at once, or was dropped
+
+
 async def test_answers_that_nobody_takes_are_few_and_are_given_up():
     async with serving(large(Fake()), listen=LOOPBACK) as server:
         budget = server._budgets["/api/"]

@@ -53,6 +53,8 @@ FEWEST_CONNECTIONS = 4
 # file descriptors: 64 connections to the engine, 32 command clients, journal, log, snapshots
 RESERVED = 160
 BACKLOG = 32  # connections that may be accepted before those that are too many are hung up on
+# connections that the kernel queues until then: who comes beyond is dropped, and waits a second
+LISTEN_QUEUE = 512
 IDLE = 15.0  # seconds a connection may stay without a whole request
 SWEEP = 1.0  # seconds between looks at the deadlines
 LARGEST_BODY = 1024  # bytes: nothing here takes a body
@@ -240,6 +242,10 @@ async def _listening(
             for each in server.sockets:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             await server.start_serving()
+            # asyncio has one number for both, and accepts as many in one turn of the loop
+            for each in server.sockets:
+                with socket.fromfd(each.fileno(), each.family, each.type) as same:
+                    same.listen(LISTEN_QUEUE)
             bound = Address(*server.sockets[0].getsockname()[:2])
             log.info("listening", id="http_listening", address=str(bound))
             yield bound, connections
