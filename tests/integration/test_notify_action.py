@@ -88,6 +88,24 @@ def test_it_reaches_the_channel_that_the_rule_names(docker: PrivateEngine, tmp_p
         assert len(ops.got) == 1
 
 
+def test_it_reaches_no_other_channel(docker: PrivateEngine, tmp_path: Path) -> None:
+    docker.patient("web")
+    with web() as ops, web() as phone:
+        urls = tmp_path / "phone.url"
+        urls.write_text(f"json://127.0.0.1:{phone.port}/\n")
+        urls.chmod(0o600)
+        only_ops = settings(tmp_path, ops).removesuffix("}\n")
+        config = f"{only_ops}, phone: {{url_file: {urls}}}}}\n"
+        with daemon(docker, RULE.replace("TO", "ops"), config=config) as one:
+            docker.sicken("web")
+            (incident,) = closed(one, "healed")
+            eventually(lambda: len(ops.got) == 1, what="it came")
+            ((_, actions),) = stories(one.state, object_name="web")
+            assert actions[1].detail == "told ops"
+            one.stop()
+        assert f"web restarted: {incident['id']}" not in phone.titles
+
+
 def test_a_dry_run_sends_nothing_and_says_that_it_would_have(
     docker: PrivateEngine, tmp_path: Path
 ) -> None:
