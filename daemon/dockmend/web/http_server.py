@@ -53,7 +53,7 @@ FEWEST_CONNECTIONS = 4
 # file descriptors: 64 connections to the engine, 32 command clients, journal, log, snapshots
 RESERVED = 160
 BACKLOG = 32  # connections that may be accepted before those that are too many are hung up on
-# connections that the kernel queues until then: who comes beyond is dropped, and waits a second
+# connections that the kernel queues meanwhile: it drops others, whose clients try again after 1 s
 LISTEN_QUEUE = 512
 IDLE = 15.0  # seconds a connection may stay without a whole request
 SWEEP = 1.0  # seconds between looks at the deadlines
@@ -242,7 +242,8 @@ async def _listening(
             for each in server.sockets:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             await server.start_serving()
-            # asyncio has one number for both, and accepts as many in one turn of the loop
+            # asyncio takes `backlog` for the length of the kernel's queue, and also for how many it
+            # accepts in one turn of the loop. Only the queue may be longer.
             for each in server.sockets:
                 with socket.fromfd(each.fileno(), each.family, each.type) as same:
                     same.listen(LISTEN_QUEUE)
