@@ -163,7 +163,7 @@ class ContainerSwap:
             self.undo.temporary, self.definition.body, incident, "successor"
         )
         self.undo.new = row.object_id
-        self.echo = self.ctx.expect(self.undo.new)
+        self.echo = _on_trial(self.ctx, self.undo.new)
         made = await self.ctx.engine.inspect(self.undo.new)
         if made.image_id != self.image:
             raise ActionFailed(
@@ -222,6 +222,14 @@ class ContainerSwap:
 
     async def _back(self, why: str, again: bool) -> ActionFailed:
         return ActionFailed(f"{why}; {await put_back(self.ctx, self.key, self.undo)}", again)
+
+
+def _on_trial(ctx: ActionContext, container_id: str) -> Expectation:
+    """Opens the echo of the new one: until it has the old one's place, its ends are this
+    exchange's."""
+    echo = ctx.expect(container_id)
+    echo.on_trial = True
+    return echo
 
 
 async def hand_over(ctx: ActionContext, key: str, undo: Undo) -> None:
@@ -418,7 +426,7 @@ async def settle_exchange(ctx: ActionContext, remembered: Mapping[str, Any], key
     """One survivor, whatever instant dockmend died at: the new one where it proves well, else the
     old one."""
     undo = msgspec.convert(remembered, Undo)
-    echo = ctx.expect(undo.new) if undo.new else None
+    echo = _on_trial(ctx, undo.new) if undo.new else None
     ctx.expect(undo.old)
     if undo.step != "remove":
         why = await _finished(ctx, undo, echo)

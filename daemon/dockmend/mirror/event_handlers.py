@@ -148,12 +148,7 @@ def stop(
         run.by = "dockmend"
         return ()
     run.stopped = True
-    if (
-        run is found.kept.run
-        and run.over
-        and found.echo is not None
-        and not found.echo.takes("die")
-    ):
+    if run is found.kept.run and run.over and found.echo is not None and not found.echo.ends_a_run:
         # stopped as the engine waited to restart it, and dockmend was about to start it
         run.forestalled = True
     mirror.changed.add(found.container.id)

@@ -4,6 +4,9 @@ An expectation is open from when dockmend asks the engine until the last event o
 seen. If that never comes, it closes one second after the outcome. An event from before that,
 while the intent is on its way to disk, is somebody else's. What happens to other containers
 meanwhile is a consequence and triggers as always.
+
+An action ends the run that it finds, never the one that it begins. The one exception is a container
+that the action made and may take away again: it is on trial until it has its predecessor's place.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ class Expectation(Struct):
     seen: set[str] = field(default_factory=set)
     asked: bool = True  # whether the engine may have been asked for anything yet
     until: float | None = None  # set with the outcome: wall seconds
+    on_trial: bool = False  # of a container that the action made and may take away again
     earlier: Expectation | None = None  # of the step before: its events may still be on their way
 
     def covers(self, now: float) -> bool:
@@ -37,10 +41,18 @@ class Expectation(Struct):
         row = TRAITS.get(self.action)
         return row is not None and bool(row.last_events) and row.last_events <= self.seen
 
+    def tries(self, now: float) -> bool:
+        """Whether its container is on trial."""
+        return self.on_trial and self.covers(now)
+
+    @property
+    def ends_a_run(self) -> bool:
+        return self.action in ENDING
+
     def takes(self, action: str) -> bool:
         """Whether such an event can be its doing at all."""
         if action == "die":
-            return self.action in ENDING
+            return self.ends_a_run and (self.on_trial or "start" not in self.seen)
         return action != "destroy" or self.action in REMOVES
 
     def note(self, action: str) -> None:

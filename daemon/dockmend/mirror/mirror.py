@@ -467,6 +467,7 @@ class Mirror(OwnDoing):
         """`new` took the place of `old`: what is known of that one is its own now. Bears
         repetition."""
         self.identities.succeeded(old, new)
+        self.trial_over(new)
         if (row := self.owned.aside(old)) is not None:  # its renaming may not have been heard
             self.identities.set_aside(old, row.name)
         before = self.entries.get(old) or self.leaving.pop(old, None) or self._buried.get(old)

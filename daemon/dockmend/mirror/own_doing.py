@@ -147,10 +147,25 @@ class OwnDoing(MirrorQueries, Deadlines):
             for since, until, begun in spans
         )
 
-    def echoes(self, container_id: str, now: float) -> bool:
-        """Whether what is heard of a container now can be dockmend's own doing."""
+    def echoes(self, container_id: str, action: str, now: float) -> bool:
+        """Whether such an event of a container can be dockmend's own doing now."""
         found = self.entries.get(container_id)
-        return found is not None and found.echo is not None and found.echo.covers(now)
+        echo = found.echo if found is not None else None
+        return echo is not None and echo.covers(now) and echo.takes(action)
+
+    def trial_over(self, container_id: str) -> None:
+        """What dockmend made has its predecessor's place: whatever ends it from now on is a trouble
+        or a person's stop. So is an end that was heard of just before."""
+        if (coming := self._coming.get(container_id)) is not None:
+            coming.on_trial = False
+        found = self.entries.get(container_id)
+        if found is None or found.echo is None or not found.echo.on_trial:
+            return
+        found.echo.on_trial = False
+        run = found.kept.run
+        if run.over and run.by == "dockmend":
+            run.by = ""
+            self.changed.add(container_id)
 
     def expected(self, container_id: str, now: float) -> None:
         """The outcome is known: what is still on its way may take `GRACE` seconds."""

@@ -149,6 +149,11 @@ def heard_of(mirror: Mirror, found: ContainerRecord, run: ContainerRun, now: flo
 def settle_due(mirror: Mirror, found: ContainerRecord, end: RunEnd, now: float) -> list[Change]:
     if end not in found.ends or end.held or end.due > now:
         return []
+    if found.echo is not None and found.echo.tries(now) and found.container.id in mirror.entries:
+        # Whether dockmend takes it away again or keeps it decides whose end this is.
+        end.due = now + STOP_WAIT
+        await_cause(mirror, found, end)
+        return []
     # Not looked at yet: the engine does not answer. Either it will, and `observe` settles it, or it
     # is going down.
     return settle(mirror, found, end) if end.looked or end.run is not found.kept.run else []

@@ -51,7 +51,7 @@ class RawEvents:
             container, attributes if event.type == "container" else {}
         ):
             return False
-        return not (event.action in ECHOES and self._mirror.echoes(container, now))
+        return not (event.action in ECHOES and self._mirror.echoes(container, event.action, now))
 
     def subject(self, event: Event) -> Object | None:
         """What it happened to; None where that is not known (yet), or is no object rules are

@@ -613,6 +613,105 @@ def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool)
     assert host.mirror.of_target(target) == host.mirror.container(OWNER)
 
 
+def _recreated(host: Host) -> None:
+    """dockmend has made a successor, which runs under its own name, on trial."""
+    host.mirror.expect(ID, "recreate")
+    echo = host.mirror.expect_made(OWNER, "recreate")
+    echo.on_trial = True
+    host.emit("create", id=OWNER)
+    new = host.container(id=OWNER, name="web-new", state="created", started_at=0.0)
+    host.look(new)
+    for action in ("kill", "die", "stop"):
+        host.emit(action, signal="15", exitCode="143")
+    host.look(host.ended(143))
+    host.now += 1
+    host.emit("start", id=OWNER)
+    host.look(replace(new, state="running", started_at=host.now))
+    host.now += 2
+
+
+def _ends(host: Host, *actions: str) -> None:
+    for action in actions:
+        host.emit(action, id=OWNER, signal="15", exitCode="1")
+    seen = host.mirror.container(OWNER)
+    assert seen is not None
+    host.look(replace(seen, state="exited", exit_code=1, finished_at=host.now, health=""))
+
+
+def _outcome_of_recreate(host: Host) -> None:
+    host.emit("destroy")
+    for each in (ID, OWNER):
+        host.mirror.expected(each, host.now)
+
+
+@pytest.mark.parametrize("heard", ["before its place", "before the outcome", "after the outcome"])
+@pytest.mark.parametrize(
+    ("cause", "events"), [("crashed", ("die",)), ("stopped", ("kill", "die", "stop"))]
+)
+def test_an_end_of_what_was_just_made_is_not_dockmends(
+    heard: str, cause: str, events: tuple[str, ...]
+):
+    host = started()
+    _recreated(host)
+    if heard == "before its place":
+        _ends(host, *events)
+        host.wait(30)  # its place is written down, and the disk is slow
+        assert host.seen == []
+    host.mirror.succeeded(ID, OWNER)
+    if heard == "before the outcome":
+        _ends(host, *events)
+    _outcome_of_recreate(host)
+    if heard == "after the outcome":
+        host.now += 0.1
+        _ends(host, *events)
+    host.wait(5)
+    assert [change.cause for change in host.seen] == [cause]
+    assert host.mirror.stopped(OWNER) is (cause == "stopped")
+
+
+def test_what_is_on_trial_is_ended_by_the_action_that_takes_it_away():
+    host = started()
+    _recreated(host)
+    _ends(host, "kill", "die", "stop")
+    host.emit("destroy", id=OWNER)
+    host.wait(5)
+    _outcome_of_recreate(host)
+    host.wait(5)
+    assert host.seen == []
+
+
+def test_what_could_not_be_taken_away_is_off_trial_with_the_outcome():
+    host = started()
+    _recreated(host)
+    host.mirror.expected(OWNER, host.now)
+    host.wait(2)
+    _ends(host, "die")
+    host.wait(5)
+    assert [change.cause for change in host.seen] == ["crashed"]
+
+
+@pytest.mark.parametrize("action", ["restart", "recreate", "start"])
+def test_an_end_right_after_the_start_that_an_action_made_is_not_its_own(action: str):
+    """It ends within a millisecond: the engine tells of that before it tells of the restart."""
+    host = started()
+    host.mirror.expect(ID, action)
+    for each in ("kill", "die", "stop") if action != "start" else ():
+        host.emit(each, signal="15", exitCode="143")
+    if action == "start":
+        host.emit("die", exitCode="0")
+        host.seen.clear()
+    host.now += 0.5
+    host.emit("start")
+    host.look(replace(present(host), started_at=host.now))
+    host.now += 0.001
+    host.emit("die", exitCode="1")
+    host.look(host.ended(1))
+    host.emit("restart")
+    host.mirror.expected(ID, host.now)
+    host.wait(5)
+    assert [change.cause for change in host.seen if change.cause != "completed"] == ["crashed"]
+
+
 @pytest.mark.parametrize(
     "action", ["reconnect_network", "snapshot_volume", "commit_image", "exec", "pause"]
 )
