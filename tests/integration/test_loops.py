@@ -24,8 +24,15 @@ CRASHES = ("sh", "-c", "sleep 3; exit 7")
 HOLDS_THE_SECOND = (
     "sh",
     "-c",
-    'echo run >> /ctl/runs; case "$(wc -l < /ctl/runs)" in 1) sleep 15 ;; '
-    "2) while [ -e /ctl/hold ]; do sleep 0.1; done ;; *) sleep 3 ;; esac; exit 7",
+    """
+    echo run >> /ctl/runs
+    case "$(wc -l < /ctl/runs)" in
+    1) sleep 15 ;;
+    2) while [ -e /ctl/hold ]; do sleep 0.1; done ;;
+    *) sleep 3 ;;
+    esac
+    exit 7
+    """,
 )
 """The same, but its second run lasts until the test lets it go: that is at most as long as the
 verification, which asks for half as much again as the first run."""

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from dockmend.engine.engine_api import Engine
 from dockmend.journal.records import ActionRecord, Incident
-from dockmend.mirror.expectations import Expectation
 from dockmend.mirror.identities import Identities
 from dockmend.mirror.resolver import Resolver
 from dockmend.model import Container, Endpoint, Image, Network, Object, Volume
@@ -122,9 +121,24 @@ AS_IT_IS = Verify()
 """What is well where no rule says: healthy where there is a check, else running."""
 
 
-def _unheard(container_id: str) -> Expectation:
-    """Where nobody listens to the stream."""
-    return Expectation("")
+class Expectations(Protocol):
+    """What the mirror is to hear of containers beyond the target. By their ids."""
+
+    def open(self, container_id: str, *, on_trial: bool = False) -> None:
+        """The action has only just made it; `on_trial`: and may take it away again."""
+
+    def take_away(self, container_id: str) -> None:
+        """The action takes away again what it made on trial."""
+
+
+class NoExpectations:
+    """If nobody listens to the stream."""
+
+    def open(self, container_id: str, *, on_trial: bool = False) -> None:
+        return
+
+    def take_away(self, container_id: str) -> None:
+        return
 
 
 async def _unknown(container_id: str) -> Mapping[str, Any] | None:
@@ -179,8 +193,7 @@ class ActionContext:
     again; True if so."""
     # a stop that was asked for found it over, by its id
     found_down: Callable[[str], None] = lambda container: None
-    # opens the echo of a container that the action makes, by its id
-    expect: Callable[[str], Expectation] = _unheard
+    expectations: Expectations = field(default_factory=NoExpectations)
     # last known, by a container's id
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown
     verify: Verify = AS_IT_IS  # what the rule calls well

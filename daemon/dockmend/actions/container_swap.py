@@ -33,7 +33,6 @@ from dockmend.actions.definition_references import joined
 from dockmend.actions.engine_refusals import failed, unfinished
 from dockmend.engine.engine_queries import short
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound, Temporary
-from dockmend.mirror.expectations import Expectation
 from dockmend.model import aside_name
 from dockmend.owned import OwnedObject, Purpose
 
@@ -94,7 +93,6 @@ class ContainerSwap:
     image: str
     start: bool
     undo: Undo = field(init=False)
-    echo: Expectation | None = None  # of the new one
 
     def __post_init__(self) -> None:
         container, ctx = self.container, self.ctx
@@ -163,7 +161,7 @@ class ContainerSwap:
             self.undo.temporary, self.definition.body, incident, "successor"
         )
         self.undo.new = row.object_id
-        self.echo = _on_trial(self.ctx, self.undo.new)
+        self.ctx.expectations.open(self.undo.new, on_trial=True)
         made = await self.ctx.engine.inspect(self.undo.new)
         if made.image_id != self.image:
             raise ActionFailed(
@@ -218,18 +216,10 @@ class ContainerSwap:
         await self._step("start")
         await self.ctx.engine.start(self.undo.new)
         await self._step("verify")
-        return await prove_well(self.ctx, self.undo, self.echo)
+        return await prove_well(self.ctx, self.undo)
 
     async def _back(self, why: str, again: bool) -> ActionFailed:
         return ActionFailed(f"{why}; {await put_back(self.ctx, self.key, self.undo)}", again)
-
-
-def _on_trial(ctx: ActionContext, container_id: str) -> Expectation:
-    """Opens the echo of the new one: until it has the old one's place, its ends are this
-    exchange's."""
-    echo = ctx.expect(container_id)
-    echo.on_trial = True
-    return echo
 
 
 async def hand_over(ctx: ActionContext, key: str, undo: Undo) -> None:
@@ -238,8 +228,8 @@ async def hand_over(ctx: ActionContext, key: str, undo: Undo) -> None:
     await succeed(ctx, undo.old, undo.new, {key: msgspec.to_builtins(undo)})
 
 
-async def prove_well(ctx: ActionContext, undo: Undo, echo: Expectation | None) -> bool:
-    """True where a person stopped the new one, False where it is well; raises NotWell."""
+async def prove_well(ctx: ActionContext, undo: Undo) -> bool:
+    """True if a person stopped the new one, False if it is well; raises NotWell."""
     begun = ctx.clock()
 
     def over(each: Container) -> bool:
@@ -251,13 +241,18 @@ async def prove_well(ctx: ActionContext, undo: Undo, echo: Expectation | None) -
             else ctx.clock() >= begun + min(STEADY, undo.within)
         )
 
-    seen = await await_until(ctx, undo.new, begun + undo.within, over)
-    if seen is None:
-        raise NotWell("it was removed")
-    if not seen.running and (ctx.view.stopped(undo.new) or await _stopped_by_person(ctx, echo)):
-        return True
-    if not seen.running:
-        raise NotWell(f"it ended with exit code {seen.exit_code}")
+    while True:
+        seen = await await_until(ctx, undo.new, begun + undo.within, over)
+        if seen is None:
+            raise NotWell("it was removed")
+        if seen.running:
+            break
+        if not await _stopped_by_person(ctx, undo.new):
+            raise NotWell(f"it ended with exit code {seen.exit_code}")
+        again = await look(ctx, undo.new)
+        if again is None or not again.running:
+            return True
+        # That was a person's restart: the run that it began is looked at.
     if seen.restart_count:
         raise NotWell("it ended, and the engine restarted it")
     if undo.healthy and seen.health != "healthy":
@@ -279,12 +274,13 @@ async def _shares_what_it_names(ctx: ActionContext, new: Container) -> None:
             raise NotWell(f"{owner.name}, whose {shared} it shares, ended or began anew meanwhile")
 
 
-async def _stopped_by_person(ctx: ActionContext, echo: Expectation | None) -> bool:
-    """Whether the stream tells of a stop or a kill, which dockmend does not do to it."""
+async def _stopped_by_person(ctx: ActionContext, container_id: str) -> bool:
+    """Whether the stream tells, soon enough, that somebody asked for its end; a signal that asks
+    for something else, such as HUP, is no stop."""
     until = ctx.clock() + HEARD_WITHIN
     while True:
-        if echo is None or {"stop", "kill"} & echo.seen:
-            return echo is not None
+        if ctx.view.stopped(container_id):
+            return True
         if ctx.clock() >= until:
             return False
         await asyncio.sleep(POLL)
@@ -298,6 +294,7 @@ async def put_back(ctx: ActionContext, key: str, undo: Undo) -> str:
     """
     try:
         if (new := await _new_one(ctx, undo)) is not None:
+            ctx.expectations.take_away(new.id)
             if new.running:
                 # else a later dockmend takes this stop for a person's, or a person's for this one
                 undo.back = True
@@ -426,10 +423,11 @@ async def settle_exchange(ctx: ActionContext, remembered: Mapping[str, Any], key
     """One survivor, whatever instant dockmend died at: the new one where it proves well, else the
     old one."""
     undo = msgspec.convert(remembered, Undo)
-    echo = _on_trial(ctx, undo.new) if undo.new else None
-    ctx.expect(undo.old)
+    if undo.new:
+        ctx.expectations.open(undo.new, on_trial=True)
+    ctx.expectations.open(undo.old)
     if undo.step != "remove":
-        why = await _finished(ctx, undo, echo)
+        why = await _finished(ctx, undo)
         if why is not None:
             return Settled(done=False, detail=f"{why}; {await put_back(ctx, key, undo)}")
     _forget(ctx, "successor", undo.temporary)  # it has its name
@@ -442,7 +440,7 @@ async def settle_exchange(ctx: ActionContext, remembered: Mapping[str, Any], key
     return Settled(done=True, detail=f"the recreation was finished{then}", facts=facts_of(undo))
 
 
-async def _finished(ctx: ActionContext, undo: Undo, echo: Expectation | None) -> str | None:
+async def _finished(ctx: ActionContext, undo: Undo) -> str | None:
     """None if the new one has its name and is well, or was stopped by a person; else why the old
     one is to be put back."""
     if undo.back:
@@ -459,7 +457,7 @@ async def _finished(ctx: ActionContext, undo: Undo, echo: Expectation | None) ->
     if not new.running and not new.started_at:
         return "the new one had not been started"
     try:
-        undo.stopped = await prove_well(ctx, undo, echo)
+        undo.stopped = await prove_well(ctx, undo)
     except NotWell as error:
         return f"the new one was not well: {error}"
     return None

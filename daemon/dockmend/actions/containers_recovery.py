@@ -216,7 +216,7 @@ async def _unpause(ctx: ActionContext, container: str, *, done: bool) -> Settled
 
 
 async def _start(ctx: ActionContext, container: Container, why: str) -> Settled:
-    ctx.expect(container.id)  # and the mirror knows that it was asked for
+    ctx.expectations.open(container.id)  # and the mirror knows that it was asked for
     try:
         await ctx.engine.start(container.id)
     except EngineAway:

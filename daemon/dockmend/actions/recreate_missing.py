@@ -68,7 +68,7 @@ async def make_again(ctx: ActionContext, subject: Object) -> ActionResult:
         await ctx.remember({"run": undo | {"new": row.object_id}})
     except EngineError as error:
         raise failed(error, what, container) from error
-    ctx.expect(row.object_id)
+    ctx.expectations.open(row.object_id)
     try:
         await _finish(ctx, row, made.name, made.leave)
     except EngineError as error:
@@ -164,7 +164,7 @@ async def settle(ctx: ActionContext, record: ActionRecord, before: Mapping[str, 
     row, found = await _made(ctx, record)
     if row is None or found is None:
         return Settled(done=False, detail="nothing had been made yet")
-    ctx.expect(found.id)
+    ctx.expectations.open(found.id)
     try:
         await _finish(ctx, row, name, [str(network) for network in before["leave"]])
     except EngineError as error:

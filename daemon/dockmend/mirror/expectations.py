@@ -5,8 +5,10 @@ seen. If that never comes, it closes one second after the outcome. An event from
 while the intent is on its way to disk, is somebody else's. What happens to other containers
 meanwhile is a consequence and triggers as always.
 
-An action ends the run that it finds, never the one that it begins. The one exception is a container
-that the action made and may take away again: it is on trial until it has its predecessor's place.
+An action ends the run that it finds, never the one that it begins. What it made and may take away
+again is on trial: if that ends, nothing is told before the action has decided. If it stays, the end
+has its own cause. If it is taken away, the action opens an expectation of that, and the end is its
+doing.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ class Expectation(Struct):
     def takes(self, action: str) -> bool:
         """Whether such an event can be its doing at all."""
         if action == "die":
-            return self.ends_a_run and (self.on_trial or "start" not in self.seen)
+            return self.ends_a_run and not self.on_trial and "start" not in self.seen
+        if action in ("kill", "stop"):
+            return self.ends_a_run and not self.on_trial
         return action != "destroy" or self.action in REMOVES
 
     def note(self, action: str) -> None:

@@ -46,11 +46,26 @@ class OwnDoing(MirrorQueries, Deadlines):
         found.echo = Expectation(action, earlier=earlier)
         return found.echo
 
-    def expect_made(self, container_id: str, action: str) -> Expectation:
-        """The same for a container that the action has only just made."""
+    def expect_made(self, container_id: str, action: str, *, on_trial: bool = False) -> Expectation:
+        """The same for a container that the action has only just made; `on_trial`: and that it may
+        take away again."""
         echo = self.expect(container_id, action)
         if echo is None:
             echo = self._coming[container_id] = Expectation(action)
+        echo.on_trial = on_trial
+        return echo
+
+    def expect_taken_away(self, container_id: str, action: str) -> Expectation:
+        """The action takes away what it had made: an end on trial, which nobody was told of, was
+        its doing too."""
+        found = self.entries.get(container_id)
+        trial = found.echo if found is not None else None
+        echo = self.expect_made(container_id, action)
+        if found is not None and trial is not None and trial.on_trial:
+            run = found.kept.run
+            if run.over and not run.told:
+                run.by = "dockmend"
+                self.changed.add(container_id)
         return echo
 
     def asks_to_stop(
@@ -150,27 +165,23 @@ class OwnDoing(MirrorQueries, Deadlines):
     def echoes(self, container_id: str, action: str, now: float) -> bool:
         """Whether such an event of a container can be dockmend's own doing now."""
         found = self.entries.get(container_id)
-        echo = found.echo if found is not None else None
-        return echo is not None and echo.covers(now) and echo.takes(action)
+        return found is not None and _taken_by(found.echo, action, now) is not None
 
     def trial_over(self, container_id: str) -> None:
-        """What dockmend made has its predecessor's place: whatever ends it from now on is a trouble
-        or a person's stop. So is an end that was heard of just before."""
+        """What dockmend made has its predecessor's place, or is dockmend's no more: an end that was
+        heard of meanwhile is told, with its own cause."""
         if (coming := self._coming.get(container_id)) is not None:
             coming.on_trial = False
         found = self.entries.get(container_id)
-        if found is None or found.echo is None or not found.echo.on_trial:
-            return
-        found.echo.on_trial = False
-        run = found.kept.run
-        if run.over and run.by == "dockmend":
-            run.by = ""
-            self.changed.add(container_id)
+        if found is not None and found.echo is not None:
+            found.echo.on_trial = False
 
     def expected(self, container_id: str, now: float) -> None:
         """The outcome is known: what is still on its way may take `GRACE` seconds."""
         self._coming.pop(container_id, None)
         found = self.entries.get(container_id)
+        if found is None:  # gone before it was known: nothing comes of it any more
+            self._asked.pop(container_id, None)
         if found is not None and found.echo is not None:
             found.echo.until = now + GRACE
             self.wanted.add(container_id)
@@ -245,13 +256,24 @@ class OwnDoing(MirrorQueries, Deadlines):
         )
 
     def echoed(self, found: ContainerRecord, action: str, now: float) -> bool:
+        """Whether an event is dockmend's own doing; if so, its expectation notes that it came."""
         echo = found.echo
-        if echo is None:
-            return False
-        for each in (echo, echo.earlier) if echo.takes("die") else (echo.earlier, echo):
-            if each is not None and each.covers(now) and each.takes(action):
-                each.note(action)
-                return True
-        if not echo.covers(now) and echo.until is not None:
+        taken = _taken_by(echo, action, now)
+        if taken is not None:
+            taken.note(action)
+        elif echo is not None and not echo.covers(now) and echo.until is not None:
             found.echo = None
-        return False
+        return taken is not None
+
+
+def _taken_by(echo: Expectation | None, action: str, now: float) -> Expectation | None:
+    """Whose event this is: of the step in hand, or of the one before, as far as it can be."""
+    if echo is None:
+        return None
+    earlier = echo.earlier
+    if action == "die" and "start" in echo.seen:
+        earlier = None  # the run that the step in hand began is none that the one before ends
+    for each in (echo, earlier) if echo.ends_a_run else (earlier, echo):
+        if each is not None and each.covers(now) and each.takes(action):
+            return each
+    return None

@@ -99,6 +99,26 @@ class Intent:
     asked_at: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StepExpectations:
+    """Opens what a step expects of other containers than its target; they close with the step."""
+
+    mirror: Mirror
+    clock: Clock
+    intent: Intent
+
+    def open(self, container_id: str, *, on_trial: bool = False) -> None:
+        self.intent.echoes[container_id] = self.mirror.expect_made(
+            container_id, self.intent.record.action, on_trial=on_trial
+        )
+        self.mirror.asks(container_id, self.clock.wall())
+
+    def take_away(self, container_id: str) -> None:
+        self.intent.echoes[container_id] = self.mirror.expect_taken_away(
+            container_id, self.intent.record.action
+        )
+
+
 class StepFailed(Exception):
     """`again` False: another attempt cannot help; `may_come`: the engine may still do it. The text
     is for a person."""
@@ -342,7 +362,13 @@ class StepRunner:
         return echo
 
     def _refused(self, intent: Intent, error: StepFailed) -> None:
-        if intent.record.action in STOPPING and not self.mirror.stopped(intent.record.object_id):
+        echo = intent.echoes.get(intent.record.object_id)
+        asked = echo is not None and echo.asked
+        if (
+            asked
+            and intent.record.action in STOPPING
+            and not self.mirror.stopped(intent.record.object_id)
+        ):
             # of a call that failed halfway no `stop` is told
             self.mirror.signals(intent.record.object_id)
         if intent.record.action in STARTING and not error.may_come:
@@ -394,7 +420,9 @@ class StepRunner:
             for network in networks:
                 self.mirror.reconnected(container, network, self.clock.wall())
         if facts.get("stopped"):
-            self.mirror.stopped_by_person(facts["successor"])
+            successor = self.mirror.container(facts["successor"])
+            if successor is None or not successor.running:  # else a person has begun it again
+                self.mirror.stopped_by_person(facts["successor"])
 
     def _note_left_down(self, record: ActionRecord) -> None:
         """Who was stopped for a project's restart and does not run after it is this incident's to
@@ -639,13 +667,6 @@ class StepRunner:
         def found_down(container_id: str) -> None:
             self.mirror.found_down(container_id, intent.record.id)
 
-        def expect(container_id: str) -> Expectation:
-            echo = intent.echoes[container_id] = self.mirror.expect_made(
-                container_id, intent.record.action
-            )
-            self.mirror.asks(container_id, self.clock.wall())
-            return echo
-
         async def obey(member: Container, since: float) -> bool:
             return await self._obey(incident, rule, member, since)
 
@@ -656,7 +677,9 @@ class StepRunner:
             engine=self.engine, own=self.own, view=self.mirror, teller=self.teller,
             incident=incident, clock=self.clock.from_here(), state=self.state,
             bind_roots=self.bind_roots, reserve=self.reserve, render=fill, remember=remember,
-            timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
+            timeout=timeout, definition=self.definition, forbids=forbids,
+            expectations=StepExpectations(self.mirror, self.clock, intent),
+            part=part,
             found_down=found_down, asks=asks, obey=obey, tell=tell,
             verify=rule.verify if rule else Verify(), claims=self.claims,
             heir=Successors(self.mirror, self.incidents).succeed,

@@ -616,8 +616,7 @@ def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool)
 def _recreated(host: Host) -> None:
     """dockmend has made a successor, which runs under its own name, on trial."""
     host.mirror.expect(ID, "recreate")
-    echo = host.mirror.expect_made(OWNER, "recreate")
-    echo.on_trial = True
+    host.mirror.expect_made(OWNER, "recreate", on_trial=True)
     host.emit("create", id=OWNER)
     new = host.container(id=OWNER, name="web-new", state="created", started_at=0.0)
     host.look(new)
@@ -664,20 +663,53 @@ def test_an_end_of_what_was_just_made_is_not_dockmends(
     if heard == "after the outcome":
         host.now += 0.1
         _ends(host, *events)
+    assert host.mirror.stopped(OWNER) is (cause == "stopped")
     host.wait(5)
     assert [change.cause for change in host.seen] == [cause]
-    assert host.mirror.stopped(OWNER) is (cause == "stopped")
 
 
-def test_what_is_on_trial_is_ended_by_the_action_that_takes_it_away():
+@pytest.mark.parametrize("ended", ["before", "after"])
+def test_what_did_not_prove_well_is_ended_by_the_action_that_takes_it_away(ended: str):
     host = started()
     _recreated(host)
-    _ends(host, "kill", "die", "stop")
+    if ended == "before":
+        _ends(host, "die")
+        host.wait(5)
+    host.mirror.expect_taken_away(OWNER, "recreate")
+    if ended == "after":
+        _ends(host, "kill", "die", "stop")
     host.emit("destroy", id=OWNER)
     host.wait(5)
     _outcome_of_recreate(host)
     host.wait(5)
     assert host.seen == []
+
+
+def test_a_reload_is_no_stop_of_what_is_on_trial():
+    host = started()
+    _recreated(host)
+    host.emit("kill", id=OWNER, signal="1")
+    _ends(host, "die")
+    assert not host.mirror.stopped(OWNER)
+
+
+def test_a_step_before_does_not_take_the_end_of_the_run_that_the_next_one_began():
+    host = started()
+    host.mirror.expect(ID, "kill")
+    host.emit("kill", signal="1")
+    host.mirror.expected(ID, host.now)
+    host.mirror.expect(ID, "restart")
+    for each in ("kill", "die", "stop"):
+        host.emit(each, signal="15", exitCode="143")
+    host.now += 0.3
+    host.emit("start")
+    host.look(replace(present(host), started_at=host.now))
+    host.now += 0.01
+    host.emit("die", exitCode="1")
+    host.look(host.ended(1))
+    host.emit("restart")
+    host.wait(5)
+    assert [change.cause for change in host.seen] == ["crashed"]
 
 
 def test_what_could_not_be_taken_away_is_off_trial_with_the_outcome():
