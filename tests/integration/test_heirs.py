@@ -132,16 +132,53 @@ def test_an_owner_that_was_renamed_is_still_the_owner(docker: PrivateEngine) -> 
         assert incident.target == "dependents:container:vpn-eu"
 
 
-def test_an_owner_that_was_set_aside_under_another_name_and_removed(docker: PrivateEngine) -> None:
+BY_HAND = {
+    "rename": ("rename", "vpn", "vpn-old"),
+    "stop": ("stop", "vpn"),
+    "stop it as vpn-old": ("stop", "vpn-old"),
+    "remove": ("rm", "vpn-old"),
+    "remove by force": ("rm", "--force", "vpn-old"),
+}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "rename, stop it as vpn-old, run, remove",
+        "stop, rename, run, remove",
+        "stop, rename, remove, run",
+        "rename, run, remove by force",
+        "stop, rename, stood down, run, remove",
+        "stop, stood down, rename, run, stood down again, remove",
+    ],
+)
+def test_an_owner_that_was_set_aside_under_another_name_and_removed(
+    docker: PrivateEngine, order: str
+) -> None:
+    """The order in which people update by hand. In between dockmend may have left the guest alone,
+    as a person had stopped its owner."""
     owner(docker)
     docker.run("guest", "--network", "container:vpn", *REJOIN)
+    second = ""
     with daemon(docker, RULE, config=QUIET) as one:
-        docker.docker("rename", "vpn", "vpn-old")
-        docker.docker("stop", "vpn-old")
-        second = owner(docker)
-        docker.docker("rm", "vpn-old")
+        for step in order.split(", "):
+            if step == "run":
+                second = owner(docker)
+            elif step.startswith("stood down"):
+                closed(one, count=1 + step.endswith("again"), reason_code="owner_stopped")
+            else:
+                docker.docker(*BY_HAND[step])
         rejoined(docker, second, "guest")
         closed(one, outcome="healed", timeout=60)
+
+
+def test_guests_of_one_that_was_renamed_after_they_were_cut_off(docker: PrivateEngine) -> None:
+    vpn = owner(docker)
+    docker.run("guest", "--network", "container:vpn", *REJOIN)
+    with daemon(docker, RULE, config=QUIET):
+        docker.docker("restart", "vpn")
+        docker.docker("rename", "vpn", "vpn-eu")
+        rejoined(docker, vpn, "guest")
 
 
 def test_a_stranger_with_the_name_of_a_set_aside_owner_is_never_taken_for_it(

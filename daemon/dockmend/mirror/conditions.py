@@ -248,20 +248,23 @@ def _told_owner(container: Container) -> str:
 def orphan(
     mirror: Mirror, found: ContainerRecord, now: float, origin: Origin, why: str
 ) -> Iterable[Change]:
-    """One trouble for as long as it stands; another one where its owner was unknown, and is known
-    now."""
+    """One trouble for as long as it stands in one group. It is another one if its owner was unknown
+    and is known now, or if another container is meant by its owner's id: a person renamed the
+    owner, or removed one whose name another one has taken."""
     kept, container = found.kept, found.container
     joined, owner = container.joined or "", mirror.owner_key(container)
     if is_unknown(owner) and (told := _told_owner(container)):
         mirror.identities.told(joined, told)
         owner = mirror.owner_key(container)
-    standing = kept.standing.get("orphaned")
-    if standing is not None and (
-        is_unknown(owner) or not is_unknown(owner_in(standing.group) or "")
-    ):
-        return
-    what = "orphaned/unknown" if is_unknown(owner) else ""
     group = "" if container.one_off else group_of(owner)  # a one-off is treated with nobody
+    standing, what = kept.standing.get("orphaned"), "orphaned/unknown" if is_unknown(owner) else ""
+    if standing is not None:
+        was_unknown = is_unknown(owner_in(standing.group) or "")
+        if is_unknown(owner) or (standing.group == group and not was_unknown):
+            return
+        meant = mirror.owner(container)
+        if not was_unknown:
+            what = f"orphaned/{meant.id[:12] if meant is not None else owner}"
     change = change_factory.of_container(
         found, "container.orphaned", now, origin, what=what, note=why, group=group
     )

@@ -290,7 +290,7 @@ class Mirror(OwnDoing):
         self.changed.add(container.id)
         self.wanted.discard(container.id)
         self.owned_by.drop(container)
-        self.owned_by.changed(container)
+        self._owner_changed(container)
         changes = runs.removed(self, found, at, now, origin)
         changes += self.orphan_dependents(container, at, origin, "it was removed")
         return changes
@@ -431,7 +431,15 @@ class Mirror(OwnDoing):
         self.changed.add(container.id)
         self.redefined.add(container.id)
         self.owned_by.add(container)
-        self.owned_by.changed(container)
+        self._owner_changed(container)
+
+    def _owner_changed(self, container: Container) -> None:
+        """Another container may be meant by what definitions name: who is cut off may hang on it
+        now, and is looked at for that."""
+        for dependent in self.owned_by.changed(container):
+            found = self.entries.get(dependent)
+            if found is not None and "orphaned" in found.kept.standing:
+                self.wanted.add(dependent)
 
     def put(self, found: ContainerRecord, container: Container) -> None:
         before = found.kept.container
@@ -451,8 +459,8 @@ class Mirror(OwnDoing):
         if container.name is not before.name or container.labels is not before.labels:
             self.index.file(found)
             self._identify(container)
-            self.owned_by.changed(before)
-            self.owned_by.changed(container)
+            self._owner_changed(before)
+            self._owner_changed(container)
         elif container.made_as != before.made_as:
             self.identities.seen(container)
         elif (

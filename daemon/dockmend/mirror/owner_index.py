@@ -48,10 +48,14 @@ class OwnerIndex:
                 self._forget(reference)
                 self._stale.discard(reference)
 
-    def changed(self, container: Container) -> None:
+    def changed(self, container: Container) -> list[str]:
         """A container came, went, is called otherwise, or runs or not where others share its
-        target. To be told of it as it was and as it is."""
-        self.touched(container.id, f"container:{container.name}", target_of(container))
+        target. To be told of it as it was and as it is. Returns the ids of those for whom another
+        may be the owner now."""
+        keys = (container.id, f"container:{container.name}", target_of(container))
+        self.touched(*keys)
+        hang_on_it = {each for key in keys for each in self._by_key.get(key, ())}
+        return [each for reference in hang_on_it for each in self._named.get(reference, ())]
 
     def touched(self, *keys: str) -> None:
         for key in keys:

@@ -28,7 +28,8 @@ class LiveFacts:
     `gone`: the object is not there, and the trouble is not that it is missing; `over`: the trouble
     does not stand any more; `disconnected`: a person took it out of the network that the incident
     is about; `down`: it is a container that does not run; `stopped`: a person stopped it;
-    `forbidden`: why the rule's steps may not be run on it as it is.
+    `forbidden`: why the rule's steps may not be run on it as it is; `regrouped`: why it is another
+    group's now, "" if it is not.
     """
 
     resumed: bool = False
@@ -38,6 +39,7 @@ class LiveFacts:
     down: bool = False
     stopped: bool = False
     forbidden: Suppress | None = None
+    regrouped: str = ""
 
     @property
     def blocked(self) -> bool:
@@ -197,6 +199,8 @@ def _of_no_trouble(incident: Incident, live: LiveFacts) -> BeforeAttempt:
     """The trouble went. If something was tried, it may be well, and that is verified."""
     if live.disconnected:
         return Close("on_purpose", left_on_purpose(incident.network or ""), "on_purpose")
+    if live.regrouped:
+        return Close("interrupted", live.regrouped)
     if not incident.attempts:
         by = "with what was treated beside it" if incident.waiting_for == "owner" else "on its own"
         return Close("recovered", f"recovered {by}")

@@ -56,7 +56,18 @@ class Preconditions:
             down=container is not None and not container.running,
             stopped=container is not None and self.mirror.stopped(container.id),
             forbidden=self.live_state.forbidden(incident, rule.then, subject),
+            regrouped=self._regrouped(incident),
         )
+
+    def _regrouped(self, incident: Incident) -> str:
+        """Why the dependents of an incident are another group's now; "" if they are not."""
+        if (owner := owner_in(incident.target)) is None:
+            return ""
+        standing = self.mirror.standing_of(incident.object_id, ("orphaned",))
+        if not standing or standing[0].group == incident.target:
+            return ""
+        now = owner_in(standing[0].group) or ""
+        return f"{incident.object_name} hangs on {now} now, and not on {owner} any more"
 
     def _need_not_go_on(
         self, incident: Incident, rule: Rule, seen: Observation, since: float
