@@ -10,7 +10,7 @@ import click
 
 from dockmend.cli.command_context import in_force
 from dockmend.cli.dependents_view import DependentsView
-from dockmend.cli.options import options, owned_of, with_engine
+from dockmend.cli.options import identities_of, options, owned_of, with_engine
 from dockmend.cli.terminal_text import emit, show, state_text
 from dockmend.decide import begins_a_task
 from dockmend.mirror.change_factory import END_TRIGGERS
@@ -22,6 +22,7 @@ from dockmend.rules.owner_labels import wishes
 
 if TYPE_CHECKING:
     from dockmend.guards import Guards
+    from dockmend.mirror.identities import Identities
     from dockmend.rules.rule import Rule, RuleSet
 
 NEEDS_CHECK = frozenset({"container.unhealthy", "container.healthy"})
@@ -61,6 +62,7 @@ def coverage(as_json: bool, **flags: Any) -> int:
         rules,
         guards,
         asked.channels,
+        identities_of(asked.settings.paths),
     )
     for idle in idle_protections(asked.settings.policy.protect, (each for each, _ in rows)):
         click.echo(f"warning: policy.protect: {idle} fits no container here", err=True)
@@ -80,14 +82,16 @@ def covers(
     rules: RuleSet,
     guards: Guards,
     channels: Collection[str] | None = None,
+    identities: Identities | None = None,
 ) -> list[tuple[Container, CoverageRow]]:
     """Every container, by name, and what covers it: on its own, or with what it shares namespaces
     with.
 
-    `channels`: the names that a label may give; None: they are not known.
+    `channels`: the names that a label may give; None: they are not known. `identities`: what is
+    known of containers that are gone.
     """
     known = sorted(containers, key=lambda each: each.name)
-    ties = DependentsView(known)
+    ties = DependentsView(known, identities)
     healers = foreign_healers(known)
     found = {each.id: cover(each, rules, guards, ties, channels, healers) for each in known}
     acting = {container_id: covered.rules for container_id, covered in found.items()}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dockmend.action_traits import ENDS_RUN
 from dockmend.mirror.dependency_graph import Edge, build, reachable
+from dockmend.mirror.identities import Identities
 from dockmend.model import Container
 from dockmend.rules.rule import Rule, RuleSet
 
@@ -15,10 +16,13 @@ BEGINS = ENDS_RUN | {"start"}
 
 
 class DependentsView:
-    """Of the containers of one listing."""
+    """Of the containers of one listing. `identities`: what is known of those that are gone, as a
+    guest names the owner of its network by an id that outlives that one."""
 
-    def __init__(self, containers: Iterable[Container] = ()) -> None:
-        self._graph = build(containers)
+    def __init__(
+        self, containers: Iterable[Container] = (), identities: Identities | None = None
+    ) -> None:
+        self._graph = build(containers, identities)
         self._lives = self._above(_lives_in)
         self._follows = self._above(_lives_in_or_links)
         self._felt = self._above(lambda edge: edge.restart)
@@ -77,7 +81,7 @@ class DependentsView:
         for owner in self.owners(guest) if rule.grouped else ():
             if not rule.wanted_with(guest, (owner,)):
                 continue  # by labels only those that ask are brought back
-            for each in self._sharing(owner):
+            for each in self.sharing(owner):
                 if each.id != guest.id and _matches(rule, each) and rule.wanted(each, owner):
                     return owner, each
         return None
@@ -91,9 +95,9 @@ class DependentsView:
     ) -> list[str]:
         """Rules that treat the group of an owner's network, which a container feels, for the sake
         of another."""
-        mine = acting.get(guest.id, ()) if guest in self._sharing(owner) else ()
+        mine = acting.get(guest.id, ()) if guest in self.sharing(owner) else ()
         names = dict.fromkeys(
-            name for each in self._sharing(owner) for name in acting.get(each.id, ())
+            name for each in self.sharing(owner) for name in acting.get(each.id, ())
         )
         known = [rule for name in names if (rule := rules.by_name(name)) is not None]
         return [
@@ -102,7 +106,7 @@ class DependentsView:
             and each.wanted_with(guest, (owner,))
         ]  # fmt: skip
 
-    def _sharing(self, owner: Container) -> list[Container]:
+    def sharing(self, owner: Container) -> list[Container]:
         """Those whose network is that of an owner: one group. A one-off is nobody's fellow."""
         edges = (
             each

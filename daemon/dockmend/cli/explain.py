@@ -14,7 +14,7 @@ import msgspec
 
 from dockmend.cli.command_context import CommandContext, in_force
 from dockmend.cli.dependents_view import DependentsView
-from dockmend.cli.options import options, with_engine
+from dockmend.cli.options import identities_of, options, with_engine
 from dockmend.cli.terminal_text import clock, emit, say, show
 from dockmend.errors import JournalError, Problem, UsageError
 from dockmend.model import (
@@ -30,6 +30,7 @@ from dockmend.model import (
 if TYPE_CHECKING:
     from dockmend.cli.rule_verdicts import Explainer, RuleVerdict
     from dockmend.decide import History, Host
+    from dockmend.mirror import Mirror
     from dockmend.settings import Settings
 
 ENDS = {"stopped", "crashed", "oom_killed", "left_down"}
@@ -136,7 +137,7 @@ def _live(
     explainer.history, explainer.host, explainer.ties = (
         history,
         host,
-        DependentsView(listing.containers),
+        DependentsView(listing.containers, identities_of(found.settings.paths)),
     )
     triggers = (
         [trigger] if trigger is not None else [each for each in ASKED_OF if explainer.heard(each)]
@@ -226,11 +227,13 @@ def _limits(found: Settings, now: float) -> tuple[History, Host]:
 
 
 def _recorded(found: CommandContext, path: Path) -> list[tuple[Change, list[RuleVerdict]]]:
-    explainer = _explainer(found, ())
-    return [
-        (change, explainer.explain(change, change.at))
-        for change in changes_of(_lines(path), str(path))
-    ]
+    from dockmend.mirror import Mirror
+
+    explainer, mirror, told = _explainer(found, ()), Mirror(), []
+    for change in changes_of(_lines(path), str(path), mirror):
+        explainer.ties = DependentsView(mirror.containers(), mirror.identities)
+        told.append((change, explainer.explain(change, change.at)))
+    return told
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -242,14 +245,14 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def changes_of(lines: Iterable[bytes], path: str) -> Iterator[Change]:
+def changes_of(lines: Iterable[bytes], path: str, mirror: Mirror | None = None) -> Iterator[Change]:
     """The changes a mirror derives from a recording, and the raw events. UsageError for a line that
-    is neither."""
+    is neither. `mirror`: one to be used, for who asks about the containers that were there."""
     from dockmend.engine.engine_api import Listing
     from dockmend.mirror import Mirror
     from dockmend.model import Network
 
-    mirror, now = Mirror(), 0.0
+    mirror, now = mirror if mirror is not None else Mirror(), 0.0
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -31,19 +31,24 @@ class RuleVerdict:
 @dataclass(slots=True)
 class Explainer:
     """`history` and `host` are what the limits ask; `name` the host's. Nothing changes but the
-    counts of `times`."""
+    counts of `times`. `ties`: of the containers that are there; over a recording, of those that
+    were there as the change was told."""
 
     rules: RuleSet
     guards: Guards
     name: str
     history: History = field(default_factory=History)
     host: Host = field(default_factory=Host)
-    ties: DependentsView = field(default_factory=DependentsView)  # of the containers that are there
+    ties: DependentsView = field(default_factory=DependentsView)
     _seen: dict[tuple[str, int, str], deque[float]] = field(default_factory=dict)
     _matcher: Matcher = field(init=False)
 
     def __post_init__(self) -> None:
-        self._matcher = Matcher(self.rules, self.ties)
+        self._matcher = Matcher(self.rules, self)
+
+    def owner(self, container: Container) -> Container | None:
+        """In whose network a container lives, for the matcher: `ties` may be replaced."""
+        return self.ties.owner(container)
 
     def heard(self, trigger: str) -> bool:
         """Whether any rule that acts or shadows listens to this trigger."""
@@ -57,7 +62,9 @@ class Explainer:
         for each in self.rules.rules:
             rule = candidates.get(each.name, each)
             if rule.name not in candidates:
-                answers[rule.name] = self._with_others(rule, change) or _not_asked(rule, change)
+                answers[rule.name] = self._with_others(rule, change) or self._not_asked(
+                    rule, change
+                )
             elif (no := self._no(rule, change, now)) is not None:
                 answers[rule.name] = no
             else:
@@ -101,6 +108,23 @@ class Explainer:
         owner, sibling = found
         why = f"it comes back with {owner.name}'s dependents, as the rule matches {sibling.name}"
         return RuleVerdict(rule.name, "shadow" if rule.dry_run else "fires", why)
+
+    def _not_asked(self, rule: Rule, change: Change) -> RuleVerdict:
+        """Why a rule is no candidate for a change."""
+        subject = change.subject
+        answer = _not_asked(rule, change)
+        if not answer.asked or rule.asks is None or not isinstance(subject, Container):
+            return answer
+        if not rule.enabled or subject.joined is not None or subject.one_off:
+            return answer
+        # Its match names labels that a person may well have set here, for others.
+        why = f"{subject.name} shares nobody's network"
+        guests = [each.name for each in self.ties.sharing(subject)]
+        if rule.asks(subject, None):
+            why += "; its label dockmend.rejoin is for those that share its own: " + (
+                ", ".join(guests) or "nobody does"
+            )
+        return RuleVerdict(rule.name, "no", why)
 
     def _yes(self, rule: Rule, change: Change, now: float) -> RuleVerdict:
         steps = ", ".join(step.action for step in rule.then)
