@@ -30,7 +30,7 @@ from dockmend.control.control_api import (
 from dockmend.decide import Suppress, held_by_person, span_text
 from dockmend.errors import DockmendError, UsageError
 from dockmend.journal.records import Incident, Pause
-from dockmend.model import ASKED, Change, Container, Object, target_of
+from dockmend.model import ASKED, Change, Container, Object, group_of, target_of
 from dockmend.rules.durations import LONGEST
 from dockmend.rules.label_rules import PREFIX
 from dockmend.rules.language_error import did_you_mean
@@ -255,18 +255,53 @@ class DaemonCommands:
     async def reset(self, actor: str, rule: str, target: str) -> CommandDone:
         daemon = self._daemon
         rule = self._rule(rule).name
-        name = self._target(target)
-        daemon.journal.put_breaker(None, rule, name)
-        daemon.journal.put_reset(rule, name, daemon.clock())
-        daemon.history.forget(rule, name)
-        daemon.reconciler.breakers.drop(rule, name)
+        asked = self._to_reset(target)
+        names = [each for each in asked if self._is_counted(rule, each)]
+        if not names:
+            raise DockmendError(
+                f"there is nothing to reset: rule {rule} has no open breaker and no counted "
+                f"attempt for {' or '.join(asked)}; `dockmend status` lists the open breakers"
+            )
+        for name in names:
+            daemon.journal.put_breaker(None, rule, name)
+            daemon.journal.put_reset(rule, name, daemon.clock())
+            daemon.history.forget(rule, name)
+            daemon.reconciler.breakers.drop(rule, name)
         await daemon.journal.committed()
-        daemon.observer.breaker(rule, name, opened=False)
+        for name in names:
+            daemon.observer.breaker(rule, name, opened=False)
         for reason in ("breaker", "cooldown", "backoff"):
             daemon.reconciler.look_again(reason)
         daemon.incidents.forget_answered(rule)
         daemon.hub.reoffering.ask()
-        return CommandDone(text=f"reset rule {rule} for {name}", incident=None)
+        return CommandDone(text=f"reset rule {rule} for {' and '.join(names)}", incident=None)
+
+    def _to_reset(self, name: str) -> list[str]:
+        """The targets that a person means: a container's name means its own, that of the group
+        with which it is brought back, and that of the group which lives in its network. Raises
+        DockmendError."""
+        container = self._daemon.mirror.container_named(name)
+        if container is None:
+            return [self._target(name)]
+        mirror, own = self._daemon.mirror, target_of(container)
+        known = {target for _, target in self._daemon.history.targets}
+        known |= {each.target for each in self._daemon.incidents.open.values()}
+        groups = [mirror.group_of(container.id), group_of(own)]
+        # a trouble that stands keeps the group that it was seen with, whoever the owner is now
+        groups += [
+            change.group
+            for change in mirror.standing()
+            if isinstance(change.subject, Container) and change.subject.id == container.id
+        ]
+        return [own, *sorted(known.intersection(groups) - {"", own})]
+
+    def _is_counted(self, rule: str, target: str) -> bool:
+        """Whether there is anything that a reset forgets: a breaker, attempts, or an incident that
+        waits for its next one."""
+        mine = self._daemon.history.targets.get((rule, target))
+        if mine is not None and (mine.breaker_at is not None or mine.attempts or mine.ended_at):
+            return True
+        return self._daemon.incidents.of(rule, target) is not None
 
     async def reload(self, actor: str) -> CommandDone:
         rules = await self._daemon.reloading.now()

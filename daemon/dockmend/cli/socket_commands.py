@@ -216,7 +216,11 @@ def resume(rule: str | None, container: str | None, **flags: Any) -> int:
 @click.argument("rule")
 @click.argument("target")
 def reset(rule: str, target: str, **flags: Any) -> int:
-    """Closes RULE's breaker for TARGET (or a container's name) and forgets its attempts."""
+    """Closes RULE's breaker for TARGET and forgets its attempts.
+
+    TARGET may be a container's name: then also for the group with which it is brought back, and
+    the group in its network. Exit 1 if no breaker is open and no attempt is counted.
+    """
     return _told(client(flags, changes=True).ask("reset", rule=rule, target=target))
 
 

@@ -197,7 +197,9 @@ class ControlApi(Protocol):
         self, actor: str, rule: str | None = None, container: str | None = None
     ) -> CommandDone: ...
     async def reset(self, actor: str, rule: str, target: str) -> CommandDone:
-        """Closes the breaker and forgets attempts; `target` may be a container's name."""
+        """Closes the breaker and forgets attempts; `target` may be a container's name, which means
+        the groups that it belongs to or owns as well. Raises DockmendError where nothing is
+        counted."""
 
     async def reload(self, actor: str) -> CommandDone:
         """Reads the rules again, all or nothing: InvalidFiles where one is wrong, and nothing
