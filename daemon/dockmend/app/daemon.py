@@ -30,7 +30,7 @@ from dockmend.app.pauses import Pauses
 from dockmend.app.persistence import Persistence
 from dockmend.app.recreation_leftovers import RecreationLeftovers
 from dockmend.app.reloading import Reloading
-from dockmend.app.rule_store import RuleStore, watch_folder
+from dockmend.app.rule_store import RuleStore
 from dockmend.app.supervision import every, forever
 from dockmend.app.unwell import Unwell, unwell
 from dockmend.app.watchdog import feed
@@ -322,7 +322,7 @@ class Daemon:
                 "other healers",
                 partial(self._once_listed, partial(self.healers.follow, self.hub.reoffering.ask)),
             ),
-            ("rules folder", partial(watch_folder, self.settings.paths.rules, self.reloading.ask)),
+            ("rules folder", partial(self.rules.watch, self.reloading.ask)),
             (
                 "housekeeping",
                 partial(self.persistence.housekeeping, self.history, lambda: self.rules.looks_back),

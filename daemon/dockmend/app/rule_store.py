@@ -5,13 +5,15 @@ reloaded on a change.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import structlog
-from watchfiles import awatch
+from watchfiles import Change, awatch
+from watchfiles.main import FileChange
 
 from dockmend import folders
 from dockmend.decide import looks_back
@@ -28,6 +30,7 @@ from dockmend.settings import Settings
 log = structlog.get_logger("dockmend.rules")
 
 LAST_GOOD = "rules.last-good"
+LOOK_AGAIN = 5.0  # seconds between two looks at the folder of the rules
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class RuleStore:
     # the files of `current`, by path, as they were loaded
     texts: Mapping[str, bytes] = field(default_factory=dict)
     healers: tuple[str, ...] = ()  # other healers on this host: the built-in rule then only shadows
+    # how the folder looked just before it was last read
+    _loaded: _Looks | None = None
     # of which `texts`
     _shown: tuple[Mapping[str, bytes] | None, Mapping[str, str]] = (None, MappingProxyType({}))
 
@@ -82,6 +87,7 @@ class RuleStore:
         InvalidFiles.
         """
         folder = self.settings.paths.rules
+        self._loaded = _looks(folder)
         # a fresh install has no folder: the built-in rule is enough
         sources = [folder] if folder.exists() else []
         contents, problems = read_files(sources, owner)
@@ -157,6 +163,32 @@ class RuleStore:
         _warn(files)
         return self.use(files, contents)
 
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Calls `changed` after every change of the folder's files, and if the folder comes, goes
+        or becomes another; until cancelled. Raises OSError if the system cannot watch it.
+
+        What the system tells is not all: it watches the folder that it was given, and is silent if
+        that one is moved away and another takes its name. So the folder is looked at too.
+        """
+        folder, told = self.settings.paths.rules, self._loaded
+        while True:
+            begun = await asyncio.to_thread(_looks, folder)
+            if begun not in (self._loaded, told):
+                changed()
+            told = begun
+            if begun is None:
+                await asyncio.sleep(LOOK_AGAIN)
+                continue
+            with suppress(FileNotFoundError):  # it went meanwhile
+                async with aclosing(_changes(folder)) as changes:
+                    async for heard in changes:
+                        now = await asyncio.to_thread(_looks, folder)
+                        if heard or now not in (self._loaded, told):
+                            changed()
+                        told = now
+                        if now is None or now.place != begun.place or _of_removal(heard):
+                            break
+
     def _last_good(self) -> tuple[RuleSet, Mapping[str, bytes]] | None:
         """The set that was kept; None if there is none, or if others than dockmend could have
         written it."""
@@ -198,6 +230,17 @@ class RuleStore:
             )
 
 
+def _changes(folder: Path) -> AsyncGenerator[set[FileChange]]:
+    """What the system tells of a folder; an empty set after LOOK_AGAIN in which it told nothing."""
+    wait = int(LOOK_AGAIN * 1000)
+    return awatch(folder, debounce=200, step=50, rust_timeout=wait, yield_on_timeout=True)
+
+
+def _of_removal(heard: set[FileChange]) -> bool:
+    """It may be of the folder itself, and a new one may get the old one's inode."""
+    return any(kind is Change.deleted for kind, _ in heard)
+
+
 def _without_secrets(texts: Mapping[str, bytes]) -> dict[str, str]:
     return {
         path: without_secrets(text).decode("utf-8", "surrogateescape")
@@ -227,10 +270,27 @@ def tell_problems(error: InvalidFiles) -> None:
         )
 
 
-async def watch_folder(folder: Path, changed: Callable[[], None]) -> None:
-    """Calls `changed` after every change of the folder's files; waits for the folder where it does
-    not exist."""
-    while not await asyncio.to_thread(folder.is_dir):  # noqa: ASYNC110 - nothing tells of a folder before it exists
-        await asyncio.sleep(10.0)
-    async for _ in awatch(folder, debounce=200, step=50, recursive=True):
-        changed()
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """A folder of rules as the file system shows it without reading a file: which folder it is, and
+    of each file its name, its inode, its size and when it was written."""
+
+    place: tuple[int, int]
+    files: tuple[tuple[str, int, int, int], ...]
+
+
+def _looks(folder: Path) -> _Looks | None:
+    """None: there is no such folder, or dockmend may not look into it."""
+    try:
+        place = folder.stat()
+        names = rule_names(folder)
+    except OSError:
+        return None
+    files = []
+    for name in names:
+        try:
+            seen = (folder / name).stat()
+        except OSError:  # removed meanwhile, or a link to nothing
+            continue
+        files.append((name, seen.st_ino, seen.st_size, seen.st_mtime_ns))
+    return _Looks((place.st_dev, place.st_ino), tuple(files))
