@@ -118,7 +118,7 @@ def _of_daemon(flags: dict[str, Any], at: Place, told: Mapping[str, Any]) -> Com
             update={"snapshots": own.snapshots.model_copy(update={"reserve": told["reserve"]})}
         )
     if flags.get("engine") is None:
-        own, by_daemon = _with_engine(own, at, told)
+        own, by_daemon = with_engine_of(own, at, told)
         if not by_daemon:
             tell_aside(
                 "the running dockmend does not say which engine it uses; asked is "
@@ -141,12 +141,14 @@ def _of_files(flags: dict[str, Any], at: Place, told: Mapping[str, Any] | None) 
     ):
         by_daemon = False
     else:
-        own, by_daemon = _with_engine(own, at, told)
+        own, by_daemon = with_engine_of(own, at, told)
     said = _said(flags, own, at) + (", as the dockmend that runs" if by_daemon else "")
     return CommandContext(own, said, channels=frozenset(own.notify), own=own_containers())
 
 
-def _with_engine(own: Settings, at: Place, told: Mapping[str, Any] | None) -> tuple[Settings, bool]:
+def with_engine_of(
+    own: Settings, at: Place, told: Mapping[str, Any] | None
+) -> tuple[Settings, bool]:
     """The settings with the engine of the daemon, and whether it is known."""
     used = engine_told(told.get("engine_found")) if told is not None else None
     if used is None and at.daemon is not None:

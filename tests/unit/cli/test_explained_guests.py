@@ -75,8 +75,10 @@ def test_the_owner_itself_is_told_for_whom_its_label_is(dockmend, place, monkeyp
     monkeypatch.setattr(options, "engine_of", lambda _: Engine(VPN, APP))
     assert told(dockmend, "vpn") == (
         "no",
-        "vpn shares nobody's network; its label dockmend.rejoin is for those that share its own: "
-        "app",
+        (
+            "vpn shares nobody's network; its label dockmend.rejoin is for those that share its "
+            "own: app"
+        ),
     )
 
 
