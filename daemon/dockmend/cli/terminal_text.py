@@ -23,7 +23,8 @@ LONGEST = 20_000  # characters of one text
 SHORTEST = 0.005
 """Seconds that are told: less would read as "0.00 s"."""
 _GAP = "  "
-_NARROWEST = 6  # columns a cut cell keeps
+_NARROWEST = 24  # columns in which a text is wrapped
+_INDENT = "    "
 
 
 def clean(text: object) -> str:
@@ -50,24 +51,49 @@ def width_of(text: str) -> int:
     )
 
 
-def cut(text: str, width: int) -> str:
-    """At most `width` columns, with an ellipsis where something was left out."""
-    if width_of(text) <= width:
-        return text
-    kept, used = "", 0
-    for char in text:
-        used += width_of(char)
-        if used > width - 1:
-            break
-        kept += char
-    return f"{kept}…"
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns, broken between words; a longer word is broken too, as
+    nothing is left out."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if width_of(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        *parts, line = _pieces(word, width)
+        lines += parts
+    return [*lines, line]
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """A word in pieces of at most `width` columns each."""
+    pieces, kept, used = [], "", 0
+    for char in word:
+        wide = width_of(char)
+        if used + wide > width and kept:
+            pieces.append(kept)
+            kept, used = "", 0
+        kept, used = kept + char, used + wide
+    return [*pieces, kept]
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that standard output is; None if it is none, and lines may be as long
+    as they like."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None
 ) -> list[str]:
-    """Lines of a table. `width`: columns it may take, None: the terminal's, or as many as needed
-    where it is none."""
+    """Lines of a table; no text is cut, as people copy ids and names. `width`: columns it may take,
+    None: the terminal's, or as many as needed where it is none.
+
+    If it is too wide, the last column is wrapped; if that one would be narrow too, each row is
+    followed by what does not fit, under the headers of those columns.
+    """
     cells = [[clean("" if cell is None else cell) for cell in row] for row in rows]
     if not cells:
         return []
@@ -75,33 +101,52 @@ def table(
         max(width_of(row[index]) for row in [list(headers), *cells])
         for index in range(len(headers))
     ]
-    limit = (
-        width
-        if width is not None
-        else shutil.get_terminal_size().columns
-        if sys.stdout.isatty()
-        else None
-    )
-    if limit is not None:
-        floors = [
-            min(column, max(_NARROWEST, width_of(header)))
-            for column, header in zip(columns, headers, strict=True)
-        ]
-        excess = sum(columns) + len(_GAP) * (len(columns) - 1) - limit
-        while excess > 0:
-            widest = max(range(len(columns)), key=lambda index: columns[index] - floors[index])
-            if columns[widest] <= floors[widest]:
-                break  # a terminal this narrow wraps
-            columns[widest] -= 1
-            excess -= 1
+    limit = width if width is not None else terminal_width()
+    if limit is None or sum(columns) + len(_GAP) * (len(columns) - 1) <= limit:
+        return [_line(row, columns) for row in [list(headers), *cells]]
+    kept, used = 0, 0
+    while kept < len(columns) - 1 and used + columns[kept] <= limit:
+        used += columns[kept] + len(_GAP)
+        kept += 1
+    if kept == len(columns) - 1 and limit - used >= _NARROWEST:
+        return _with_wrapped_last([list(headers), *cells], columns, limit - used)
+    return _with_rest_below(list(headers), cells, columns, max(kept, 1), limit)
+
+
+def _line(row: Sequence[str], columns: Sequence[int]) -> str:
+    padded = [
+        cell + " " * (column - width_of(cell)) for cell, column in zip(row, columns, strict=True)
+    ]
+    return _GAP.join(padded).rstrip()
+
+
+def _with_wrapped_last(
+    rows: Sequence[Sequence[str]], columns: Sequence[int], room: int
+) -> list[str]:
     lines = []
-    for row in [list(headers), *cells]:
-        shown = [cut(cell, column) for cell, column in zip(row, columns, strict=True)]
-        padded = [
-            cell + " " * (column - width_of(cell))
-            for cell, column in zip(shown, columns, strict=True)
-        ]
-        lines.append(_GAP.join(padded).rstrip())
+    for *first, last in rows:
+        for number, part in enumerate(wrapped(last, room)):
+            lead = first if number == 0 else [""] * len(first)
+            lines.append(_line([*lead, part], [*columns[:-1], room]))
+    return lines
+
+
+def _with_rest_below(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    columns: Sequence[int],
+    kept: int,
+    limit: int,
+) -> list[str]:
+    """`kept`: how many columns stand on a row's first line."""
+    lines = wrapped(_line(headers[:kept], columns[:kept]), limit)
+    for row in rows:
+        first = _line(row[:kept], columns[:kept])
+        lines += [first] if width_of(first) <= limit else wrapped(first, limit)
+        pairs = zip(headers[kept:], row[kept:], strict=True)
+        rest = _GAP.join(f"{header.strip()} {cell}" for header, cell in pairs if cell)
+        below = wrapped(rest, limit - len(_INDENT)) if rest else []
+        lines += [f"{_INDENT}{part}" for part in below]
     return lines
 
 

@@ -1,5 +1,5 @@
-"""Without a path, `check` looks at the files of the dockmend that runs, as all commands do, and says
-if that one rejected them."""
+"""Without a path, `check` looks at the files of the dockmend that runs, as all commands do, and
+says if that one rejected them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockmend.cli.terminal_text import ago, clean, clock, cut, size, span, table, width_of
+from dockmend.cli.terminal_text import ago, clean, clock, size, span, table, width_of, wrapped
 
 
 @pytest.mark.parametrize(
@@ -33,21 +33,56 @@ def test_a_table_is_as_wide_as_it_must_be():
     assert table(("A", "B"), [("x", "yy"), ("zzz", None)]) == ["A    B", "x    yy", "zzz"]
 
 
-def test_a_table_fits_and_the_widest_column_gives_way():
-    lines = table(("NAME", "WHY"), [("web", "a" * 100), ("db", "short")], width=40)
-    assert all(width_of(line) <= 40 for line in lines)
-    assert lines[1].startswith("web ")
-    assert lines[1].endswith("…")
+def test_the_last_column_is_wrapped_where_it_does_not_fit():
+    told = table(
+        ("NAME", "WHY"), [("web", "it ended and ended again and once more"), ("db", "")], 33
+    )
+    assert told == ["NAME  WHY", "web   it ended and ended again", "      and once more", "db"]
+
+
+INCIDENTS = (
+    ("ID", "OPENED", "OBJECT", "RULE", "TROUBLE", "OUTCOME", "TOOK", "WHY"),
+    [
+        ("i1m987habcdefg", "2026-12-07 12:29:57", "db", "label:heal", "container.unhealthy",
+            "waiting", "8.5 s", "it ended, and the engine restarts it"),
+        ("i1m987hbcdefgh", "2026-12-07 12:29:58", "vpn", "label:heal", "container.crashed",
+            "recovered", "0.00 s", ""),
+    ],
+)  # fmt: skip
+
+
+def test_what_does_not_fit_stands_below_its_row_and_nothing_is_cut():
+    assert table(*INCIDENTS, 80) == [
+        "ID              OPENED               OBJECT  RULE        TROUBLE",
+        "i1m987habcdefg  2026-12-07 12:29:57  db      label:heal  container.unhealthy",
+        "    OUTCOME waiting  TOOK 8.5 s  WHY it ended, and the engine restarts it",
+        "i1m987hbcdefgh  2026-12-07 12:29:58  vpn     label:heal  container.crashed",
+        "    OUTCOME recovered  TOOK 0.00 s",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120])
+def test_an_id_is_whole_and_a_time_readable_at_every_width(width):
+    told = table(*INCIDENTS, width)
+    assert max(map(width_of, told)) <= width
+    flat = " ".join(" ".join(told).split())
+    for row in INCIDENTS[1]:
+        assert any(line.startswith(row[0]) for line in told)
+        assert all(cell in flat for cell in row)
 
 
 @given(
     st.lists(st.tuples(st.text(max_size=40), st.text(max_size=40)), min_size=1, max_size=5),
     st.integers(20, 120),
 )
-def test_no_row_is_wider_than_the_terminal_or_breaks_its_line(rows, width):
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_left_out(rows, width):
     lines = table(("ONE", "TWO"), rows, width)
-    assert len(lines) == len(rows) + 1
     assert all(width_of(line) <= width and line.isprintable() for line in lines)
+    text = "".join("".join(lines).split())
+    for one, two in rows:
+        # a long cell may be broken in the middle, and stands in one piece all the same
+        assert "".join(clean(one).split()) in text
+        assert "".join(clean(two).split()) in text
 
 
 def test_no_rows_is_no_table():
@@ -56,7 +91,7 @@ def test_no_rows_is_no_table():
 
 def test_wide_characters_take_two_columns():
     assert width_of("日本") == 4
-    assert cut("日本語", 5) == "日本…"
+    assert wrapped("日本語", 5) == ["日本", "語"]
 
 
 @pytest.mark.parametrize(
