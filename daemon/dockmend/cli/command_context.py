@@ -7,7 +7,7 @@ A command that read the files while a daemon runs on others would tell of rules 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +60,20 @@ class CommandContext:
         host, heal = self.host, self.settings.heal
         if self.texts is not None:
             read = load_texts(self.texts, host=host)
-            return with_label_rules(read, heal, self.healers, acts=not self.observes)
+            return self._as_run(with_label_rules(read, heal, self.healers, acts=not self.observes))
         folder = self.settings.paths.rules
         owner, runs_as = self.settings.policy.rules_owner, daemon_uid(self.settings.paths.state)
         read = load_rules(
             [folder] if folder.exists() else [], host=host, owner=owner, runs_as=runs_as,
             channels=self.settings.notify,
         )  # fmt: skip
-        return with_label_rules(read, heal, foreign_healers(containers))
+        return self._as_run(with_label_rules(read, heal, foreign_healers(containers)))
+
+    def _as_run(self, rules: RuleSet) -> RuleSet:
+        """The settings' `dry_run` holds for each rule, as if it said so itself."""
+        if not self.settings.dry_run:
+            return rules
+        return replace(rules, rules=tuple(replace(each, dry_run=True) for each in rules.rules))
 
 
 def in_force(

@@ -88,15 +88,10 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
     given_up = {each["target"] for each in found["given_up"]}
     for each in found.get("unwell", ()):
         if each["target"] not in given_up:
-            rule = (
-                "a rule acts on it"
-                if each["covered"]
-                else "no rule acts on it: see `dockmend coverage`"
-            )
             cause = each["cause"].replace("_", " ")
             say(
                 f"UNWELL     {each['object_name']}, {cause} since {when(each['since'])}: "
-                f"{each['note']}; {rule}"
+                f"{each['note']}; {_who_acts(each, found)}"
             )
     for each in found["given_up"]:
         say(
@@ -133,6 +128,35 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
             f"healer     {healer} runs here too: label:heal only says what it would do "
             "while it does"
         )
+
+
+TRIGGER_OF = {
+    "unhealthy": "container.unhealthy", "crashed": "container.crashed",
+    "oom_killed": "container.oom_killed", "left_down": "container.left_down",
+    "unknown": "container.exited", "looping": "container.restart_loop",
+}  # fmt: skip
+"""By what rules listen to the causes of an unwell container; to the others no rule can listen."""
+
+
+def _who_acts(each: dict[str, Any], found: dict[str, Any]) -> str:
+    """Whether anything is done about an unwell container. Coverage tells of all that can happen to
+    it, this only of what did, and of now: so the trigger is named, and what holds dockmend back."""
+    if not each["covered"]:
+        trigger = TRIGGER_OF.get(each["cause"])
+        if trigger is None:
+            return "nothing is done about it: no rule can listen to that"
+        asked = f"dockmend explain {shlex.quote(each['object_name'])} --trigger {trigger}"
+        return f"no rule acts on {trigger} of it: see `{asked}`"
+    if found["not_acting"]:
+        return f"a rule would act on it, but {'; '.join(found['not_acting'].values())}"
+    pauses = [row for row in found["pauses"] if row["target"] in (None, each["target"])]
+    if whole := next((row for row in pauses if row["rule"] is None), None):
+        what = "dockmend" if whole["target"] is None else "it"
+        return f"a rule acts on it, but {what} is paused {_until(whole['until'])}"
+    if pauses:
+        rules_ = ", ".join(dict.fromkeys(row["rule"] for row in pauses))
+        return f"a rule acts on it, if that is not one that is paused: {rules_}"
+    return "a rule acts on it"
 
 
 def _until(until: float | None) -> str:

@@ -149,6 +149,70 @@ def test_status_tells_everything_that_matters(dockmend, state):
     assert json.loads(dockmend("status", "--json", "--state", folder).out) == STATUS
 
 
+SICK: dict[str, Any] = {
+    "target": "container:my web", "object_name": "my web", "cause": "unhealthy", "since": 5.0,
+    "covered": True, "note": "its check failed",
+}  # fmt: skip
+PAUSE: dict[str, Any] = {
+    "rule": None, "target": None, "until": None, "actor": "uid 0 (root)", "at": 1.0,
+}  # fmt: skip
+NO_RULE = "no rule acts on {0} of it: see `dockmend explain 'my web' --trigger {0}`"
+PAUSED_RULE = "a rule acts on it, if that is not one that is paused: heal"
+
+
+@pytest.mark.parametrize(
+    ("sick", "status", "said"),
+    [
+        ({}, {}, "a rule acts on it"),
+        ({}, {"pauses": [{**PAUSE, "target": "container:db"}]}, "a rule acts on it"),
+        (
+            {},
+            {"pauses": [{**PAUSE, "target": "container:my web"}]},
+            "a rule acts on it, but it is paused until it is resumed",
+        ),
+        (
+            {},
+            {"pauses": [PAUSE]},
+            "a rule acts on it, but dockmend is paused until it is resumed",
+        ),
+        ({}, {"pauses": [{**PAUSE, "rule": "heal"}]}, PAUSED_RULE),
+        (
+            {},
+            {"not_acting": {"dry_run": "this is a dry run"}},
+            "a rule would act on it, but this is a dry run",
+        ),
+        ({"covered": False}, {"pauses": [PAUSE]}, NO_RULE.format("container.unhealthy")),
+        ({"covered": False, "cause": "looping"}, {}, NO_RULE.format("container.restart_loop")),
+        (
+            {"covered": False, "cause": "starting"},
+            {},
+            "nothing is done about it: no rule can listen to that",
+        ),
+    ],
+)
+def test_who_is_unwell_is_told_what_is_done_now_about_what_happened(
+    sick, status, said, dockmend, state
+):
+    folder, daemon = state
+    quiet: dict[str, Any] = {"pauses": [], "not_acting": {}, "degraded": {}}
+    daemon.answers["status"] = {**STATUS, **quiet, **status, "unwell": [{**SICK, **sick}]}
+    (line,) = [
+        each
+        for each in dockmend("status", "--state", folder).out.splitlines()
+        if each.startswith("UNWELL")
+    ]
+    assert line.endswith(f": its check failed; {said}")
+
+
+def test_each_cause_has_a_trigger_that_explain_knows_or_none_can_listen():
+    from dockmend.app.unwell import CAUSES
+    from dockmend.cli.explain import _known
+    from dockmend.cli.socket_commands import TRIGGER_OF
+
+    assert set(CAUSES) - set(TRIGGER_OF) == {"starting", "not_started"}
+    assert [_known(each) for each in TRIGGER_OF.values()] == [*TRIGGER_OF.values()]
+
+
 @pytest.mark.parametrize(
     "change",
     [{"degraded": {"journal": "disk full"}}, {"engine": {**STATUS["engine"], "up": False}}],
@@ -314,6 +378,17 @@ def test_commands_speak_about_the_rules_and_settings_of_the_daemon(state, capsys
     assert (found.channels, found.own) == (None, own_containers())
     assert found.settings.snapshots.reserve is None
     assert capsys.readouterr().err == ""
+
+
+def test_in_a_dry_run_by_the_settings_each_rule_is_one(state, tmp_path, monkeypatch):
+    folder, daemon = state
+    for dry in (True, False):
+        daemon.answers["in_force"] = {**IN_FORCE, "heal": "labelled", "dry_run": dry}
+        found = in_force({"state": folder})
+        assert [rule.dry_run for rule in found.ruleset().rules] == [dry] * 3
+    monkeypatch.setenv("DOCKMEND_DRY_RUN", "true")
+    rules = in_force({"state": tmp_path / "none"}).ruleset().rules
+    assert [rule.dry_run for rule in rules] == [True, True]
 
 
 def test_a_flag_asks_about_other_rules_and_that_is_said(state, capsys, tmp_path):
