@@ -19,7 +19,7 @@ from dockmend.journal.sqlite import SqliteJournal
 from dockmend.notify import sender as sending
 from dockmend.notify.delivery import Delivery
 from dockmend.notify.message import Kind, Message, Severity
-from dockmend.notify.outbox import DeliveryOutcome, Outbox
+from dockmend.notify.outbox import DeliveryOutcome, Outbox, marks_of
 from dockmend.notify.sender import Sender
 from dockmend.settings.channels import Channel
 from dockmend.settings.secrets import Secret
@@ -64,8 +64,8 @@ class Post:
         self.journal = SqliteJournal(folder / "journal.sqlite3", self.clock)
         self.channels = [Channel(name, tuple(map(Secret, urls))) for name, urls in channels.items()]
         self.outcomes: list[tuple[str, Kind, DeliveryOutcome]] = []
-        numbers = {each.name: len(each.urls) for each in self.channels}
-        self.outbox = Outbox(numbers, self.journal, lambda *each: self.outcomes.append(each))
+        marks = {each.name: marks_of(each) for each in self.channels}
+        self.outbox = Outbox(marks, self.journal, lambda *each: self.outcomes.append(each))
         self.sender = Sender(self.clock, environ)
         self.delivery = Delivery(
             self.channels, self.outbox, lambda: self.sender, self.clock, random.Random(1)
@@ -298,7 +298,7 @@ def left_in(daemon: Daemon, *messages: Message, channel: str = "default") -> Non
     async def put() -> None:
         journal = SqliteJournal(daemon.state / "journal.sqlite3", lambda: 0.0)
         await journal.open()
-        outbox = Outbox({channel: 1}, journal)
+        outbox = Outbox({channel: "a"}, journal)
         outbox.load(*await journal.outbox())
         for message in messages:
             outbox.put(channel, message, 0.0)

@@ -58,7 +58,7 @@ class Post:
         self.mirror = Mirror()
         if labels is not None:
             list(self.mirror.relist([replace(WEB, labels=labels)], (), (), NOW, "started"))
-        self.outbox = Outbox({each.name: 1 for each in channels}, self.journal)
+        self.outbox = Outbox({each.name: "a" for each in channels}, self.journal)
         local = datetime.fromtimestamp(NOW, UTC)
         router = Router(
             {each.name: each for each in channels}, self.outbox, lambda: RoutingMoment(0.0, local)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dockmend.journal.journal_api import Journal
-from dockmend.notify.outbox import Outbox
+from dockmend.notify.outbox import Outbox, marks_of
 from dockmend.settings import Settings
 from dockmend.tell.metrics import Metrics
 
@@ -38,7 +38,7 @@ class MessageDelivery:
         # The daemon of `dockmend demo` tells nobody: what it breaks is its own.
         self.channels = () if settings.only else settings.channels
         self.outbox = Outbox(
-            {each.name: len(each.urls) for each in self.channels}, journal, metrics.notification
+            {each.name: marks_of(each) for each in self.channels}, journal, metrics.notification
         )
         self._journal = journal
         self._heartbeat = None if settings.only or settings.dry_run else settings.heartbeat_url

@@ -152,5 +152,5 @@ class OutboxRow(NamedTuple):
     state: str
     due_at: float
     tries: int
-    taken: str  # a JSON list: which of the channel's URLs are done with it
+    taken: str  # a JSON list: the marks of the URLs that are done with it
     body: bytes  # the message as JSON

@@ -2,17 +2,18 @@
 was given up on.
 
 Held in memory and written to the journal with every change, so a message that was put is sent, also
-by the dockmend that starts after this one died: at least once, in order within a channel. Rows and
-bytes of a channel are bounded: what cannot be delivered for a long time must not fill the memory,
-and never pushes another channel's messages out.
+by the dockmend that starts after this one died: at least once, in order within a channel. What
+waits for a URL is bounded in rows and bytes: what cannot be delivered for a long time must not fill
+the memory, and never pushes out what another URL, or another channel, has still to get.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -23,14 +24,14 @@ import structlog
 from dockmend.errors import JournalError
 from dockmend.journal.records import OutboxRow
 from dockmend.notify.message import Message, bounded
-from dockmend.settings.channels import Kind
+from dockmend.settings.channels import Channel, Kind
 
 log = structlog.get_logger("dockmend.notify")
 
 MOST_ROWS: Final = 500
-"""Messages of one channel that may wait."""
+"""Messages that may wait for one URL of a channel."""
 MOST_BYTES: Final = 1024 * 1024
-"""Bytes of one channel's messages, as JSON."""
+"""Bytes of them, as JSON."""
 
 
 class State(StrEnum):
@@ -73,7 +74,7 @@ class OutboxJournal(Protocol):
 @dataclass(slots=True)
 class UndeliveredRow:
     """A message on its way. `due_at`: by dockmend's clock. `taken`: the channel's URLs, by number,
-    that are done with it; `tries`: how often it was handed over, over all of them."""
+    that are done with it. `tries`: how often it was handed over, over all of them."""
 
     sequence: int
     channel: str
@@ -85,13 +86,22 @@ class UndeliveredRow:
     size: int = 0
 
 
+def marks_of(channel: Channel) -> tuple[str, ...]:
+    """By what the journal knows each URL of a channel, however its place in the list changes. A URL
+    can hold a password: so few bits of its digest do not show which one."""
+    texts = (f"{channel.name}\0{url.reveal()}" for url in channel.urls)
+    return tuple(
+        hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8] for text in texts
+    )
+
+
 class Outbox:
-    """`channels`: of each channel the number of its URLs, one or more. `on_outcome(channel, kind,
+    """`channels`: of each channel the marks of its URLs, in their order. `on_outcome(channel, kind,
     outcome)` counts."""
 
     def __init__(
         self,
-        channels: dict[str, int],
+        channels: Mapping[str, Sequence[str]],
         journal: OutboxJournal,
         on_outcome: Callable[[str, Kind, DeliveryOutcome], None] = lambda channel, kind, outcome: (
             None
@@ -101,11 +111,8 @@ class Outbox:
         self._journal = journal
         self._on_outcome = on_outcome
         self._rows: dict[str, dict[int, UndeliveredRow]] = {name: {} for name in channels}
-        self._bytes = dict.fromkeys(channels, 0)
         self._last = 0
-        self.changed = {
-            name: [asyncio.Event() for _ in range(urls)] for name, urls in channels.items()
-        }
+        self.changed = {name: [asyncio.Event() for _ in urls] for name, urls in channels.items()}
         """Set for each URL of a channel when something was put there or dropped."""
 
     def load(self, rows: Iterable[OutboxRow], last: int, moved: float = 0.0) -> None:
@@ -113,7 +120,7 @@ class Outbox:
         what to add to times of that run. Call it before anything is put."""
         self._last = last
         for each in rows:
-            row = _read(each, moved)
+            row = _read(each, moved, self._channels.get(each.channel, ()))
             if row is None or row.channel not in self._channels:
                 why = (
                     "it cannot be read" if row is None else "its channel is not configured any more"
@@ -172,7 +179,7 @@ class Outbox:
     def next(self, channel: str, url: int) -> UndeliveredRow | None:
         """What a URL of a channel is to be sent next, due or not: the first by time, then by
         number."""
-        mine = (row for row in self._rows[channel].values() if url not in row.taken)
+        mine = self._left_for(channel, url)
         return min(mine, key=lambda row: (row.due_at, row.sequence), default=None)
 
     def handed(self, row: UndeliveredRow) -> None:
@@ -191,17 +198,16 @@ class Outbox:
     def give_up(self, channel: str, url: int, before: float) -> int:
         """Gives up on what was due before then at one URL, which takes nothing; returns how many
         messages."""
-        old = [
-            row
-            for row in self._rows[channel].values()
-            if row.due_at < before and url not in row.taken
-        ]
+        old = [row for row in self._left_for(channel, url) if row.due_at < before]
         for row in old:
             self._on_outcome(channel, row.message.kind, DeliveryOutcome.GIVEN_UP)
             self._taken(row, url, State.GIVEN_UP)
         return len(old)
 
     # ---------------------------------------------------------------------------------- from within
+
+    def _left_for(self, channel: str, url: int) -> list[UndeliveredRow]:
+        return [row for row in self._rows[channel].values() if url not in row.taken]
 
     def _taken(self, row: UndeliveredRow, url: int, end: State = State.SENT) -> None:
         if row.sequence not in self._rows[row.channel]:
@@ -212,20 +218,18 @@ class Outbox:
 
     def _finish(self, row: UndeliveredRow, end: State = State.SENT) -> bool:
         """Ends a row that every URL of its channel is done with."""
-        done = bool(row.taken) and row.taken >= set(range(self._channels[row.channel]))
+        done = bool(row.taken) and row.taken >= set(range(len(self._channels[row.channel])))
         if done:
             self._end(row, end)
         return done
 
     def _keep(self, row: UndeliveredRow) -> None:
         self._rows[row.channel][row.sequence] = row
-        self._bytes[row.channel] += row.size
         self._written(row.sequence, row)
 
     def _end(self, row: UndeliveredRow, state: State) -> None:
         self._move(row, state)
         del self._rows[row.channel][row.sequence]
-        self._bytes[row.channel] -= row.size
         self._written(row.sequence, None)
 
     def _move(self, row: UndeliveredRow, state: State) -> None:
@@ -234,22 +238,30 @@ class Outbox:
         row.state = state
 
     def _shrink(self, channel: str) -> None:
+        for url in range(max(1, len(self._channels[channel]))):
+            self._make_room(channel, url)
+
+    def _make_room(self, channel: str, url: int) -> None:
         """What is least grave goes first; of that the trouble of which most waits, and of it the
-        oldest."""
-        rows = self._rows[channel]
-        while len(rows) > MOST_ROWS or self._bytes[channel] > MOST_BYTES:
-            least = min(each.message.severity for each in rows.values())
-            mine = [each for each in rows.values() if each.message.severity == least]
+        oldest. The channel's other URLs still get it."""
+        left = {row.sequence: row for row in self._left_for(channel, url)}
+        size = sum(row.size for row in left.values())
+        while len(left) > MOST_ROWS or size > MOST_BYTES:
+            least = min(each.message.severity for each in left.values())
+            mine = [each for each in left.values() if each.message.severity == least]
             many = Counter(each.message.key for each in mine)
             row = min(mine, key=lambda each: (-many[each.message.key], each.sequence))
+            del left[row.sequence]
+            size -= row.size
             self._on_outcome(channel, row.message.kind, DeliveryOutcome.DROPPED)
             log.warning(
-                "a message is not sent: too many wait for its channel",
+                "a message is not sent: too many wait for this URL of its channel",
                 id="message_dropped",
                 channel=channel,
+                url=url + 1,
                 kind=row.message.kind,
             )
-            self._end(row, State.DROPPED)
+            self._taken(row, url, State.DROPPED)
 
     def _wake(self, channel: str) -> None:
         for event in self.changed[channel]:
@@ -261,7 +273,9 @@ class Outbox:
             if row is None:
                 self._journal.remove_outbox(sequence)
             else:
-                taken, body = json.dumps(sorted(row.taken)), _encoded(row.message)
+                marks = self._channels[row.channel]
+                taken = json.dumps([marks[url] for url in sorted(row.taken)])
+                body = _encoded(row.message)
                 self._journal.put_outbox(
                     OutboxRow(sequence, row.channel, row.state, row.due_at, row.tries, taken, body)
                 )
@@ -277,18 +291,21 @@ def _encoded(message: Message) -> bytes:
     return msgspec.json.encode(message)
 
 
-def _read(each: OutboxRow, moved: float) -> UndeliveredRow | None:
-    """None: it is of another version, or damaged."""
+def _read(each: OutboxRow, moved: float, marks: Sequence[str]) -> UndeliveredRow | None:
+    """`marks`: of the channel's URLs as they are now. None: it is of another version, or
+    damaged."""
     try:
         message = msgspec.json.decode(each.body, type=Message)
-        taken = frozenset(msgspec.json.decode(each.taken, type=list[int]))
+        done = set(msgspec.json.decode(each.taken, type=list[int | str]))
         state = State(each.state)
     except (msgspec.MsgspecError, ValueError):
         return None
     if not TRANSITIONS[state]:
         return None
-    if taken:
+    if done:
         state = State.TRIED
+    # earlier versions wrote the numbers of the URLs
+    taken = frozenset(url for url, mark in enumerate(marks) if mark in done or url in done)
     return UndeliveredRow(
         each.sequence,
         each.channel,

@@ -15,7 +15,7 @@ import structlog
 
 from dockmend.notify.delivery import KEPT, MOST, Delivery
 from dockmend.notify.message import Kind, Message
-from dockmend.notify.outbox import DeliveryOutcome, Outbox, State
+from dockmend.notify.outbox import DeliveryOutcome, Outbox, State, marks_of
 from dockmend.notify.sender import Verdict
 from dockmend.settings.channels import Channel
 from dockmend.settings.secrets import Secret
@@ -62,7 +62,7 @@ class Lab:
         self.outcomes: list[tuple[str, Kind, DeliveryOutcome]] = []
         made = [Channel(name, tuple(map(Secret, urls)), **more) for name, urls in channels.items()]
         self.outbox = Outbox(
-            {each.name: len(each.urls) for each in made},
+            {each.name: marks_of(each) for each in made},
             self.disk,
             lambda *told: self.outcomes.append(told),
         )

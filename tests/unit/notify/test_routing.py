@@ -36,7 +36,7 @@ class Post:
 
     def __init__(self, *channels: Channel, local: datetime = MORNING) -> None:
         self.local = local
-        self.box = Outbox({each.name: 1 for each in channels}, Disk())
+        self.box = Outbox({each.name: "a" for each in channels}, Disk())
         self.handed = 0
         self.router = Router({each.name: each for each in channels}, self.box, self.now)
 
