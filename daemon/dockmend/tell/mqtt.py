@@ -37,6 +37,9 @@ OUTBOX_BYTES = 4 * 1024 * 1024
 WINDOW = 20  # messages on their way to the broker at once
 # seconds; half as much again without a sign of us, and the broker publishes our last will
 KEEPALIVE = 15
+# times that the broker hung up with a message on its way, until it is sent without others
+SUSPECT = 2
+HANG_UPS_MOST = 5  # such times until it is dropped
 PATIENCE = 5.0  # seconds for any answer of the broker
 FAREWELL = 2.0  # seconds in which, at the end, what is queued may still be sent
 GOODBYE = 1.0  # seconds for the broker's last answer
@@ -57,6 +60,7 @@ class _Message(NamedTuple):
     content: bytes | Container | Change | Incident
     qos: int
     retain: bool = False
+    hang_ups: int = 0  # times that the broker hung up while this was on its way
 
     @property
     def size(self) -> int:
@@ -74,11 +78,41 @@ class _Message(NamedTuple):
                 return self.content
 
 
+class _Sending:
+    """A message on its way over one connection."""
+
+    def __init__(self, message: _Message, body: bytes) -> None:
+        self.message = message
+        self.body = body
+        self.arrived = False
+        self.error: Exception | None = None
+
+    async def publish(self, client: MqttClient) -> None:
+        """Until the broker has it, or `error` says why not."""
+        message = self.message
+        try:
+            await client.publish(message.topic, self.body, message.qos, message.retain)
+        except Exception as error:  # noqa: BLE001 - raised once it is known of all
+            self.error = error
+        else:
+            self.arrived = True
+
+    def blamed(self, client: MqttClient) -> _Message:
+        """The message, with one more hang-up if it was on its way as the broker hung up. For a
+        silent broker no message is blamed; what the library does not take is refused."""
+        if isinstance(self.error, ValueError):
+            return self.message._replace(hang_ups=HANG_UPS_MOST)
+        if not client.hung_up or isinstance(self.error, aiomqtt.MqttCodeError):
+            return self.message  # the latter: it was not sent any more
+        return self.message._replace(hang_ups=self.message.hang_ups + 1)
+
+
 class MqttTeller(Observer):
     """`settings`, `password`: the broker. `host`: this host's name, for the prefix.
 
     `on_state(up, why)` is told of every connection and of every attempt that failed,
-    `on_drop(count)` of messages that were dropped. `backoff`: the first and the longest wait
+    `on_drop(count)` of messages that were dropped: there were too many, or the broker hung up
+    whenever it was sent one. `backoff`: the first and the longest wait
     between attempts, in seconds.
     """
 
@@ -181,7 +215,7 @@ class MqttTeller(Observer):
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             delay = min(delay * 2, self._backoff[1])
 
-    def _client(self) -> aiomqtt.Client:
+    def _client(self) -> MqttClient:
         """A new one for every connection: certificates and the like are read again. Raises OSError,
         ValueError."""
         settings = self._settings
@@ -207,7 +241,7 @@ class MqttTeller(Observer):
         client.pending_calls_threshold = 2 * WINDOW  # a full window is no reason for a warning
         return client
 
-    async def _serve(self, client: aiomqtt.Client) -> None:
+    async def _serve(self, client: MqttClient) -> None:
         self._states[f"{self.prefix}/status"] = b"online"
         self._sent.clear()
         self._unsent = dict.fromkeys((f"{self.prefix}/status", *self._states))  # status first
@@ -220,7 +254,7 @@ class MqttTeller(Observer):
             await self._farewell(client)
             raise
 
-    async def _receive(self, client: aiomqtt.Client) -> None:
+    async def _receive(self, client: MqttClient) -> None:
         """Ends with an error as soon as the connection does; until then collects retained states
         (see `_sweep`)."""
         async for message in client.messages:
@@ -232,7 +266,7 @@ class MqttTeller(Observer):
         if ours and topic not in self._states and len(self._stale) < STALE_MOST:
             self._stale.add(topic)
 
-    async def _sweep(self, client: aiomqtt.Client) -> None:
+    async def _sweep(self, client: MqttClient) -> None:
         """Removes states of containers that went while dockmend was down, once.
 
         One that is removed too early (the listing took longer) comes back as soon as it is listed.
@@ -249,7 +283,7 @@ class MqttTeller(Observer):
             self._retain(topic, b"")
         self._stale.clear()
 
-    async def _send(self, client: aiomqtt.Client) -> None:
+    async def _send(self, client: MqttClient) -> None:
         while True:
             await self._wake_up()
             while self._unsent or self._outbox:
@@ -260,43 +294,42 @@ class MqttTeller(Observer):
             self._wake.clear()
             await self._wake.wait()
 
-    async def _send_some(self, client: aiomqtt.Client) -> None:
+    async def _send_some(self, client: MqttClient) -> None:
         """Sends up to WINDOW messages at once, states first; what was not acknowledged is kept for
         the next try."""
-        topics = list(self._unsent)[:WINDOW]
+        alone = self._sent and self._outbox and self._outbox[0].hang_ups >= SUSPECT
+        topics = [] if alone else list(self._unsent)[:WINDOW]
         batch = [_Message(topic, self._states.get(topic, b""), 1, retain=True) for topic in topics]
         for topic in topics:
             del self._unsent[topic]
-        messages = [
-            self._outbox.popleft() for _ in range(min(WINDOW - len(batch), len(self._outbox)))
-        ]
-        self._outbox_bytes -= sum(message.size for message in messages)
-        batch += messages
+        batch += self._next_messages(1 if alone else WINDOW - len(batch))
         payloads = [each.payload() for each in batch]
         new = [
             self._sent.get(each.topic) != body for each, body in zip(batch, payloads, strict=True)
         ]
         batch, payloads = list(compress(batch, new)), list(compress(payloads, new))
-        sending = [
-            client.publish(each.topic, body, each.qos, each.retain)
-            for each, body in zip(batch, payloads, strict=True)
-        ]
+        sending = [_Sending(each, body) for each, body in zip(batch, payloads, strict=True)]
         try:
-            results = await asyncio.gather(*sending, return_exceptions=True)
-        except asyncio.CancelledError:
-            self._keep(batch)
-            raise
-        failed = [
-            each
-            for each, result in zip(batch, results, strict=True)
-            if isinstance(result, BaseException)
-        ]
-        for each, body, result in zip(batch, payloads, results, strict=True):
-            if result is None and each.retain:
-                self._acknowledged(each.topic, body)
-        if failed:
-            self._keep(failed)
-            raise next(result for result in results if isinstance(result, BaseException))
+            await asyncio.gather(*(each.publish(client) for each in sending))
+        finally:
+            for each in sending:
+                if each.arrived and each.message.retain:
+                    self._acknowledged(each.message.topic, each.body)
+            self._keep([each.blamed(client) for each in sending if not each.arrived])
+        for each in sending:
+            if each.error is not None:
+                raise each.error
+
+    def _next_messages(self, most: int) -> list[_Message]:
+        """From the head of the queue; of those upon which the broker may hang up, only the very
+        first."""
+        found: list[_Message] = []
+        while self._outbox and len(found) < most:
+            if found and self._outbox[0].hang_ups >= SUSPECT:
+                break
+            found.append(self._outbox.popleft())
+            self._outbox_bytes -= found[-1].size
+        return found
 
     def _acknowledged(self, topic: str, body: bytes) -> None:
         if topic not in self._states:
@@ -313,12 +346,25 @@ class MqttTeller(Observer):
         for message in reversed(batch):
             if message.retain and message.topic in self._states:
                 self._unsent.setdefault(message.topic)
+            elif message.hang_ups >= HANG_UPS_MOST:
+                self._refused(message)
             else:
                 self._outbox.appendleft(message)
                 self._outbox_bytes += message.size
         self._shrink()
 
-    async def _farewell(self, client: aiomqtt.Client) -> None:
+    def _refused(self, message: _Message) -> None:
+        """Else it would be sent for ever, and what waits behind it never."""
+        log.warning(
+            "a message is dropped: the broker hangs up whenever it is sent",
+            id="mqtt_message_refused",
+            topic=message.topic,
+            bytes=len(message.payload()),
+            tries=message.hang_ups,
+        )
+        self._on_drop(1)
+
+    async def _farewell(self, client: MqttClient) -> None:
         client.timeout = GOODBYE  # of the disconnection that follows, too: a broker may hang
         try:
             async with asyncio.timeout(FAREWELL):

@@ -53,6 +53,12 @@ class MqttClient(aiomqtt.Client):
         self._read = self._client._sock_recv  # noqa: SLF001 - there is no public way to bound what is read
         self._client._sock_recv = self._read_some  # type: ignore[method-assign]  # noqa: SLF001
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether the connection ended, and not as dockmend asked for that."""
+        end = self._disconnected
+        return end.done() and not end.cancelled() and end.exception() is not None
+
     def _read_some(self, bufsize: int) -> bytes:
         """What the library reads by. Raises ConnectionError, upon which it closes the
         connection."""
