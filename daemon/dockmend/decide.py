@@ -40,7 +40,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class WaitUntil:
-    """Not yet: look again at `until` (wall seconds)."""
+    """Not yet: look again at `until`, by the clock of the `now` that was asked with."""
 
     until: float
     code: str
@@ -65,8 +65,8 @@ TARGETS_KEPT = 10_000
 
 @dataclass(slots=True)
 class TargetHistory:
-    """What one rule did to one target: the times of its attempts (wall seconds, oldest first), and
-    its breaker."""
+    """What one rule did to one target: the times of its attempts (by dockmend's clock, oldest
+    first), and its breaker."""
 
     attempts: list[float] = field(default_factory=list)  # a deque of one takes half a kilobyte
     ended_at: float = 0.0  # when the last incident of it was closed after an attempt

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 
 from dockmend.journal.journal_api import Journal
 from dockmend.notify.outbox import Outbox, marks_of
+from dockmend.own_faults import OWN_FAULTS
 from dockmend.settings import Settings
 from dockmend.tell.metrics import Metrics
 
 if TYPE_CHECKING:
     from dockmend.notify.delivery import Delivery
-
-OWN_FAULTS = ("rules", "journal", "daemon")
-"""Parts whose failure is dockmend's own: no heartbeat while one of them lasts. An engine that is
-away is none, and is told by a message."""
 
 
 class MessageDelivery:
@@ -70,4 +67,6 @@ class MessageDelivery:
             yield "heartbeat", Heartbeat(self._heartbeat, self._healthy).run
 
     def _healthy(self) -> bool:
+        """No heartbeat while dockmend itself is at fault; an engine that is away is told by a
+        message."""
         return not any(part in self._degraded for part in OWN_FAULTS)

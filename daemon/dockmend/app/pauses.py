@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from dockmend.journal.records import Pause
 
 LONGEST_SLEEP = 30.0
-"""Seconds after which the wall clock is looked at again: it may have been set."""
+"""Seconds after which the clock is looked at again: the machine may have slept, and the loop's own
+clock stood."""
 
 
 class Pauses:
-    """`clock`: wall seconds; `told(count)` is called whenever the number of those in force is
-    another than before."""
+    """`clock`: dockmend's, as the times of the pauses; `told(count)` is called whenever the
+    number of those in force is another than before."""
 
     def __init__(
         self,
@@ -46,8 +47,8 @@ class Pauses:
         return [each for each in self.in_force() if (each.rule, each.target) != (rule, target)]
 
     def until(self, rule: str, target: str) -> float | bool | None:
-        """False where nothing holds it; else until when it is held (wall seconds; None: until
-        resumed)."""
+        """False where nothing holds it; else until when it is held (by dockmend's clock;
+        None: until resumed)."""
         held = [
             each.until
             for each in self.in_force()

@@ -12,6 +12,7 @@ from dockmend.cli.options import options, seconds
 from dockmend.cli.places import client
 from dockmend.cli.terminal_text import ago, clean, emit, say, show, span, state_text, when
 from dockmend.errors import DockmendError
+from dockmend.own_faults import OWN_FAULTS
 
 
 @click.command()
@@ -46,9 +47,8 @@ def status(as_json: bool, health: bool, **flags: Any) -> int:
     )
 
 
-OWN_FAULTS = ("rules", "journal", "daemon")
-"""Parts whose failure makes the container of dockmend unhealthy; all others are somebody else's,
-and pass."""
+SILENT = "daemon"
+"""The part that is at fault if dockmend does not answer."""
 
 
 def _tell_health(flags: dict[str, Any], as_json: bool) -> int:
@@ -57,9 +57,10 @@ def _tell_health(flags: dict[str, Any], as_json: bool) -> int:
     try:
         degraded: dict[str, str] = client(flags).ask("status")["degraded"]
     except DockmendError as error:
-        degraded = {"daemon": str(error)}
-    faults = {part: why for part, why in degraded.items() if part in OWN_FAULTS}
-    others = {part: why for part, why in degraded.items() if part not in OWN_FAULTS}
+        degraded = {SILENT: str(error)}
+    own = {SILENT, *OWN_FAULTS}
+    faults = {part: why for part, why in degraded.items() if part in own}
+    others = {part: why for part, why in degraded.items() if part not in own}
     if as_json:
         emit({"healthy": not faults, "faults": faults, "others": others})
     elif faults:

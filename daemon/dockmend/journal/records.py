@@ -1,4 +1,5 @@
-"""The rows of the journal as values. Times are wall seconds since the epoch."""
+"""The rows of the journal as values. Times are seconds since the epoch by dockmend's clock
+(timekeeping.py)."""
 
 from __future__ import annotations
 

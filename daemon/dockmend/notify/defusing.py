@@ -35,7 +35,16 @@ _LOOKS_LIKE: Final = str.maketrans({
     "]": "\N{MATHEMATICAL RIGHT WHITE SQUARE BRACKET}",
 })  # fmt: skip
 _QUOTES: Final = str.maketrans(dict.fromkeys('"“”„‟«»＂″〝〞', "'"))  # noqa: RUF001 - those that look like one
-_OF_A_HOST: Final = re.compile(r"(?i)\bwww\.|(?<=[\w-])\.(?=[^\W\d_]{2})")
+_DOTS: Final = {
+    ".": "\N{ONE DOT LEADER}",
+    "\N{SMALL FULL STOP}": "\N{ONE DOT LEADER}",
+    "\N{FULLWIDTH FULL STOP}": "\N{ONE DOT LEADER}",
+    "\N{IDEOGRAPHIC FULL STOP}": "\N{WHITE BULLET}",
+    "\N{HALFWIDTH IDEOGRAPHIC FULL STOP}": "\N{WHITE BULLET}",
+}
+"""What browsers take for the dot in a host's name, and what is shown instead of it."""
+_DOT: Final = f"[{''.join(_DOTS)}]"
+_OF_A_HOST: Final = re.compile(rf"(?i)\bwww{_DOT}|(?<=[\w-]){_DOT}(?=[^\W\d_]{{2}})")
 """The dot that makes a link of a host's name without a scheme: many services and phones do."""
 _SLASHES: Final = "\N{DIVISION SLASH}" * 2
 _BEGINS_MARKUP: Final = re.compile(r"\A(?=[#=+-])")
@@ -67,7 +76,7 @@ def name(text: str, most: int = LONGEST_NAME) -> str:
 
 
 def _no_link(text: str) -> str:
-    return _OF_A_HOST.sub(lambda found: found[0].replace(".", "\N{ONE DOT LEADER}"), text)
+    return _OF_A_HOST.sub(lambda found: found[0][:-1] + _DOTS[found[0][-1]], text)
 
 
 def pastable(text: str) -> bool:

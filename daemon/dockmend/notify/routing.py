@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dockmend.notify import defusing
 from dockmend.notify.message import Channel, Kind, Message, MessagePart, Severity, bounded
 from dockmend.notify.wording import over_before_told
 
@@ -230,11 +231,8 @@ def _listed(prefix: str, messages: Sequence[Message], now: RoutingMoment) -> Mes
     parts = parts[:LISTED]
     more = count - sum(part.count for part in parts)
     gravest = max(messages, key=lambda each: (each.kind is not Kind.RESOLVED, each.severity))
-    title = (
-        f"{gravest.host}: {count} messages"
-        if prefix == LIST
-        else f"{gravest.host}: what happened ({count})"
-    )
+    host = defusing.name(gravest.host)
+    title = f"{host}: {count} messages" if prefix == LIST else f"{host}: what happened ({count})"
     rest = [f"and {more} more: dockmend incidents"] if more else []
     return bounded(
         replace(

@@ -403,7 +403,7 @@ class AttemptRunner:
         return mended and incident.kind == "container" and rule.verify.state != "none"
 
     async def outcome(self, incident: Incident, rule: Rule, began_at: float) -> VerifyResult:
-        """Whether what was done worked. `began_at`: wall seconds."""
+        """Whether what was done worked. `began_at`: by dockmend's clock."""
         if incident.network is not None and self.live_state.reconnected_while_down(incident):
             return VerifyResult("healed", f"in network {incident.network} again")
         return await self.verification.wait(incident, rule, began_at, lambda: self.cut(incident.id))

@@ -28,7 +28,7 @@ unpausing wakes it."""
 
 @dataclass(slots=True)
 class AttemptEnds:
-    """`closed` is called after each closing, for what came up meanwhile. `clock`: wall seconds."""
+    """`closed` is called after each closing, for what came up meanwhile. `clock`: dockmend's."""
 
     incidents: Incidents
     breakers: Breakers

@@ -18,6 +18,9 @@ from dockmend.notify.defusing import defused, lines, name, pastable, quoted
         ("[click](https://evil.example)", "⟦click⟧(https:∕∕evil․example)"),  # noqa: RUF001 - the same
         ("see WWW.evil.example", "see WWW․evil․example"),  # noqa: RUF001 - the same
         ("log in at evil.co.uk/nas", "log in at evil․co․uk/nas"),  # noqa: RUF001 - the same
+        ("evil。com evil．com evil｡com evil﹒com", "evil◦com evil․com evil◦com evil․com"),  # noqa: RUF001 - the same
+        ("www。evil", "www◦evil"),
+        ("終わり。 次", "終わり。 次"),
         ("version 4.0.2, e.g. here. Then", "version 4.0.2, e.g. here. Then"),
         ("# heading", "·# heading"),
         ("- item", "·- item"),

@@ -251,6 +251,14 @@ def test_what_waits_for_a_receiver_that_is_away_does_not_come_one_by_one_when_it
     assert [title for title, _ in post.waiting()] == ["🔴 web is down"]
 
 
+def test_the_hosts_name_is_no_link_in_a_lists_title():
+    post = Post(Channel("ops", digest=frozenset({Kind.HEALED})))
+    post.send(replace(HEALED, host="nas.example.com"))
+    post.send(*(replace(each, host="nas.example.com") for each in many(12)))
+    titles = {title for title, _ in post.waiting()}
+    assert titles == {"nas․example․com: what happened (1)", "nas․example․com: 12 messages"}  # noqa: RUF001 - no link
+
+
 def test_what_is_critical_is_no_line_of_a_list_of_lesser_messages():
     post = Post(Channel("ops"))
     post.send(*many(30))
