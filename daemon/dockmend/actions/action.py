@@ -104,8 +104,8 @@ class Messenger(Protocol):
     """Where such messages go: into the outbox, from where they are sent."""
 
     def tell(self, incident: Incident, notice: Notice) -> ActionResult:
-        """The message and what `mark` notes are on disk together or not at all. Raises Failed if
-        there is no channel, JournalError if that cannot be noted (nothing is sent then)."""
+        """The message and what `mark` notes are on disk together or not at all. Raises ActionFailed
+        if there is no channel, JournalError if that cannot be noted (nothing is sent then)."""
 
 
 class Nobody:
@@ -187,7 +187,7 @@ class ActionContext:
     # whether one asks for the rule, if that is of labels
     asks: Callable[[Container], bool] = lambda container: True
     part: Callable[[str, Any, Container], Awaitable[ActionResult]] = _no_parts
-    """Takes another action as a part of this one, journalled on its own; raises Failed."""
+    """Takes another action as a part of this one, journalled on its own; raises ActionFailed."""
     obey: Callable[[Container, float], Awaitable[bool]] = _nobody_stopped
     """Stops again what a person stopped since a time (wall seconds) and another program began
     again; True if so."""
@@ -240,7 +240,7 @@ class Settled:
 
     done: bool
     detail: str
-    facts: Mapping[str, Any] = field(default_factory=dict)  # as those of Done
+    facts: Mapping[str, Any] = field(default_factory=dict)  # as those of ActionResult
     untouched: bool = False
 
 

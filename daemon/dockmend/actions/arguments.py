@@ -9,7 +9,7 @@ from dockmend.rules import command_fields
 
 
 def filled(ctx: ActionContext, command: Sequence[str]) -> list[str]:
-    """Raises Failed for a field that would be read as an option: its text is a stranger's."""
+    """Raises ActionFailed for a field that would be read as an option: its text is a stranger's."""
     texts = [ctx.render(argument) for argument in command]
     wrong = command_fields.like_an_option(
         [command_fields.argument(each) for each in command], texts

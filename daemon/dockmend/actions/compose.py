@@ -56,7 +56,7 @@ class ProjectRestart:
     failures: list[str] = field(default_factory=list)
 
     async def carry_out(self) -> ActionResult:
-        """Raises Failed where a member could not be brought back; EngineAway where it goes on
+        """Raises ActionFailed where a member could not be brought back; EngineAway where it goes on
         later."""
         order = plan(self.began, self.graph.needs())
         for wave in order.stop:
@@ -112,7 +112,7 @@ class ProjectRestart:
 
     async def _met(self, dependent: Container, edge: Edge) -> None:
         """Waits for the condition of a dependency that is a member too, or runs anyway. Raises
-        Failed."""
+        ActionFailed."""
         dependency = self.graph.nodes.get(edge.dependency)
         if dependency is None or edge.kind not in ("compose", "label"):
             return
@@ -197,7 +197,8 @@ def _unfinished(
 
 
 def project_of(container: Container, action: str) -> str:
-    """The Compose project of a container. Raises Failed if it belongs to none, or is a one-off."""
+    """The Compose project of a container. Raises ActionFailed if it belongs to none, or is a
+    one-off."""
     project = container.labels.get(COMPOSE_PROJECT)
     why = "belongs to no Compose project (what its image's labels say does not count)"
     if project and not container.one_off:
@@ -219,7 +220,7 @@ def _wanted(
     mine: dict[str, Container], project: str, services: Iterable[str] | None
 ) -> dict[str, Container]:
     """The containers of the services, and those of the project that feel their restart. Raises
-    Failed."""
+    ActionFailed."""
     if services is None:
         return mine
     roots = set()

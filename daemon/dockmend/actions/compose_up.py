@@ -158,7 +158,7 @@ def _labels(ctx: ActionContext, container: Container, project: str) -> Mapping[s
 
 
 def found_program() -> str:
-    """Compose as a program of its own. Raises Failed."""
+    """Compose as a program of its own. Raises ActionFailed."""
     program = shutil.which("docker-compose", path=":".join([PATH, *PLUGINS]))
     if program is None:
         raise ActionFailed(
@@ -170,7 +170,7 @@ def found_program() -> str:
 def _services(
     ctx: ActionContext, container: Container, project: str, wanted: Iterable[str] | None
 ) -> tuple[list[str], list[str]]:
-    """The services to bring up, and whom it leaves alone and why. Raises Failed where none is
+    """The services to bring up, and whom it leaves alone and why. Raises ActionFailed where none is
     left."""
     mine = [each for each in ctx.view.containers() if is_of(each, project)]
     known = {each.labels.get(COMPOSE_SERVICE, "") for each in (*mine, container)}
@@ -202,8 +202,8 @@ def _services(
 
 # ---------------------------------------------------------------------------------------- the files
 def checked(labels: Mapping[str, str]) -> Files:
-    """The project's files as its labels name them. Raises Failed where one is missing or not to be
-    trusted."""
+    """The project's files as its labels name them. Raises ActionFailed where one is missing or not
+    to be trusted."""
     compose = [each for each in labels.get(FILES, "").split(",") if each]
     folder = labels.get(FOLDER, "")
     variables = [each for each in labels.get(VARIABLES, "").split(",") if each]
@@ -230,7 +230,7 @@ def checked(labels: Mapping[str, str]) -> Files:
 
 
 def _plain(path: str) -> Path:
-    """Raises Failed."""
+    """Raises ActionFailed."""
     found = Path(path)
     if not found.is_absolute() or ".." in found.parts:
         raise ActionFailed(f"{path[:200]} is no full path of a file", again=False)
@@ -238,8 +238,8 @@ def _plain(path: str) -> Path:
 
 
 def trust(path: Path, kind: Callable[[int], bool]) -> None:
-    """Failed unless only root and dockmend's own user could have written what is at `path`, and it
-    is of that kind."""
+    """Raises ActionFailed unless only root and dockmend's own user could have written what is at
+    `path`, and it is of that kind."""
     shown = str(path)[:200]
     try:
         seen = file_trust.check(path, file_trust.trusted_uids(), links=False)

@@ -109,8 +109,8 @@ class ContainerSwap:
         )  # fmt: skip
 
     async def carry_out(self) -> ActionResult:
-        """Raises Failed, after the old one was put back; EngineAway where that is to be settled
-        later."""
+        """Raises ActionFailed, after the old one was put back; EngineAway where that is to be
+        settled later."""
         what = f"recreate {self.undo.name}"
         await self._step("make")
         try:
@@ -381,7 +381,7 @@ async def _old_at_rest(ctx: ActionContext, undo: Undo) -> Container | None:
 
 
 async def remove_old(ctx: ActionContext, undo: Undo) -> None:
-    """Without its volumes: they are the new one's. Raises Failed where it cannot be removed;
+    """Without its volumes: they are the new one's. Raises ActionFailed where it cannot be removed;
     EngineAway where it could not be now."""
     try:
         if await look(ctx, undo.old) is not None:  # once it is gone, its id may be another's name

@@ -89,7 +89,7 @@ async def copy(ctx: ActionContext, params: Any, subject: Object) -> ActionResult
 
 
 async def _place(ctx: ActionContext, template: str) -> CopyPlace:
-    """What `CONTAINER:/PATH` or `/PATH` names. Raises Failed."""
+    """What `CONTAINER:/PATH` or `/PATH` names. Raises ActionFailed."""
     text = ctx.render(template)
     if text.startswith("/"):
         return CopyPlace(None, below_roots(ctx, text))
@@ -124,7 +124,7 @@ async def _drain(
 
 
 def _have_room(ctx: ActionContext, size: int = 0) -> None:
-    """What is copied is kept beside the journal on its way. Raises Failed."""
+    """What is copied is kept beside the journal on its way. Raises ActionFailed."""
     try:
         DiskReserve(ctx.state, ctx.reserve).require(size)
     except OSError as error:
@@ -160,7 +160,7 @@ def _too_large(what: str, limit: int) -> ActionFailed:
 
 # ----------------------------------------------------------------------------------------- the host
 def _opened(folder: Path) -> int:
-    """A folder, held open; Failed where its path was bent since it was resolved."""
+    """A folder, held open. Raises ActionFailed where its path was bent since it was resolved."""
     try:
         held = os.open(folder, _FOLDER)
     except OSError as error:
@@ -186,7 +186,7 @@ class Bounded:
 
 def pack(path: str, spool: IO[bytes], limit: int) -> None:
     """The tar of a file or folder of the host. Links are copied as links and never followed. Raises
-    Failed."""
+    ActionFailed."""
     top = Path(path)
     with tarfile.open(fileobj=spool, mode="w", format=tarfile.PAX_FORMAT) as tar:
         parent = _opened(top.parent)
@@ -241,7 +241,8 @@ def staging(incident: str) -> str:
 
 
 def unpack(spool: IO[bytes], target: Path, aside: str, limit: int) -> None:
-    """Into an existing folder; each entry takes its place at once, or not at all. Raises Failed.
+    """Into an existing folder; each entry takes its place at once, or not at all. Raises
+    ActionFailed.
 
     A container may share the folder, and put a link in the place of whatever is in it, at any time.
     So nothing is done by path: each folder is opened in the one that is held open, and each file is

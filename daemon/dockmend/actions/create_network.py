@@ -28,7 +28,7 @@ Member = tuple[Container, Endpoint]
 
 
 async def make(ctx: ActionContext, definition: Network) -> Network:
-    """The network of this name: made, or by now there. Raises Failed."""
+    """The network of this name: made, or by now there. Raises ActionFailed."""
     name = definition.name
     if is_cut(name):
         raise ActionFailed(
@@ -107,7 +107,7 @@ async def create(ctx: ActionContext, params: Any, subject: Object) -> ActionResu
 
 
 def gone(ctx: ActionContext, subject: Object) -> Network:
-    """The last known definition of the network that is missing; raises Failed."""
+    """The last known definition of the network that is missing; raises ActionFailed."""
     if not isinstance(subject, Network):
         raise ActionFailed(
             f"create_network without a name makes a network again, and {subject.name} is none",
@@ -117,7 +117,8 @@ def gone(ctx: ActionContext, subject: Object) -> Network:
 
 
 def known(ctx: ActionContext, name: str) -> Network:
-    """The last known definition of a network by its name; raises Failed where it was never seen."""
+    """The last known definition of a network by its name; raises ActionFailed where it was never
+    seen."""
     definition = ctx.view.network_definition(name)
     if definition is None:
         raise ActionFailed(

@@ -44,7 +44,7 @@ async def resolve(
     """What the definition in an inspect answer is to name. `start`: it is to run, so what it joins
     or links to must.
 
-    Raises Failed where the engine would refuse to make or to start it.
+    Raises ActionFailed where the engine would refuse to make or to start it.
     """
     host = raw.get("HostConfig") or {}
     renamed: dict[str, str] = {}

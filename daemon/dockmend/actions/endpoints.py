@@ -37,8 +37,8 @@ texts)."""
 
 
 async def inspected(ctx: ActionContext, action: str, what: str, subject: Object) -> Container:
-    """The container as it is; raises Failed where it cannot be in networks of its own. `what`:
-    "reconnect"."""
+    """The container as it is; raises ActionFailed where it cannot be in networks of its own.
+    `what`: "reconnect"."""
     if not isinstance(subject, Container):
         raise ActionFailed(f"{action} is for containers, and {subject.name} is none", again=False)
     try:

@@ -81,7 +81,8 @@ async def make_anew(
     new one is to run; None: where the old one does, or is down by the very trouble that this is the
     remedy for.
 
-    Raises Failed: refused, or failed and the old one was put back (or not: the sentence says so).
+    Raises ActionFailed: refused, or failed and the old one was put back (or not: the sentence says
+    so).
     """
     what = f"recreate {container.name}"
     _refuse(what, container)

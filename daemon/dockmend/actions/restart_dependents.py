@@ -82,7 +82,7 @@ class DependentGroup:
     failures: list[str] = field(default_factory=list)
 
     async def treat(self) -> ActionResult:
-        """Raises Failed where a member could not be brought back; EngineAway where it goes on
+        """Raises ActionFailed where a member could not be brought back; EngineAway where it goes on
         later."""
         members = self._members()
         self.members = sorted({*self.members, *members})
@@ -340,7 +340,7 @@ async def _group(
     asked: dict[str, float] | None,
     halted: set[str],
 ) -> DependentGroup:
-    """Raises Failed where what they hang on is not there, or does not run."""
+    """Raises ActionFailed where what they hang on is not there, or does not run."""
     guests = bool(getattr(params, "guests", False))
     owner = owner_in(ctx.incident.target) if not guests else None
     root = subject if owner is None else ctx.view.of_owner(owner)

@@ -60,7 +60,7 @@ async def run(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
 
 
 def definition(ctx: ActionContext, params: Any, image: str) -> dict[str, Any]:
-    """The create body of a job. Raises Failed for a volume that it may not have."""
+    """The create body of a job. Raises ActionFailed for a volume that it may not have."""
     host: dict[str, Any] = {"Mounts": [_mount(ctx, text) for text in params.volumes]}
     if params.network is not None:
         host["NetworkMode"] = params.network
@@ -87,9 +87,9 @@ def _check_unbent(ctx: ActionContext, body: Mapping[str, Any]) -> None:
     """The engine mounts a host's path by its name, and whoever may write above it may have bent
     that since.
 
-    Raises Failed; the job's container then goes. Between the last look before a start and the mount
-    there is a moment that nobody can close from outside the engine, so it is looked at after the
-    start as well.
+    Raises ActionFailed; the job's container then goes. Between the last look before a start and the
+    mount there is a moment that nobody can close from outside the engine, so it is looked at after
+    the start as well.
     """
     for mount in body["HostConfig"]["Mounts"]:
         if mount["Type"] == "bind" and below_roots(ctx, mount["Source"]) != mount["Source"]:

@@ -59,8 +59,8 @@ async def set_limits(ctx: ActionContext, params: Any, subject: Object) -> Action
 
 
 def wanted_limits(params: Any, host: Mapping[str, Any], name: str) -> Limits:
-    """The update's body: pure. Raises Failed where a growth has nothing to grow from, or no room
-    left."""
+    """The update's body: pure. Raises ActionFailed where a growth has nothing to grow from, or no
+    room left."""
     wanted: Limits = {}
     if params.memory is not None:
         wanted |= _memory(params.memory, params.ceiling, host, name)

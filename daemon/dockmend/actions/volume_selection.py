@@ -50,7 +50,7 @@ async def select(
     the rule gives them.
 
     None means the container's named and anonymous volumes; a bind mount must be named. Raises
-    Failed.
+    ActionFailed.
     """
     if isinstance(subject, Volume):
         mounts: tuple[Mount, ...] = (Mount("volume", subject.name, subject.mountpoint, ""),)
@@ -78,7 +78,8 @@ def _places(folders: Iterable[str]) -> tuple[str, ...]:
 
 
 def still_inside(ctx: ActionContext, source: HelperSource) -> None:
-    """After reading: a bind mount whose path was bent meanwhile is thrown away. Raises Failed."""
+    """After reading: a bind mount whose path was bent meanwhile is thrown away. Raises
+    ActionFailed."""
     if source.kind == "bind":
         below_roots(ctx, source.path)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def channels_of(daemon: Daemon) -> list[dict[str, Any]]:
-    """Implements control.api.Commands.channels."""
+    """Implements control.control_api.ControlApi.channels."""
     from dockmend.notify.listing import Lane, channel_row  # noqa: PLC0415 - only for who asks
 
     delivering, wall_at = daemon.message_delivery, daemon.clock.wall_at
@@ -42,7 +42,7 @@ def channels_of(daemon: Daemon) -> list[dict[str, Any]]:
 
 
 async def tried(daemon: Daemon, channel: str, url: int, kind: str) -> Tried:
-    """Implements control.api.Commands.notify_test."""
+    """Implements control.control_api.ControlApi.notify_test."""
     from dockmend.notify.sample_messages import sample  # noqa: PLC0415 - only for who asks
 
     channels = {each.name: each for each in daemon.message_delivery.channels}

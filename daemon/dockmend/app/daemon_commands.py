@@ -45,7 +45,7 @@ FIRED_WITHIN = 7 * 86400.0
 
 
 class DaemonCommands:
-    """Implements control.api.Commands."""
+    """Implements control.control_api.ControlApi."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class HttpAnswers:
-    """Implements web.source.Source."""
+    """Implements web.http_source.HttpSource."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon

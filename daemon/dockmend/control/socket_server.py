@@ -38,7 +38,8 @@ log = structlog.get_logger("dockmend.control")
 
 
 class SocketServer:
-    """`async with Server(path, commands):` answers until it is left; the socket is removed then."""
+    """`async with SocketServer(path, commands):` answers until it is left; the socket is removed
+    then."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ class ProvenNames:
     """By the journal: `owned` tells of what is in hand, `identities` of what was: links go on to
     name what is gone.
 
-    It passes engine.api.OwnNames.
+    It passes engine.engine_api.OwnNames.
     """
 
     owned: OwnedObjects

@@ -546,7 +546,7 @@ class StepRunner:
     async def _obey(
         self, incident: Incident, rule: Rule | None, member: Container, since: float
     ) -> bool:
-        """See Context.obey."""
+        """See ActionContext.obey."""
         try:
             seen = await patiently(lambda: self.engine.inspect(member.id))
         except NotFound:

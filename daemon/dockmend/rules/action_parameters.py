@@ -2,7 +2,7 @@
 are seconds.
 
 Texts marked Template are checked for their fields here and filled when the action runs
-(Context.render).
+(ActionContext.render).
 """
 
 from __future__ import annotations

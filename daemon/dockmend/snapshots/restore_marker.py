@@ -45,8 +45,8 @@ def place(store: SnapshotStore, volume: str) -> Path:
 
 @contextlib.contextmanager
 def held(store: SnapshotStore, volume: str) -> Iterator[None]:
-    """Nobody else exchanges the content of `volume` meanwhile. Raises Busy where somebody does,
-    OSError."""
+    """Nobody else exchanges the content of `volume` meanwhile. Raises RestoreRunning where somebody
+    does, OSError."""
     path = place(store, _LOCK + volume)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

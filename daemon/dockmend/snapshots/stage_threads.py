@@ -22,7 +22,7 @@ AHEAD = 8 << 20  # bytes that may wait for a thread; one batch always may, howev
 
 class Stage(Protocol):
     """Work on a stream in a thread of its own. An exception ends the stream and is raised from
-    `StagePump.feed`."""
+    `StagePump.carry`."""
 
     def process(self, data: bytes) -> None: ...
     def finish(self) -> None:
@@ -88,8 +88,8 @@ class _Worker:
 
 
 class StagePump:
-    """`async with Pump(hash, file) as pump: await pump.carry(stream)`; all threads have ended on
-    leaving."""
+    """`async with StagePump(hash, file) as pump: await pump.carry(stream)`; all threads have ended
+    on leaving."""
 
     def __init__(self, *stages: Stage) -> None:
         self._stages = stages

@@ -26,7 +26,8 @@ class ResponseBudget:
 
     @contextlib.contextmanager
     def answer(self) -> Iterator[HeldResponse]:
-        """Holds a place for one answer until it was taken or given up. Raises Busy."""
+        """Holds a place for one answer until it was taken or given up. Raises
+        ResponseBudgetFull."""
         if self.answers >= self.most_answers:
             raise ResponseBudgetFull
         self.answers += 1
@@ -46,7 +47,8 @@ class HeldResponse:
     bytes: int = 0
 
     def hold(self, size: int) -> None:
-        """The answer has this many bytes. Raises Busy if they would be too many beside the others.
+        """The answer has this many bytes. Raises ResponseBudgetFull if they would be too many
+        beside the others.
 
         One that is alone is let through, whatever its size: else it could never be had.
         """
