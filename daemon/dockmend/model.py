@@ -170,6 +170,8 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     # `--link` on the default bridge, as the engine writes it: "/db:/web/alias"
     links: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()  # "NAME or ID[:ro]"
+    # whoever made it gave it an engine's address, in the variable DOCKER_HOST or DOCKER_SOCK
+    engine_address: bool = False
 
     @property
     def running(self) -> bool:

@@ -16,13 +16,14 @@ from dockmend.model import Change, Container, Event
 
 
 class NotActing(StrEnum):
-    """Why a dockmend acts on nothing."""
+    """Why a dockmend does not act: on nothing, or not by `label:heal`."""
 
     DRY_RUN = "dry_run"
     OTHER = "another_dockmend"
     RULES = "rules"
     JOURNAL = "journal"
     PAUSED = "paused"
+    HEALER = "another_healer"  # the rules but `label:heal` act
 
 
 class Observer:

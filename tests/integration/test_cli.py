@@ -232,7 +232,10 @@ def test_doctor_on_a_host_with_everything_wrong(docker, tmp_path):
     )
     (tmp_path / "dockmend.yaml").write_text("mqtt: {host: 127.0.0.1, port: 1}\n")
     docker.toolbox_image("willfarrell/autoheal:latest")
-    docker.run("other-healer", image="willfarrell/autoheal:latest")
+    docker.run(
+        "other-healer", "--volume", f"{docker.socket}:/var/run/docker.sock",
+        image="willfarrell/autoheal:latest",
+    )  # fmt: skip
     docker.run("typo", "--label", "dockmnd.heal=true")
     docker.run("mute", "--label", "autoheal=true")
     docker.toolbox_image("steering:latest", labels={"dockmend.heal": "true"})

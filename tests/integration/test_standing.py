@@ -23,6 +23,14 @@ rules:
 """
 
 
+def other_healer(docker: PrivateEngine) -> None:
+    """It has the engine's socket, as one that heals must."""
+    docker.run(
+        "other-healer", "--volume", f"{docker.socket}:/var/run/docker.sock",
+        image="willfarrell/autoheal:latest",
+    )  # fmt: skip
+
+
 def state_of_label_rule(one: Daemon) -> str:
     rows = json.loads(one.cli("rules", "--json"))
     rows = rows["rules"] if isinstance(rows, dict) else rows
@@ -36,8 +44,11 @@ def test_beside_another_healer_the_built_in_rule_shadows_and_acts_when_that_is_g
     docker.patient("web", "--label", "autoheal=true")
     with daemon(docker, {}) as one:
         assert state_of_label_rule(one) == "enabled"
-        docker.run("other-healer", image="willfarrell/autoheal:latest")
+        docker.run("named-like-one", image="willfarrell/autoheal:latest")
+        other_healer(docker)
         eventually(lambda: state_of_label_rule(one) == "shadow", what="it shadows", every=0.5)
+        assert one.metric("dockmend_not_acting", reason="another_healer") == 1
+        assert one.metric("dockmend_acting") == 0
         began = docker.now()
         docker.sicken("web")
         closed(one, "dry_run", name="web")
@@ -45,6 +56,7 @@ def test_beside_another_healer_the_built_in_rule_shadows_and_acts_when_that_is_g
         docker.docker("rm", "--force", "other-healer")
         closed(one, "healed", name="web")
         assert state_of_label_rule(one) == "enabled"
+        assert one.metric("dockmend_acting") == 1
         assert actions_seen(docker, "web", began, "restart") == ["restart"]
 
 
@@ -53,7 +65,7 @@ def test_what_was_only_said_beside_a_healer_is_done_by_the_next_dockmend_without
 ):
     docker.toolbox_image("willfarrell/autoheal:latest")
     docker.patient("web", "--label", "autoheal=true")
-    docker.run("other-healer", image="willfarrell/autoheal:latest")
+    other_healer(docker)
     with daemon(docker, {}) as one:
         docker.sicken("web")
         closed(one, "dry_run", name="web")

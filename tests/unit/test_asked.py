@@ -102,6 +102,23 @@ async def test_why_it_acts_on_nothing_is_told_and_a_pause_of_one_rule_is_no_reas
     assert (await commands.status())["not_acting"] == {}
 
 
+async def test_beside_another_healer_it_is_told_that_labels_heal_nothing(daemon: Daemon):
+    commands = DaemonCommands(daemon)
+    assert (await commands.status())["not_acting"] == {}
+    daemon.rules.healers = ("a", "b", "c", "d")
+    assert (await commands.status())[
+        "not_acting"
+    ] == {}  # without rules of labels it changes nothing
+    daemon.rules.settings = daemon.rules.settings.model_copy(update={"heal": "labelled"})
+    daemon.rules.again()
+    assert (await commands.status())["not_acting"] == {
+        "another_healer": "label:heal only says what it would do while another healer runs here: "
+        "a, b, c and 1 more"
+    }
+    daemon.rules.healers = ()
+    assert (await commands.status())["not_acting"] == {}
+
+
 async def test_whoever_may_use_the_socket_is_not_told_the_secrets_of_the_rules(daemon: Daemon):
     text = (
         b"version: 1\nrules:\n- {then: [{exec: {command: [dump], env: {PGPASSWORD: "

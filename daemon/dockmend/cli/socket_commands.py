@@ -47,6 +47,8 @@ def status(as_json: bool, health: bool, **flags: Any) -> int:
     )
 
 
+HEALER = "another_healer"
+"""Of the reasons for not acting the one that is none for other rules than `label:heal`."""
 SILENT = "daemon"
 """The part that is at fault if dockmend does not answer."""
 
@@ -124,11 +126,6 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
             f"breaker    open for {breaker['rule']} on {breaker['target']} since {since}: "
             f"{breaker['reason']}"
         )
-    for healer in found["healers"]:
-        say(
-            f"healer     {healer} runs here too: label:heal only says what it would do "
-            "while it does"
-        )
 
 
 TRIGGER_OF = {
@@ -148,8 +145,10 @@ def _who_acts(each: dict[str, Any], found: dict[str, Any]) -> str:
             return "nothing is done about it: no rule can listen to that"
         asked = f"dockmend explain {shlex.quote(each['object_name'])} --trigger {trigger}"
         return f"no rule acts on {trigger} of it: see `{asked}`"
-    if found["not_acting"]:
-        return f"a rule would act on it, but {'; '.join(found['not_acting'].values())}"
+    # beside another healer all rules but label:heal act, and that one covers nothing then
+    held = [why for reason, why in found["not_acting"].items() if reason != HEALER]
+    if held:
+        return f"a rule would act on it, but {'; '.join(held)}"
     pauses = [row for row in found["pauses"] if row["target"] in (None, each["target"])]
     if whole := next((row for row in pauses if row["rule"] is None), None):
         what = "dockmend" if whole["target"] is None else "it"

@@ -86,7 +86,7 @@ class Status(TypedDict):
     pauses: list[PauseRow]
     degraded: dict[str, str]
     dry_run: bool
-    not_acting: dict[str, str]  # reason -> why; empty if this dockmend acts by its rules
+    not_acting: dict[str, str]  # reason -> why; empty if this dockmend acts by all its rules
     mqtt: str  # connected, disconnected, off
     healers: list[str]  # other healers on this host, by container
 

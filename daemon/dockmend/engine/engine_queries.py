@@ -26,6 +26,7 @@ from .wire import (
     WireContainer,
     WireImage,
     container_decoder,
+    engine_addresses,
     image_decoder,
     images_decoder,
     note_configured_macs,
@@ -123,6 +124,7 @@ class EngineQueries:
         self._stop_timeouts: Remembered[float] = Remembered()
         self._macs: Remembered[Macs] = Remembered()
         self._made_as: Remembered[str] = Remembered()
+        self._image_addresses: Remembered[frozenset[str]] = Remembered()
 
     # ----------------------------------------------------------------------------------- everything
 
@@ -230,7 +232,8 @@ class EngineQueries:
             # an update later on is not how it was made
             if (made := self._made_as.get(found.id)) is None:
                 self._made_as.keep(found.id, made := made_as(answer))
-        found = self.names.judged(replace(found, made_as=made))
+        address = await self._engine_address(wire)
+        found = self.names.judged(replace(found, made_as=made, engine_address=address))
         if found.stop_timeout > 10.0:
             self._stop_timeouts.keep(found.id, found.stop_timeout)
         return found
@@ -276,6 +279,26 @@ class EngineQueries:
                 raise
             self._image_labels.keep(wire.Image, known)
         return known
+
+    async def _engine_address(self, wire: WireContainer) -> bool:
+        """Whether its owner gave a container an engine's address, and not its image."""
+        said = engine_addresses(wire.Config.Env if wire.Config else None)
+        if not said or not wire.Image:
+            return False
+        known = self._image_addresses.get(wire.Image)
+        if known is None:
+            what = f"inspect image {short(wire.Image)}"
+            asked = path("images", segment(wire.Image, what), "json")
+            try:
+                answer = await self._transport.call(what, asked)
+            except EngineError as error:
+                if isinstance(error, Permanent) or error.status == 500:
+                    return False  # nobody knows whose it is
+                raise
+            image: WireImage = self._transport.decoded(image_decoder, answer, what)
+            known = engine_addresses(image.Config.Env if image.Config else None)
+            self._image_addresses.keep(wire.Image, known)
+        return not said <= known
 
     async def _learn_images(self) -> None:
         try:

@@ -8,6 +8,7 @@ field may be None.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -64,6 +65,7 @@ class WireHealthcheck(Struct):
 class WireConfig(Struct):
     Image: str = ""
     Labels: dict[str, str] | None = None
+    Env: list[str] | None = None
     Healthcheck: WireHealthcheck | None = None
     StopSignal: str | None = None
     StopTimeout: Int64 | None = None
@@ -130,6 +132,7 @@ class WireImageSummary(Struct):
 
 class WireImageConfig(Struct):
     Labels: dict[str, str] | None = None
+    Env: list[str] | None = None
 
 
 class WireImage(Struct):
@@ -202,6 +205,7 @@ FOR_EVER = 3600.0
 LONGEST_SIGNAL = 16  # characters of a stop signal; for one that is none the engine takes TERM
 LONGEST_ERROR = 4096  # characters of why a start failed
 _EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
+_ENGINE_ADDRESS = re.compile(r"DOCKER_(?:HOST|SOCK)=(?:tcp|unix|https?)://\S{1,255}\Z")
 _NANO = 1e-9
 
 
@@ -265,6 +269,12 @@ def to_container(
         links=tuple(plain_link(each, plain_name) for each in links),
         volumes_from=tuple(sources),
     )
+
+
+def engine_addresses(env: Iterable[str] | None) -> frozenset[str]:
+    """Of variables, as the engine writes them, those that hold an engine's address: DOCKER_HOST as
+    Docker's own programs read it, and DOCKER_SOCK as autoheal does."""
+    return frozenset(each for each in env or () if _ENGINE_ADDRESS.match(each))
 
 
 def _mount_size(mount: WireMount) -> int:

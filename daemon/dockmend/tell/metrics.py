@@ -134,7 +134,8 @@ class Metrics(Observer):
             "dockmend_degraded", "1 while a part of dockmend does not work.", ("part",)
         )
         self._acting = Family(
-            "dockmend_acting", "1 if this dockmend acts by its rules, 0 if it only watches."
+            "dockmend_acting",
+            "1 if this dockmend acts by all its rules, 0 if not: see dockmend_not_acting.",
         )
         self._not_acting = Family(
             "dockmend_not_acting",

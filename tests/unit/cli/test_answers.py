@@ -237,7 +237,7 @@ def test_coverage_names_a_label_that_no_rule_is_for(label: str):
 
 
 def test_coverage_says_beside_whom_only_dry_runs_are_done():
-    other = container("auto", image="willfarrell/autoheal")
+    other = container("auto", image="willfarrell/autoheal", engine_address=True)
     rules = with_label_rules(load_texts({}, host="h"), "labelled", ["auto"])
     (_, covered), _ = covers(
         [container("a", labels={"dockmend.heal": "true"}), other], rules, Guards()
@@ -559,9 +559,10 @@ def test_doctor_says_whether_the_engines_own_files_tell(
 
 def test_doctor_finds_other_healers():
     found = doctor_checks.healers([
-        container("a", image="willfarrell/autoheal:1"),
+        container("a", image="willfarrell/autoheal:1", engine_address=True),
+        container("named", image="evil/autoheal:1"),
         container("w", image="containrrr/watchtower"),
-        container("gone", image="willfarrell/autoheal", state="exited"),
+        container("gone", image="willfarrell/autoheal", state="exited", engine_address=True),
     ])  # fmt: skip
     assert [each.text.split()[0] for each in found] == ["a", "w"]
     assert doctor_checks.healers([container("web")])[0].level == "ok"

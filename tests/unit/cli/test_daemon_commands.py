@@ -30,7 +30,9 @@ STATUS: dict[str, Any] = {
             "reason": "tried 5 times"}],
     "pauses": [{"rule": None, "target": "container:db", "until": None, "actor": "uid 0 (root)",
             "at": 1.0}],
-    "degraded": {}, "dry_run": True, "not_acting": {"dry_run": "this is a dry run"}, "mqtt": "off",
+    "degraded": {}, "dry_run": True,
+    "not_acting": {"dry_run": "this is a dry run", "another_healer": "beside \x1bautoheal"},
+    "mqtt": "off",
     "healers": ["\x1bautoheal"],
 }  # fmt: skip
 RULES: dict[str, Any] = {
@@ -142,7 +144,7 @@ def test_status_tells_everything_that_matters(dockmend, state):
         "NOT ACTING this is a dry run",
         "paused     container:db, until it is resumed, by uid 0 (root)",
         "breaker    open for r on container:web",
-        "healer     \\x1bautoheal",
+        "NOT ACTING beside \\x1bautoheal",
     ):
         assert part in ran.out
     assert "0 exited" not in ran.out
@@ -181,6 +183,7 @@ PAUSED_RULE = "a rule acts on it, if that is not one that is paused: heal"
             {"not_acting": {"dry_run": "this is a dry run"}},
             "a rule would act on it, but this is a dry run",
         ),
+        ({}, {"not_acting": {"another_healer": "label:heal only watches"}}, "a rule acts on it"),
         ({"covered": False}, {"pauses": [PAUSE]}, NO_RULE.format("container.unhealthy")),
         ({"covered": False, "cause": "looping"}, {}, NO_RULE.format("container.restart_loop")),
         (

@@ -91,6 +91,29 @@ async def test_a_container_without_labels_needs_no_look_at_its_image(
     assert len(fake.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("of_owner", "of_image", "given"),
+    [
+        ([], [], False),
+        (["DOCKER_HOST=tcp://proxy:2375"], [], True),
+        (["DOCKER_HOST=unix:///engine.sock"], [], True),
+        (["DOCKER_SOCK=tcp://proxy:2375"], [], True),
+        (["DOCKER_SOCK=/var/run/docker.sock"], [], False),
+        (["DOCKER_HOSTS=tcp://proxy:2375"], [], False),
+        (["DOCKER_HOST=tcp://proxy:2375"], ["DOCKER_HOST=tcp://proxy:2375"], False),
+        (["DOCKER_HOST=tcp://proxy:2375"], ["DOCKER_HOST=tcp://other:2375"], True),
+    ],
+)
+async def test_an_engines_address_counts_if_its_image_did_not_bring_it(
+    fake: FakeEngine, client: DockerEngine, of_owner: list[str], of_image: list[str], given: bool
+) -> None:
+    fake.add_image("other", {"Env": of_image})
+    made = fake.add_container("web", "other")
+    fake.containers[made]["Config"]["Env"] = of_owner
+    for _ in range(2):
+        assert (await client.inspect("web")).engine_address is given
+
+
 @pytest.mark.parametrize("status", [404, 500])
 async def test_an_image_that_cannot_be_inspected_leaves_nobodys_labels(
     fake: FakeEngine, client: DockerEngine, status: int

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from dockmend.model import Container
+from dockmend.model import Container, Mount
 from dockmend.rules.healer_images import foreign_healers, healers_changed, other_dockmends
+
+
+def bind(source: str, destination: str) -> Mount:
+    return Mount("bind", "", source, destination)
+
+
+SOCKET = bind("/var/run/docker.sock", "/var/run/docker.sock")
 
 
 @pytest.mark.parametrize(
@@ -23,9 +30,30 @@ from dockmend.rules.healer_images import foreign_healers, healers_changed, other
     ],
 )
 def test_other_healers_are_known_by_their_image(image: str, state: str, found: bool) -> None:
-    assert foreign_healers([Container(id="1", name="other", image=image, state=state)]) == (
-        ["other"] if found else []
-    )
+    one = Container(id="1", name="other", image=image, state=state, mounts=(SOCKET,))
+    assert foreign_healers([one]) == (["other"] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, False),
+        ({"mounts": (SOCKET,)}, True),
+        ({"mounts": (bind("/run/user/1000/docker.sock", "/engine"),)}, True),
+        ({"mounts": (bind("/srv/engine", "/tmp/docker.sock"),)}, True),
+        ({"mounts": (bind("/var/run", "/host"),)}, True),
+        ({"mounts": (bind("/srv/data", "/data"),)}, False),
+        ({"mounts": (Mount("volume", "docker.sock", "/v/docker.sock", "/docker.sock"),)}, False),
+        ({"engine_address": True}, True),
+    ],
+)
+def test_a_name_alone_makes_no_healer(given: dict[str, Any], found: bool) -> None:
+    one = Container(
+        id="1", name="other", image="evil/autoheal:1", state="running",
+        labels={"autoheal": "true"}, image_labels={"autoheal": "true"}, **given,
+    )  # fmt: skip
+    assert foreign_healers([one]) == (["other"] if found else [])
+    assert healers_changed(None, one) is found
 
 
 @pytest.mark.parametrize(
