@@ -181,6 +181,71 @@ def test_guests_of_one_that_was_renamed_after_they_were_cut_off(docker: PrivateE
         rejoined(docker, vpn, "guest")
 
 
+NO_RULES = "version: 1\nrules: []\n"
+
+
+def labelled_owner(docker: PrivateEngine) -> str:
+    return docker.run("vpn", *REJOIN)
+
+
+def waits_for_the_owner(one: Daemon) -> None:
+    eventually(
+        lambda: [each for each in one.incidents() if each.get("waiting_for") == "owner"],
+        what="the guest waits for its owner",
+    )
+
+
+def test_the_label_of_an_owner_holds_while_that_is_gone(docker: PrivateEngine) -> None:
+    labelled_owner(docker)
+    docker.run("guest", "--network", "container:vpn", "--stop-timeout", "2")
+    with daemon(docker, NO_RULES) as one:
+        docker.docker("rm", "--force", "vpn")
+        waits_for_the_owner(one)
+        rejoined(docker, labelled_owner(docker), "guest")
+        closed(one, outcome="healed", timeout=60)
+
+
+def test_an_owner_that_goes_again_while_its_guest_is_made_anew(docker: PrivateEngine) -> None:
+    """The guest cannot be put back: what its definition names is gone. It waits, as before."""
+    labelled_owner(docker)
+    before = docker.run("guest", "--network", "container:vpn", "--stop-timeout", "2")
+    with daemon(docker, NO_RULES) as one:
+        docker.docker("rm", "--force", "vpn")
+        labelled_owner(docker)
+        eventually(
+            lambda: docker.inspect("guest")["Id"] != before and docker.state("guest") == "running",
+            what="its successor is on trial",
+        )
+        docker.docker("rm", "--force", "vpn")
+        waits_for_the_owner(one)
+        rejoined(docker, labelled_owner(docker), "guest")
+
+
+@pytest.mark.parametrize("how", ["restarted", "replaced"])
+def test_guests_of_a_guest_come_back_with_it(docker: PrivateEngine, how: str) -> None:
+    """The label of the first owner asks for those in its network, and they are what cuts off the
+    others."""
+    labelled_owner(docker)
+    docker.run("guest", "--network", "container:vpn", "--stop-timeout", "2")
+    docker.run("inner", "--network", "container:guest", "--stop-timeout", "2")
+    with daemon(docker, NO_RULES):
+        if how == "restarted":
+            docker.docker("restart", "vpn")
+            guest = docker.inspect("guest")["Id"]
+        else:
+            docker.docker("rm", "--force", "vpn")
+            rejoined(docker, labelled_owner(docker), "guest")
+            guest = docker.inspect("guest")["Id"]
+        address = f"inet {docker.inspect('vpn')['NetworkSettings']['IPAddress']}/"
+        eventually(
+            lambda: (
+                docker.inspect("inner")["HostConfig"]["NetworkMode"] == f"container:{guest}"
+                and address in docker.docker("exec", "inner", "ip", "-o", "addr", check=False)
+            ),
+            what="the guest's own guest has the network of the owner",
+        )
+
+
 def test_a_stranger_with_the_name_of_a_set_aside_owner_is_never_taken_for_it(
     docker: PrivateEngine,
 ) -> None:

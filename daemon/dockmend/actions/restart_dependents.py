@@ -116,7 +116,7 @@ class DependentGroup:
         for wave in plan(felt, graph.needs()).start:
             for node in wave:
                 meant = self._is_meant(node, taken, tied) and self._needs(node, taken)
-                if meant and not self._spared(graph.nodes[node]):
+                if meant and not self._spared(graph.nodes[node], taken):
                     taken.add(node)
                     if any(map(self._breaks, graph.edges_of(node))):
                         self.to_renew.add(node)
@@ -195,13 +195,18 @@ class DependentGroup:
         of this."""
         return edge.stale or (edge.bound and edge.dependency in self.renewed)
 
-    def _spared(self, container: Container) -> bool:
+    def _spared(self, container: Container, taken: set[str]) -> bool:
         why = None
+        # What lives with a member is cut off by this very action, so it comes back without a label.
+        with_a_member = any(
+            edge.kind in _JOINED and edge.dependency in taken
+            for edge in self.graph.edges_of(container.id)
+        )
         if self.ctx.forbids is not None:
             why = self.ctx.forbids(container)
         if why is None and container.swarm_service is not None:
             why = a_task_of(container)
-        if why is None and not self.guests and not self.ctx.asks(container):
+        if why is None and not self.guests and not with_a_member and not self.ctx.asks(container):
             why = UNASKED
         if why is None and not container.running and not self._ours(container):
             why = "somebody stopped it" if self.ctx.view.stopped(container.id) else None

@@ -51,7 +51,7 @@ class RulesInForce:
         """Whether one may be treated with others of its group: it asks for the incident's rule as
         well, if that is a rule of labels."""
         rule = self.all.by_name(incident.rule)
-        return rule is None or rule.wanted_with(guest, self._present.owners(guest))
+        return rule is None or self._may_ask(rule, guest)
 
     def why_none(self, incident: Incident) -> str:
         """Why `of` found no rule."""
@@ -73,6 +73,10 @@ class RulesInForce:
         if rule.asks is None:
             return True
         guests = self._present.guests(owner_in(target) or "")
-        return not guests or any(
-            rule.wanted_with(each, self._present.owners(each)) for each in guests
-        )
+        return not guests or any(self._may_ask(rule, each) for each in guests)
+
+    def _may_ask(self, rule: Rule, guest: Container) -> bool:
+        """Also if one of its owners is gone, or was made again and not looked at yet: the label may
+        be that one's, and its group waits for it."""
+        owners = self._present.owners(guest)
+        return len(owners) < len(guest.owners) or rule.wanted_with(guest, owners)

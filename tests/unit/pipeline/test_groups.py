@@ -779,3 +779,17 @@ async def test_a_wait_for_the_owner_is_over_if_the_one_that_comes_does_not_ask()
             "interrupted",
             "the labels that asked for it are gone",
         )
+
+
+async def test_an_owner_that_asked_and_is_gone_is_waited_for():
+    """Between the removal of the old one and the first look at the new one nobody is there who
+    bears the label."""
+    async with clinic(NOTHING, heal="labelled") as one:
+        town = Town(one, guest(1))
+        town.set(OWNER.id, labels=ASKS)
+        town.down()
+        town.emit(OWNER.id, "destroy")
+        engine: Any = one.engine
+        del engine.containers[OWNER.id]
+        await one.quiet()
+        assert (one.only().state, one.only().waiting_for) == ("waiting", "owner")
